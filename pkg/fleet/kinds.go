@@ -1,0 +1,91 @@
+package fleet
+
+// VirtualHost is one site: where it listens, which names it answers to, and
+// what each location does.
+type VirtualHost struct {
+	// Selector chooses nodes by label, in Kubernetes' syntax; empty chooses every node.
+	Selector string `json:"selector,omitempty"`
+	// Listen holds at least one address and port.
+	Listen []Listen `json:"listen"`
+	// ServerNames are exact names, `*.example.org` wildcards, or `_` for the default host of its listeners.
+	ServerNames []string `json:"serverNames"`
+	// Headers are added to every response of the host.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Locations are matched as nginx does; at least one.
+	Locations []Location `json:"locations"`
+}
+
+// Listen is a TCP address and port. Without an address the node's own default
+// listen address is used, which is every address unless the node says otherwise.
+type Listen struct {
+	Address string `json:"address,omitempty"` // IPv4, or IPv6 without brackets
+	Port    int    `json:"port"`              // 1 to 65535
+}
+
+// Location says what happens below one path. Exactly one of Return, Root,
+// Proxy and Redirect is set.
+type Location struct {
+	Path     string            `json:"path"`
+	Match    string            `json:"match,omitempty"` // prefix (default), exact or regex
+	Return   *Return           `json:"return,omitempty"`
+	Root     string            `json:"root,omitempty"`  // absolute directory on the node
+	Index    []string          `json:"index,omitempty"` // file names, with Root only
+	Proxy    *Proxy            `json:"proxy,omitempty"`
+	Redirect *Redirect         `json:"redirect,omitempty"`
+	Headers  map[string]string `json:"headers,omitempty"` // added to responses of this location
+}
+
+// Return answers with a fixed status and text.
+type Return struct {
+	Code        int    `json:"code"`                  // 200 to 599
+	Text        string `json:"text,omitempty"`        // body, sent as it is
+	ContentType string `json:"contentType,omitempty"` // text/plain when empty
+}
+
+// Redirect sends the client elsewhere.
+type Redirect struct {
+	To   string `json:"to"`             // absolute URL or path
+	Code int    `json:"code,omitempty"` // 301, 302 (default), 303, 307 or 308
+	// KeepPath appends the request's path and query to To.
+	KeepPath bool `json:"keepPath,omitempty"`
+}
+
+// Proxy passes requests to an Upstream by name.
+type Proxy struct {
+	Upstream string            `json:"upstream"`
+	Headers  map[string]string `json:"headers,omitempty"` // set on the request to the upstream
+}
+
+// Upstream is a named group of servers. It goes to the nodes whose virtual
+// hosts use it.
+type Upstream struct {
+	Servers  []Server `json:"servers"`
+	Strategy string   `json:"strategy,omitempty"` // roundRobin (default), leastConn or ipHash
+	// Keepalive is the number of idle connections a worker keeps; 0 is none.
+	Keepalive int `json:"keepalive,omitempty"`
+}
+
+// Server is one member of an Upstream.
+type Server struct {
+	Address  string `json:"address"`            // host:port, or unix:/path
+	Weight   int    `json:"weight,omitempty"`   // 1 (default) to 1000
+	Backup   bool   `json:"backup,omitempty"`   // used when no other is available
+	MaxFails *int   `json:"maxFails,omitempty"` // 0 never marks it down; nginx's default is 1
+}
+
+// ConfigFile is raw nginx configuration for one context, for what the typed
+// kinds cannot say. Only an admin may apply it.
+type ConfigFile struct {
+	Selector string `json:"selector,omitempty"`
+	Context  string `json:"context"` // http or stream
+	Content  string `json:"content"`
+}
+
+// Kind is "VirtualHost".
+func (*VirtualHost) Kind() string { return "VirtualHost" }
+
+// Kind is "Upstream".
+func (*Upstream) Kind() string { return "Upstream" }
+
+// Kind is "ConfigFile".
+func (*ConfigFile) Kind() string { return "ConfigFile" }

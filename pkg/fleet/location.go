@@ -1,0 +1,203 @@
+package fleet
+
+import (
+	"fmt"
+	"mime"
+	"net/url"
+	"path"
+	"strings"
+	"unicode/utf8"
+)
+
+// nginx reads configuration in a buffer of 4,096 bytes (NGX_CONF_BUFFER) and
+// refuses a longer word. These bounds leave room for quotes and the directive.
+const (
+	maxPath  = 1024
+	maxText  = 4000
+	maxValue = 2000
+)
+
+// check adds the faults of one location, whose path in the document is at.
+func (l *Location) check(faults *Faults, at string) {
+	oneOf(faults, at+".match", l.Match, "", "prefix", "exact", "regex")
+	if l.Match == "regex" {
+		faults.add(at+".path", regexProblem(l.Path))
+	} else {
+		faults.add(at+".path", locationPathProblem(l.Path))
+	}
+	l.checkAction(faults, at)
+	if len(l.Index) > 0 && l.Root == "" {
+		faults.Addf(at+".index", "goes with root only")
+	}
+	for i, name := range l.Index {
+		faults.add(item(at+".index", i), indexProblem(name))
+	}
+	checkHeaders(faults, at+".headers", l.Headers)
+}
+
+// checkAction demands exactly one action and checks each that is there.
+func (l *Location) checkAction(faults *Faults, at string) {
+	var actions []string
+	if l.Return != nil {
+		actions = append(actions, "return")
+		l.Return.check(faults, at+".return")
+	}
+	if l.Root != "" {
+		actions = append(actions, "root")
+		faults.add(at+".root", rootProblem(l.Root))
+	}
+	if l.Proxy != nil {
+		actions = append(actions, "proxy")
+		l.Proxy.check(faults, at+".proxy")
+	}
+	if l.Redirect != nil {
+		actions = append(actions, "redirect")
+		l.Redirect.check(faults, at+".redirect")
+	}
+	switch len(actions) {
+	case 0:
+		faults.Addf(at, "does nothing: set exactly one of return, root, proxy and redirect")
+	case 1:
+	default:
+		faults.Addf(at, "has %s: set exactly one of return, root, proxy and redirect", strings.Join(actions, " and "))
+	}
+}
+
+// locationPathProblem checks a path that is compared with the request's
+// decoded and normalised path; what could never match is refused as well.
+func locationPathProblem(p string) string {
+	switch problem := wordProblem(p, nginxSyntax+"#?"); {
+	case p == "":
+		return "is missing: write a path such as / or /app/"
+	case problem != "":
+		return problem
+	case p[0] != '/':
+		return fmt.Sprintf("%q does not begin with /", clip(p))
+	case len(p) > maxPath:
+		return fmt.Sprintf("is %d bytes long: use at most %d", len(p), maxPath)
+	case strings.Contains(p, "//"):
+		return fmt.Sprintf("%q holds //, which nginx merges into / before it compares: it would never match", clip(p))
+	case hasDots(p):
+		return fmt.Sprintf("%q holds a segment . or .., which nginx resolves before it compares: it would never match", clip(p))
+	}
+	if decoded, err := url.PathUnescape(p); err == nil && decoded != p {
+		return fmt.Sprintf("%q is percent-encoded: nginx compares the decoded path %q", clip(p), clip(decoded))
+	}
+	return ""
+}
+
+// hasDots reports whether a path has a segment "." or "..".
+func hasDots(p string) bool {
+	for s := range strings.SplitSeq(p, "/") {
+		if s == "." || s == ".." {
+			return true
+		}
+	}
+	return false
+}
+
+func rootProblem(root string) string {
+	switch problem := wordProblem(root, nginxSyntax); {
+	case problem != "":
+		return problem
+	case root[0] != '/':
+		return fmt.Sprintf("%q is not absolute: begin with /", clip(root))
+	case hasDots(root):
+		return fmt.Sprintf("%q holds a segment . or ..: write the directory itself", clip(root))
+	case path.Clean(root) == "/":
+		return "is the whole file system: name a directory below /"
+	case len(root) > maxPath:
+		return fmt.Sprintf("is %d bytes long: use at most %d", len(root), maxPath)
+	}
+	return ""
+}
+
+func indexProblem(name string) string {
+	switch problem := wordProblem(name, nginxSyntax+"/#?"); {
+	case problem != "":
+		return problem
+	case name == "" || name == "." || name == ".." || len(name) > 255:
+		return fmt.Sprintf("%q is not a file name", clip(name))
+	}
+	return ""
+}
+
+func (r *Return) check(faults *Faults, at string) {
+	if r.Code < 200 || r.Code > 599 {
+		faults.Addf(at+".code", "%d is not a status that can be answered: use 200 to 599", r.Code)
+	}
+	faults.add(at+".text", textProblem(r))
+	if problem := wordProblem(r.ContentType, "{}$'`\\"); problem != "" {
+		faults.add(at+".contentType", problem)
+	} else if r.ContentType != "" {
+		mediaType, _, err := mime.ParseMediaType(r.ContentType)
+		if err != nil || !strings.Contains(mediaType, "/") || len(r.ContentType) > 255 {
+			faults.Addf(at+".contentType", "%q is not a media type: write one such as text/html; charset=utf-8", clip(r.ContentType))
+		}
+	}
+}
+
+// textProblem checks a fixed body. Unlike other values it may hold anything
+// that nginx can quote: line ends, tabs, quotes and braces.
+func textProblem(r *Return) string {
+	size := len(r.Text) + strings.Count(r.Text, `"`) + strings.Count(r.Text, `\`)
+	switch {
+	case r.Text == "":
+		return ""
+	case r.Code == 301 || r.Code == 302 || r.Code == 303 || r.Code == 307 || r.Code == 308:
+		return fmt.Sprintf("nginx takes the text of a %d for a URL: use redirect", r.Code)
+	case r.Code == 204 || r.Code == 304 || r.Code == 444:
+		return fmt.Sprintf("a %d has no body: leave the text out", r.Code)
+	case !utf8.ValidString(r.Text):
+		return "is not valid UTF-8"
+	case strings.ContainsRune(r.Text, 0):
+		return "holds a NUL byte: remove it"
+	case strings.Contains(r.Text, "$"):
+		return "holds '$', which begins a variable in nginx: remove it, or serve a file with root"
+	case size > maxText:
+		return fmt.Sprintf("takes %d bytes in nginx, with quotes and backslashes counted twice: use at most %d, or serve a file with root", size, maxText)
+	}
+	return ""
+}
+
+func (r *Redirect) check(faults *Faults, at string) {
+	switch r.Code {
+	case 0, 301, 302, 303, 307, 308:
+	default:
+		faults.Addf(at+".code", "%d does not redirect: use 301, 302, 303, 307 or 308", r.Code)
+	}
+	problem := redirectProblem(r.To)
+	if problem == "" && r.KeepPath && strings.ContainsAny(r.To, "?#") {
+		problem = fmt.Sprintf("%q ends in a query or fragment, to which keepPath cannot append", clip(r.To))
+	}
+	faults.add(at+".to", problem)
+}
+
+func redirectProblem(to string) string {
+	const allowed = "write a path such as /new or a URL such as https://www.example.org"
+	if to == "" {
+		return "is missing: " + allowed
+	}
+	if problem := wordProblem(to, " {}<>$\"'`\\"); problem != "" {
+		return problem
+	}
+	u, err := url.Parse(to)
+	switch {
+	case len(to) > maxValue:
+		return fmt.Sprintf("is %d bytes long: use at most %d", len(to), maxValue)
+	case err != nil || u.Opaque != "" || u.User != nil:
+		return fmt.Sprintf("%q is not a URL: %s", clip(to), allowed)
+	case u.Scheme == "" && u.Host == "" && to[0] == '/':
+		return ""
+	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "":
+		return fmt.Sprintf("%q is neither a path nor an http or https URL: %s", clip(to), allowed)
+	}
+	return ""
+}
+
+func (p *Proxy) check(faults *Faults, at string) {
+	if err := CheckName("upstream", p.Upstream); err != nil {
+		faults.Addf(at+".upstream", "%s", err)
+	}
+	checkHeaders(faults, at+".headers", p.Headers)
+}
