@@ -1,0 +1,120 @@
+package identity
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"fairlead/pkg/fleet"
+	"fairlead/subjects"
+)
+
+// Credentials are a user's JWT and private key, as a creds file holds them.
+// They sign messages and are safe for use by several goroutines.
+type Credentials struct {
+	Name    string
+	Role    subjects.Role // "" where the JWT was not issued by Fairlead
+	Key     string        // public nkey
+	Account string        // public key of the account
+	File    string
+	Expires time.Time // zero for never
+	Warning string    // something to tell the user, such as a file that others can read; "" for nothing
+
+	issuer  string
+	private ed25519.PrivateKey
+}
+
+// LoadCreds reads a creds file, of Fairlead's making or nsc's. A file that is
+// missing is Invalid and os.ErrNotExist. An expired JWT is Expired, by this
+// host's clock: the credentials are returned beside that error, for a program
+// that leaves the judgement to the broker.
+func LoadCreds(path string) (*Credentials, error) {
+	data, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fleet.Errorf(fleet.Invalid, "no credentials file at the given path: %w", err)
+	}
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "read credentials: %w", err)
+	}
+	c, err := parseCreds(data)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "credentials file %s: %w", path, err)
+	}
+	c.File = path
+	c.Warning = tooOpen(path)
+	if !c.Expires.IsZero() && time.Now().After(c.Expires) {
+		return c, fleet.Errorf(fleet.Expired, "credentials of %q expired at %s: ask for new ones (%s)", c.Name, c.Expires.UTC().Format(time.RFC3339), path)
+	}
+	return c, nil
+}
+
+func parseCreds(data []byte) (*Credentials, error) {
+	text, err := jwt.ParseDecoratedJWT(data)
+	if err != nil {
+		return nil, err
+	}
+	claims, err := jwt.DecodeUserClaims(text)
+	if err != nil {
+		return nil, errors.New("it holds no user's JWT: use a file such as `fairlead user` or `nsc` writes")
+	}
+	pair, err := jwt.ParseDecoratedUserNKey(data)
+	if err != nil {
+		return nil, errors.New("it holds no user's private key: use a file such as `fairlead user` or `nsc` writes")
+	}
+	private, err := privateKey(pair)
+	if err != nil {
+		return nil, err
+	}
+	if public, err := pair.PublicKey(); err != nil || public != claims.Subject {
+		return nil, errors.New("its private key is not that of its JWT: the file was put together from two")
+	}
+	c := &Credentials{
+		Name: claims.Name, Role: roleOf(claims), Key: claims.Subject,
+		Account: claims.IssuerAccount, issuer: claims.Issuer, private: private,
+	}
+	if c.Account == "" {
+		c.Account = claims.Issuer
+	}
+	if claims.Expires > 0 {
+		c.Expires = time.Unix(claims.Expires, 0)
+	}
+	return c, nil
+}
+
+// PublicKey is c.Key, as package message asks a signer for it.
+func (c *Credentials) PublicKey() string { return c.Key }
+
+// Sign returns the Ed25519 signature of data. The key is held ready: nkeys
+// would derive it from the seed each time, which doubles the cost
+// (BenchmarkSign).
+func (c *Credentials) Sign(data []byte) ([]byte, error) {
+	return ed25519.Sign(c.private, data), nil
+}
+
+func (c *Credentials) user() User { return User{c.Name, c.Role, c.Key, c.File} }
+
+func privateKey(pair nkeys.KeyPair) (ed25519.PrivateKey, error) {
+	seed, err := pair.Seed()
+	if err != nil {
+		return nil, err
+	}
+	_, raw, err := nkeys.DecodeSeed(seed)
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.NewKeyFromSeed(raw), nil
+}
+
+func roleOf(claims *jwt.UserClaims) subjects.Role {
+	for _, tag := range claims.Tags {
+		if role, ok := strings.CutPrefix(tag, roleTag); ok {
+			return subjects.Role(role)
+		}
+	}
+	return ""
+}
