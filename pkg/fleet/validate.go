@@ -14,11 +14,16 @@ func (r Resource) Validate() Faults {
 		faults.Addf("apiVersion", "%s: write %s", shown(r.APIVersion), APIVersion)
 	}
 	known := true
-	if _, err := NewSpec(r.Kind); err != nil {
+	if r.Kind == "" {
+		known = false
+		faults.Addf("kind", "is missing: use one of %s", strings.Join(Kinds(), ", "))
+	} else if _, err := NewSpec(r.Kind); err != nil {
 		known = false
 		faults.Addf("kind", "%s", err)
 	}
-	if err := CheckName("resource", r.Metadata.Name); err != nil {
+	if r.Metadata.Name == "" {
+		faults.Addf("metadata.name", "is missing: name the resource")
+	} else if err := CheckName("resource", r.Metadata.Name); err != nil {
 		faults.Addf("metadata.name", "%s", err)
 	}
 	switch {
