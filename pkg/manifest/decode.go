@@ -169,7 +169,7 @@ func (d *decoder) unknown(p pair, t reflect.Type, path string) {
 	if hint == "" {
 		hint = ": use " + strings.Join(known, ", ")
 	}
-	d.fault(p.key, join(path, clip(p.key.Value)), "unknown field%s", hint)
+	d.fault(p.key, join(path, clip(p.key.Value)), "unknown field %q%s", clip(p.key.Value), hint)
 	if meant := nearestName(p.key.Value, known); meant != "" {
 		d.settled = append(d.settled, join(path, meant))
 	}

@@ -50,7 +50,7 @@ func Read(name string, in io.Reader) (Set, error) {
 type reader struct {
 	set    Set
 	faults fleet.Faults
-	seen   map[string]bool
+	files  []string // in the order of reading
 }
 
 func (r *reader) fault(file string, line int, format string, args ...any) {
@@ -60,14 +60,9 @@ func (r *reader) fault(file string, line int, format string, args ...any) {
 // result checks what only the whole set shows and sorts the faults of each file by line.
 func (r *reader) result() (Set, error) {
 	r.set.unique(&r.faults)
-	order := map[string]int{}
-	for _, f := range r.faults {
-		if _, found := order[f.File]; !found {
-			order[f.File] = len(order)
-		}
-	}
+	order := func(f fleet.Fault) int { return slices.Index(r.files, f.File) }
 	slices.SortStableFunc(r.faults, func(a, b fleet.Fault) int {
-		return cmp.Or(cmp.Compare(order[a.File], order[b.File]), cmp.Compare(a.Line, b.Line))
+		return cmp.Or(cmp.Compare(order(a), order(b)), cmp.Compare(a.Line, b.Line))
 	})
 	return r.set, r.faults.Err()
 }
@@ -80,13 +75,10 @@ func (r *reader) path(path string) {
 	if path != "-" {
 		path = filepath.Clean(path)
 	}
-	if r.seen[path] {
+	if slices.Contains(r.files, path) {
 		return
 	}
-	if r.seen == nil {
-		r.seen = map[string]bool{}
-	}
-	r.seen[path] = true
+	r.files = append(r.files, path)
 	if path == "-" {
 		r.stream(stdin, os.Stdin)
 		return

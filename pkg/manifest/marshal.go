@@ -99,9 +99,10 @@ func textNode(s string) *yaml.Node {
 
 // isBlock reports whether a block scalar gives s back exactly in every
 // reader: several lines of printable text, none with spaces at its ends that
-// count, no line end but "\n".
+// count, no line end but "\n", and no indentation on the first, by which
+// YAML measures the others.
 func isBlock(s string) bool {
-	if !strings.Contains(s, "\n") || strings.HasPrefix(s, " ") || strings.HasPrefix(s, "\n") {
+	if !strings.Contains(s, "\n") || strings.ContainsAny(s[:1], " \t\n") {
 		return false
 	}
 	for line := range strings.SplitSeq(s, "\n") {
