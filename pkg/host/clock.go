@@ -1,6 +1,9 @@
 package host
 
 import (
+	"os"
+	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,3 +23,9 @@ func BootClock() time.Duration {
 	}
 	return time.Duration(ts.Nano())
 }
+
+// BootID is different after every boot; "" where the kernel does not say.
+var BootID = sync.OnceValue(func() string {
+	data, _ := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	return strings.TrimSpace(string(data))
+})

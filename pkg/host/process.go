@@ -85,8 +85,7 @@ func (p *Process) Wait(ctx context.Context) error {
 	})
 	switch {
 	case err == nil:
-		var status unix.WaitStatus
-		_, _ = unix.Wait4(p.PID, &status, unix.WNOHANG, nil) // ECHILD: not ours to reap
+		p.reap()
 		return nil
 	case ctx.Err() != nil:
 		return ctx.Err()
@@ -105,8 +104,19 @@ func (p *Process) duplicate() (file *os.File, err error) {
 	return file, err
 }
 
-// Close gives the handle up. The process goes on.
-func (p *Process) Close() error { return p.fd.Close() }
+// Close gives the handle up. The process goes on; a child of this process that
+// has ended is reaped.
+func (p *Process) Close() error {
+	if !p.Alive() {
+		p.reap()
+	}
+	return p.fd.Close()
+}
+
+func (p *Process) reap() {
+	var status unix.WaitStatus
+	_, _ = unix.Wait4(p.PID, &status, unix.WNOHANG, nil) // ECHILD: not ours to reap
+}
 
 func (p *Process) control(f func(fd int) error) error {
 	raw, err := p.fd.SyscallConn()

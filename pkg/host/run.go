@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -90,4 +91,17 @@ func (o *output) result() Result {
 		Truncated: o.truncated, OutputBytes: o.total,
 		OutputSHA256: hex.EncodeToString(o.hash.Sum(nil)),
 	}
+}
+
+// LookPath finds a program as the shell does and gives the path of the file
+// itself, links resolved, as Executable shows it for a running process.
+func LookPath(name string) (string, error) {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return "", err
+	}
+	if path, err = filepath.Abs(path); err != nil {
+		return "", err
+	}
+	return filepath.EvalSymlinks(path)
 }

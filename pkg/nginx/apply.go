@@ -1,0 +1,133 @@
+package nginx
+
+import (
+	"context"
+	"time"
+
+	"fairlead/pkg/fleet"
+)
+
+// Verdict is how an Apply or a Reload ended well.
+type Verdict struct {
+	Changed  bool          `json:"changed"` // false when everything was as it should be already
+	Revision uint64        `json:"revision"`
+	Digest   string        `json:"digest"` // proven to be the one that serves
+	Workers  int           `json:"workers"`
+	Took     time.Duration `json:"took"`
+	Steps    Steps         `json:"steps"`
+}
+
+// Steps is how long each part took.
+type Steps struct {
+	Stage  time.Duration `json:"stage"`  // files written and synced
+	Test   time.Duration `json:"test"`   // nginx -t
+	Commit time.Duration `json:"commit"` // link renamed and synced
+	Prove  time.Duration `json:"prove"`  // from the signal to the verdict
+}
+
+// Apply makes nginx serve a bundle and proves that it does. It does nothing
+// when nginx serves it already. On any error the node serves what it served
+// before; the message holds what nginx said.
+//
+// The kinds of error: Invalid (fleet.Faults) for what this node's nginx has no
+// module for, Failed for what nginx refuses, Timeout for what was not proven in
+// time, Unavailable while the engine or an nginx that others manage is down,
+// Busy and Cancelled when ctx ended before the commit point. After the commit
+// point ctx is no longer heeded: the change is proven or rolled back.
+func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict, error) {
+	unlock, err := e.enter(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer unlock()
+	began := time.Now()
+	if e.serves(ctx, b) {
+		return e.unchanged(revision, began)
+	}
+	if e.cfg.Manage == External && !e.up() {
+		return Verdict{}, fleet.Errorf(fleet.Unavailable, "nginx does not run, and it is not this agent's to start")
+	}
+	var steps Steps
+	v, err := e.stage(revision, b)
+	if err != nil {
+		return Verdict{}, err
+	}
+	steps.Stage = time.Since(began)
+	err = e.test(ctx, v, b)
+	steps.Test = time.Since(began) - steps.Stage
+	if err == nil && ctx.Err() != nil {
+		err = fleet.Errorf(fleet.Cancelled, "%s: called off before nginx was told: %w", v, context.Cause(ctx))
+	}
+	if err != nil {
+		e.discard(v)
+		return Verdict{}, err
+	}
+	if err := e.activate(context.WithoutCancel(ctx), v, &steps); err != nil {
+		e.discard(v)
+		return Verdict{}, err
+	}
+	e.log.Info("nginx serves a new version", "revision", revision, "digest", Short(b.Digest), "took", time.Since(began))
+	return Verdict{Changed: true, Revision: revision, Digest: b.Digest, Workers: v.Manifest.Workers, Took: time.Since(began), Steps: steps}, nil
+}
+
+// serves compares the three digests: last good, linked, running.
+func (e *Engine) serves(ctx context.Context, b Bundle) bool {
+	linked, err := e.store.linked()
+	if err != nil || linked.Name != e.good.Name || linked.Manifest.Digest != b.Digest || linked.Manifest.Local != e.local(b) {
+		return false
+	}
+	running, err := e.running(ctx)
+	return err == nil && running == b.Digest
+}
+
+// unchanged records that the last good version stands for a newer revision too.
+func (e *Engine) unchanged(revision uint64, began time.Time) (Verdict, error) {
+	v := e.good
+	if v.Manifest.Revision != revision {
+		v.Manifest.Revision = revision
+		if err := e.store.setGood(v); err != nil {
+			return Verdict{}, err
+		}
+		e.good = v
+	}
+	return Verdict{Revision: revision, Digest: v.Manifest.Digest, Workers: v.Manifest.Workers, Took: time.Since(began)}, nil
+}
+
+// activate commits a version, proves it and records it, or rolls it back.
+func (e *Engine) activate(ctx context.Context, v version, steps *Steps) error {
+	old := e.workersNow()
+	began := time.Now()
+	if err := e.store.commit(v); err != nil {
+		return err
+	}
+	steps.Commit = time.Since(began)
+	began = time.Now()
+	if f := e.load(ctx, v, old); f != nil {
+		return e.rollBack(ctx, v, old, f)
+	}
+	steps.Prove = time.Since(began)
+	if err := e.store.setGood(v); err != nil {
+		return e.rollBack(ctx, v, old, &failure{kind: fleet.Failed, text: err.Error()})
+	}
+	e.proven(v)
+	if err := e.store.collect(e.cfg.KeepVersions); err != nil {
+		e.log.Warn("old versions of nginx's configuration stay", "error", err)
+	}
+	return nil
+}
+
+// discard removes a version that did not come to serve.
+func (e *Engine) discard(v version) {
+	if err := e.store.discard(v); err != nil {
+		e.log.Warn("a version of nginx's configuration stays", "version", v.Name, "error", err)
+	}
+}
+
+func (e *Engine) workersNow() []worker {
+	m := e.master.Load()
+	if m == nil {
+		return nil
+	}
+	all, _ := workersOf(m.PID)
+	return all
+}

@@ -1,0 +1,139 @@
+package nginx
+
+import (
+	_ "embed"
+	"slices"
+	"strings"
+)
+
+// mimeTypes says which extension is which content type. It is part of the
+// bundle, because a distribution's own file may be missing or differ.
+//
+//go:embed mime.types
+var mimeTypes string
+
+// The placeholders of nginx.conf; no other file has any, and nothing that a
+// person wrote stands in nginx.conf. The first three are whole lines or nothing.
+const (
+	phModules = "{{modules}}\n"
+	phUser    = "{{user}}\n"
+	phTemp    = "{{temp}}\n"
+	phVersion = "{{version}}" // directory of this version
+	phPid     = "{{pid}}"     // the pid file
+	phRun     = "{{run}}"
+	phLogs    = "{{logs}}"
+	phWorkers = "{{workers}}"
+	phDigest  = "{{digest}}"
+)
+
+// base renders nginx.conf: what makes nginx manageable, and one include for
+// each file. Includes name files one by one, so that one that is missing is an
+// error and no stray file is ever read.
+func (m *model) base(files []File) string {
+	w := new(writer)
+	w.line("# Written by Fairlead. What is changed here by hand is lost.")
+	w.b.WriteString(phModules + phUser)
+	w.line("worker_processes %s;", phWorkers)
+	w.line(`pid "%s";`, phPid)
+	w.line(`lock_file "%s/nginx.lock";`, phRun)
+	w.line("worker_shutdown_timeout 30s;")
+	w.line("# The verdict on a reload is read from here.")
+	w.line("error_log syslog:server=unix:%s/control.sock,nohostname,tag=fairlead notice;", phRun)
+	w.line("# Not alert: each line that finds no listener on a syslog socket would be one.")
+	w.line(`error_log "%s/nginx.log" emerg;`, phLogs)
+	w.open("events")
+	w.line("worker_connections 1024;")
+	w.close()
+	w.line("")
+	m.http(w, files)
+	if some := includes(files, "stream.d/"); len(some) > 0 {
+		w.line("")
+		w.open("stream")
+		w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
+		w.line(`error_log "%s/error.log" error;`, phLogs)
+		for _, path := range some {
+			w.line(`include "%s/%s";`, phVersion, path)
+		}
+		w.close()
+	}
+	return w.String()
+}
+
+func (m *model) http(w *writer, files []File) {
+	w.open("http")
+	w.b.WriteString(phTemp)
+	w.line("access_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx combined;", phRun)
+	w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
+	w.line(`error_log "%s/error.log" error;`, phLogs)
+	w.line(`include "%s/mime.types";`, phVersion)
+	w.line("default_type application/octet-stream;")
+	w.line("types_hash_max_size 2048;")
+	w.line("server_names_hash_max_size %d;", powerOfTwo(1024, 4*len(m.names)))
+	w.line("server_names_hash_bucket_size %d;", powerOfTwo(128, longest(m.names)+32))
+	w.line("variables_hash_max_size 4096;")
+	w.line("proxy_headers_hash_max_size 1024;")
+	w.line("proxy_headers_hash_bucket_size 256;")
+	w.line("server_tokens off;")
+	w.line("sendfile on;")
+	w.line("# nginx has no escape for a dollar sign.")
+	w.line(`geo $%s { default "$"; }`, dollar)
+	w.line("")
+	w.open("server")
+	w.line(`listen "unix:%s/status.sock";`, phRun)
+	w.line("server_name _;")
+	w.line("access_log off;")
+	w.line("location = /status { stub_status; }")
+	w.line(`location = /digest { types { } default_type text/plain; return 200 "%s"; }`, phDigest)
+	w.line("location / { return 404; }")
+	w.close()
+	w.line("")
+	for _, path := range includes(files, "http.d/") {
+		w.line(`include "%s/%s";`, phVersion, path)
+	}
+	w.close()
+}
+
+// refusals renders a default host for every listener that has none: a name
+// that nobody answers to gets no answer, instead of the first host's.
+func (m *model) refusals() string {
+	w := new(writer)
+	for _, l := range m.listeners {
+		if m.defaults[l.text] {
+			continue
+		}
+		w.open("server")
+		w.line("%s", l.directive(" default_server"))
+		w.line("server_name _;")
+		w.line("return 444;")
+		w.close()
+	}
+	return w.String()
+}
+
+// includes is the paths below a directory, sorted.
+func includes(files []File, dir string) []string {
+	var paths []string
+	for _, f := range files {
+		if strings.HasPrefix(f.Path, dir) {
+			paths = append(paths, f.Path)
+		}
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// powerOfTwo is the least power of two, from least upwards, that holds n.
+func powerOfTwo(least, n int) int {
+	for least < n {
+		least *= 2
+	}
+	return least
+}
+
+func longest(names []string) int {
+	n := 0
+	for _, name := range names {
+		n = max(n, len(name))
+	}
+	return n
+}

@@ -1,0 +1,110 @@
+package nginx
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+)
+
+// Capabilities is what an nginx binary can do, as it says itself.
+type Capabilities struct {
+	Version   string   // "1.22.1"
+	Arguments []string // of configure, in order
+	ModuleDir string   // where dynamic modules of packages lie
+}
+
+var (
+	versionLine  = regexp.MustCompile(`(?m)^nginx version: \S+?/(\S+)`)
+	configureArg = regexp.MustCompile(`--[^ ='"]+(=('[^']*'|"[^"]*"|[^ ]*))?`)
+)
+
+// ask runs nginx -V.
+func ask(ctx context.Context, binary string) (Capabilities, error) {
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+	defer cancel()
+	r, err := host.Run(ctx, host.Command{Path: binary, Args: []string{"-V"}})
+	if err != nil {
+		return Capabilities{}, fleet.Errorf(fleet.Unavailable, "ask nginx what it can do: %w", err)
+	}
+	c := parseCapabilities(string(r.Stderr))
+	if c.Version == "" {
+		return c, fleet.Errorf(fleet.Unavailable, "%s -V exited with %d and said no version: is it nginx?", binary, r.ExitCode)
+	}
+	if !c.has("--with-http_stub_status_module") {
+		return c, fleet.Errorf(fleet.Unavailable, "nginx %s was built without the stub_status module, which Fairlead needs", c.Version)
+	}
+	return c, nil
+}
+
+func parseCapabilities(text string) Capabilities {
+	var c Capabilities
+	if m := versionLine.FindStringSubmatch(text); m != nil {
+		c.Version = m[1]
+	}
+	if _, rest, ok := strings.Cut(text, "configure arguments:"); ok {
+		c.Arguments = configureArg.FindAllString(rest, -1)
+	}
+	c.ModuleDir = c.value("--modules-path")
+	if c.ModuleDir == "" {
+		c.ModuleDir = filepath.Join(c.value("--prefix"), "modules")
+	}
+	return c
+}
+
+func (c Capabilities) has(argument string) bool {
+	for _, a := range c.Arguments {
+		if a == argument {
+			return true
+		}
+	}
+	return false
+}
+
+func (c Capabilities) value(name string) string {
+	for _, a := range c.Arguments {
+		if v, ok := strings.CutPrefix(a, name+"="); ok {
+			return v
+		}
+	}
+	return ""
+}
+
+// modules is the load_module lines that a bundle needs on this node. The
+// faults name the resources that this node cannot take.
+func (c Capabilities) modules(b Bundle) (string, error) {
+	if !b.uses("stream.d") || c.has("--with-stream") {
+		return "", nil
+	}
+	path := filepath.Join(c.ModuleDir, "ngx_stream_module.so")
+	if _, err := os.Stat(path); err == nil && safePath.MatchString(path) {
+		return fmt.Sprintf("load_module \"%s\";\n", path), nil
+	}
+	var faults fleet.Faults
+	for _, f := range b.Files {
+		if strings.HasPrefix(f.Path, "stream.d/") {
+			faults = append(faults, fleet.Fault{Subject: f.Owner, Path: "spec.context",
+				Message: fmt.Sprintf("this node's nginx %s has no stream module: there is no %s (Debian's package is libnginx-mod-stream)", c.Version, path)})
+		}
+	}
+	return "", faults.Err()
+}
+
+// tempPaths keeps each module's temporary files out of system directories. A
+// module that is not built in knows no such directive.
+func (c Capabilities) tempPaths(dir string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "    client_body_temp_path \"%s/body\";\n", dir)
+	for _, module := range []string{"proxy", "fastcgi", "uwsgi", "scgi"} {
+		if !c.has("--without-http_" + module + "_module") {
+			fmt.Fprintf(&b, "    %s_temp_path \"%s/%s\";\n", module, dir, module)
+		}
+	}
+	return b.String()
+}

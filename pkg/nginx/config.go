@@ -1,0 +1,120 @@
+package nginx
+
+import (
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"runtime"
+
+	"fairlead/pkg/fleet"
+)
+
+// How nginx is kept running.
+const (
+	Child    = "child"    // the engine starts it, and starts it again when it dies
+	External = "external" // systemd or a container runtime does; the engine reloads it
+)
+
+// Config says where one nginx lives. The zero value is complete, for a host
+// with one nginx and an agent that is root.
+type Config struct {
+	Binary string // nginx; looked up in PATH when it has no slash; "nginx" when empty
+	State  string // versions, temporary files of workers; /var/lib/fairlead/nginx
+	Conf   string // holds nginx.conf, a link; /etc/fairlead/nginx
+	Run    string // sockets, pid file; /run/fairlead/nginx
+	Logs   string // error logs; /var/log/fairlead/nginx
+	Manage string // Child (default) or External
+	// PidFile is written by nginx; Run/nginx.pid when empty. With External it is
+	// the one that the service manager expects.
+	PidFile string
+	// User is who workers run as when the engine is root: www-data where there
+	// is one, else nobody. Without root they run as the engine's own user.
+	User         string
+	Workers      int // worker processes; 0 is one for each processor that this process may use
+	KeepVersions int // versions kept beside the last good one; 5 when 0
+	Logger       *slog.Logger
+}
+
+// nginx's syslog parameters end at a comma, its includes take *, ? and [ for a
+// pattern, and a path that needs no quoting is quoted rightly everywhere.
+var safePath = regexp.MustCompile(`^/[A-Za-z0-9/._@+~:=-]*$`)
+
+// maxSocketPath is how long the path of a unix socket may be (sun_path).
+const maxSocketPath = 107
+
+// Validate finds everything that is wrong at once; the error is fleet.Faults.
+func (c Config) Validate() error {
+	c = c.complete()
+	var faults fleet.Faults
+	for _, dir := range []struct{ name, path string }{
+		{"state", c.State}, {"conf", c.Conf}, {"run", c.Run}, {"logs", c.Logs}, {"pidFile", c.PidFile},
+	} {
+		if !safePath.MatchString(dir.path) {
+			faults.Addf(dir.name, "%q is not an absolute path of letters, digits and /._@+~:=-", dir.path)
+		}
+	}
+	if n := len(filepath.Join(c.Run, "control.sock")); n > maxSocketPath {
+		faults.Addf("run", "%q is too long: a socket in it would have %d bytes, more than %d", c.Run, n, maxSocketPath)
+	}
+	if c.Manage != Child && c.Manage != External {
+		faults.Addf("manage", "%q is neither %s nor %s", c.Manage, Child, External)
+	}
+	if c.User != "" && !userName.MatchString(c.User) {
+		faults.Addf("user", "%q is no user name", c.User)
+	}
+	if c.Workers < 0 || c.Workers > 1024 {
+		faults.Addf("workers", "%d is not between 0 and 1024", c.Workers)
+	}
+	if c.KeepVersions < 0 {
+		faults.Addf("keepVersions", "%d is negative", c.KeepVersions)
+	}
+	return faults.Err()
+}
+
+var userName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
+
+// complete fills in the defaults.
+func (c Config) complete() Config {
+	defaults := []struct {
+		field *string
+		value string
+	}{
+		{&c.Binary, "nginx"}, {&c.Manage, Child},
+		{&c.State, "/var/lib/fairlead/nginx"}, {&c.Conf, "/etc/fairlead/nginx"},
+		{&c.Run, "/run/fairlead/nginx"}, {&c.Logs, "/var/log/fairlead/nginx"},
+	}
+	for _, d := range defaults {
+		if *d.field == "" {
+			*d.field = d.value
+		}
+	}
+	for _, dir := range []*string{&c.State, &c.Conf, &c.Run, &c.Logs} {
+		*dir = filepath.Clean(*dir)
+	}
+	if c.PidFile == "" {
+		c.PidFile = filepath.Join(c.Run, "nginx.pid")
+	}
+	if c.Workers == 0 {
+		c.Workers = runtime.NumCPU()
+	}
+	if c.KeepVersions == 0 {
+		c.KeepVersions = 5
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// The files that the engine and nginx meet at.
+
+func (c Config) link() string          { return filepath.Join(c.Conf, "nginx.conf") }
+func (c Config) statusSocket() string  { return filepath.Join(c.Run, "status.sock") }
+func (c Config) controlSocket() string { return filepath.Join(c.Run, "control.sock") }
+func (c Config) tempDir() string       { return filepath.Join(c.State, "temp") }
+func (c Config) startLog() string      { return filepath.Join(c.Logs, "start.log") }
+func (c Config) masterFile() string    { return filepath.Join(c.State, "master.json") }
+
+// SyslogSocket is where nginx sends its access and error log: the agent's log
+// forwarder listens there. nginx does not mind when nobody does.
+func (c Config) SyslogSocket() string { return filepath.Join(c.complete().Run, "syslog.sock") }

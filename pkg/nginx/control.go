@@ -1,0 +1,103 @@
+package nginx
+
+import (
+	"log/slog"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"sync/atomic"
+
+	"fairlead/pkg/syslog"
+)
+
+// control is nginx's own word: the lines that its main context logs, which
+// arrive as datagrams some milliseconds after the fact.
+type control struct {
+	master     atomic.Int64 // only its complaints count: a worker's are about requests
+	complaints chan complaint
+	log        *slog.Logger
+}
+
+// complaint is an [emerg] or [alert] line of the master.
+type complaint struct {
+	level string
+	text  string // "[emerg] 4711#4711: bind() to …"
+}
+
+// errorLine is how nginx writes its error log, the time aside.
+var errorLine = regexp.MustCompile(`\[([a-z]+)\] (\d+)#\d+: `)
+
+// listen opens the socket for the engine's user and the workers' group alone:
+// who can write to it can make an apply fail.
+func (c *control) listen(path string, workers account, log *slog.Logger) (*syslog.Listener, error) {
+	c.complaints = make(chan complaint, 64)
+	c.log = log
+	listener, err := syslog.Listen("unixgram:" + path + "?mode=0660")
+	if err != nil {
+		return nil, err
+	}
+	if os.Geteuid() == 0 {
+		if err := os.Chown(path, -1, workers.gid); err != nil {
+			listener.Close()
+			return nil, err
+		}
+	}
+	return listener, nil
+}
+
+// handle sorts one line. It never blocks: when nobody takes the complaints,
+// the later ones say nothing new.
+func (c *control) handle(r syslog.Record) {
+	found := errorLine.FindStringSubmatchIndex(r.Message)
+	if found == nil {
+		c.log.Debug("nginx", "line", r.Message)
+		return
+	}
+	level := r.Message[found[2]:found[3]]
+	pid, _ := strconv.ParseInt(r.Message[found[4]:found[5]], 10, 64)
+	text := r.Message[found[0]:]
+	if pid != c.master.Load() || level != "emerg" && level != "alert" {
+		c.log.Debug("nginx", "line", text)
+		return
+	}
+	c.log.Warn("nginx complains", "line", text)
+	select {
+	case c.complaints <- complaint{level: level, text: text}:
+	default:
+	}
+}
+
+// drain forgets what was said before; called before each thing that is to be judged.
+func (c *control) drain() {
+	for {
+		select {
+		case <-c.complaints:
+		default:
+			return
+		}
+	}
+}
+
+var exitedWorker = regexp.MustCompile(`process (\d+) exited`)
+
+// about is the pid of the worker whose end a complaint reports, 0 for none.
+func (c complaint) about() int {
+	if m := exitedWorker.FindStringSubmatch(c.text); m != nil {
+		pid, _ := strconv.Atoi(m[1])
+		return pid
+	}
+	return 0
+}
+
+// retried says whether nginx goes on trying: it attempts to bind to an address
+// in use five times, half a second apart, says "still could not bind()" in the
+// end, and may succeed in between.
+func (c complaint) retried() bool {
+	return c.level == "emerg" && strings.Contains(c.text, "bind() to ") && strings.Contains(c.text, "(98:")
+}
+
+// logging says whether it is about a log that nobody reads, which nginx does not mind.
+func (c complaint) logging() bool {
+	return c.level == "alert" && strings.Contains(c.text, "connect() failed")
+}

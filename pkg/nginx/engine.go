@@ -1,0 +1,185 @@
+package nginx
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+)
+
+// Engine owns one nginx. New makes one, Run works it; the other methods may be
+// called from any goroutine and wait for each other where they touch nginx.
+type Engine struct {
+	cfg   Config
+	log   *slog.Logger
+	store store
+	http  *http.Client // to the status socket
+
+	lock    chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
+	begun   atomic.Bool   // Run was called
+	ready   chan struct{}
+	isReady sync.Once
+	control control
+
+	// Set by Run before open, then constant.
+	can     Capabilities
+	binary  string // resolved, as /proc/PID/exe shows it
+	workers account
+
+	// Changed by the holder of lock.
+	open    atomic.Bool                  // Run is at work
+	master  atomic.Pointer[host.Process] // nil when nginx does not run
+	good    version                      // last one proven to serve; the base before that
+	stopped bool                         // by Stop: not to be started again
+	parse   time.Duration                // how long the last nginx -t took
+
+}
+
+// New makes an engine. It does no I/O; the error is that of Config.Validate.
+func New(cfg Config) (*Engine, error) {
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	cfg = cfg.complete()
+	return &Engine{
+		cfg:   cfg,
+		log:   cfg.Logger,
+		store: store{state: cfg.State, link: cfg.link()},
+		http:  statusClient(cfg.statusSocket()),
+		lock:  make(chan struct{}, 1),
+		ready: make(chan struct{}),
+		parse: time.Second,
+	}, nil
+}
+
+// Ready is closed when nginx has answered with the digest of its version for
+// the first time.
+func (e *Engine) Ready() <-chan struct{} { return e.ready }
+
+// Run prepares the directories, listens on the control log, adopts the nginx
+// that it finds or starts one, and keeps it running until ctx ends. nginx goes
+// on then; Stop ends it. Run is called once. Its error says what this host
+// lacks; nothing that happens to nginx later ends it.
+func (e *Engine) Run(ctx context.Context) error {
+	if !e.begun.CompareAndSwap(false, true) {
+		return fleet.Errorf(fleet.Internal, "an nginx engine runs once")
+	}
+	if err := e.prepare(ctx); err != nil {
+		return err
+	}
+	listener, err := e.control.listen(e.cfg.controlSocket(), e.workers, e.log)
+	if err != nil {
+		return fleet.Errorf(fleet.Unavailable, "control log of nginx: %w", err)
+	}
+	defer listener.Close()
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	listening, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	tasks.Go(func() { _ = listener.Run(listening, e.control.handle) })
+
+	unlock, err := e.acquire(ctx)
+	if err != nil {
+		return nil
+	}
+	e.open.Store(true) // before Ready; Apply waits for the lock
+	err = e.recover(ctx)
+	unlock()
+	defer e.shut()
+	if err != nil && ctx.Err() == nil {
+		e.log.Error("nginx does not serve", "error", err)
+	}
+	e.supervise(ctx)
+	return nil
+}
+
+// shut lets no other change begin and waits for the one under way, which is
+// still listened to.
+func (e *Engine) shut() {
+	e.open.Store(false)
+	e.lock <- struct{}{}
+	<-e.lock
+}
+
+// prepare finds out what this host has.
+func (e *Engine) prepare(ctx context.Context) (err error) {
+	if e.binary, err = host.LookPath(e.cfg.Binary); err != nil {
+		return fleet.Errorf(fleet.Unavailable, "nginx: %w", err)
+	}
+	if e.can, err = ask(ctx, e.binary); err != nil {
+		return err
+	}
+	if e.workers, err = workerAccount(e.cfg.User); err != nil {
+		return err
+	}
+	if err := e.makeDirs(); err != nil {
+		return err
+	}
+	for _, dir := range []string{e.cfg.Run, e.cfg.tempDir()} {
+		if at := e.workers.barrier(dir); at != "" {
+			e.log.Warn("workers of nginx cannot reach a directory", "directory", dir, "user", e.workers.name, "barred_by", at)
+		}
+	}
+	return nil
+}
+
+// acquire waits for nginx to be free; the error is that of ctx.
+func (e *Engine) acquire(ctx context.Context) (unlock func(), err error) {
+	select {
+	case e.lock <- struct{}{}:
+		return func() { <-e.lock }, nil
+	case <-ctx.Done():
+		return nil, fleet.Errorf(fleet.Busy, "wait for nginx to be free: %w", context.Cause(ctx))
+	}
+}
+
+// enter is acquire for what needs a running engine.
+func (e *Engine) enter(ctx context.Context) (unlock func(), err error) {
+	if unlock, err = e.acquire(ctx); err != nil {
+		return nil, err
+	}
+	if !e.open.Load() || e.stopped {
+		unlock()
+		return nil, fleet.Errorf(fleet.Unavailable, "the engine of nginx in %s does not run", e.cfg.State)
+	}
+	return unlock, nil
+}
+
+func (e *Engine) proven(v version) {
+	e.good = v
+	e.isReady.Do(func() { close(e.ready) })
+}
+
+// up says whether the master is known and alive.
+func (e *Engine) up() bool {
+	m := e.master.Load()
+	return m != nil && m.Alive()
+}
+
+// setMaster makes p the master that is signalled, watched and listened to. The
+// handle of another one is given up.
+func (e *Engine) setMaster(p *host.Process) {
+	old := e.master.Swap(p)
+	if old != nil && old != p {
+		old.Close()
+	}
+	pid := 0
+	if p != nil {
+		pid = p.PID
+	}
+	e.control.master.Store(int64(pid))
+}
+
+// base is the version that serves nothing but the status socket.
+func (e *Engine) base() (version, error) {
+	b, err := Render("", nil)
+	if err != nil {
+		return version{}, err
+	}
+	return e.stage(0, b)
+}

@@ -1,0 +1,214 @@
+package nginx_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+	"fairlead/pkg/nginx"
+)
+
+// node is one nginx in directories of its own, on a loopback address of its own.
+type node struct {
+	*nginx.Engine
+	t       *testing.T
+	cfg     nginx.Config
+	address string
+	cancel  context.CancelFunc
+	ended   chan struct{}
+}
+
+var nextAddress atomic.Int32
+
+// newNode makes directories that the worker user can reach, with short names:
+// the path of a socket has 107 bytes at most.
+func newNode(t *testing.T) *node {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "fl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	n := &node{t: t, address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%250, nextAddress.Add(1))}
+	n.cfg = nginx.Config{
+		State: filepath.Join(dir, "state"), Conf: filepath.Join(dir, "conf"),
+		Run: filepath.Join(dir, "run"), Logs: filepath.Join(dir, "logs"),
+		Workers: 2, Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil)),
+	}
+	t.Cleanup(func() {
+		n.crash() // the engine, so that Stop has it alone
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := n.Stop(ctx); err != nil {
+			t.Error(err)
+		}
+		os.RemoveAll(dir)
+	})
+	n.start()
+	return n
+}
+
+// start makes a new engine over the same directories and waits until it is ready.
+func (n *node) start() {
+	n.t.Helper()
+	e, err := nginx.New(n.cfg)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	n.Engine, n.cancel, n.ended = e, cancel, make(chan struct{})
+	go func() {
+		defer close(n.ended)
+		if err := e.Run(ctx); err != nil {
+			n.t.Errorf("run: %v", err)
+		}
+	}()
+	select {
+	case <-e.Ready():
+	case <-n.ended:
+		n.t.Fatal("the engine ended")
+	case <-time.After(30 * time.Second):
+		n.t.Fatal("the engine is not ready")
+	}
+}
+
+// crash ends the engine and leaves nginx alone.
+func (n *node) crash() {
+	n.cancel()
+	<-n.ended
+}
+
+// apply renders and applies.
+func (n *node) apply(revision uint64, resources ...fleet.Resource) (nginx.Verdict, error) {
+	n.t.Helper()
+	b, err := nginx.Render(n.address, resources)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return n.Apply(n.t.Context(), revision, b)
+}
+
+func (n *node) mustApply(revision uint64, resources ...fleet.Resource) nginx.Verdict {
+	n.t.Helper()
+	v, err := n.apply(revision, resources...)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return v
+}
+
+func (n *node) status() nginx.Status {
+	n.t.Helper()
+	s, err := n.Status(n.t.Context())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return s
+}
+
+// workers is the pids of all children of the master, as text.
+func (n *node) workers() string {
+	n.t.Helper()
+	pids, err := host.Children(n.status().PID)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return fmt.Sprint(pids)
+}
+
+// freePort is a port that nobody listens on at the node's address.
+func (n *node) freePort() int {
+	n.t.Helper()
+	l, err := net.Listen("tcp", n.address+":0")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// get asks the site; the answer is "<status> <body>".
+func (n *node) get(port int, name, path string) string {
+	resp, body, err := n.fetch(port, name, path)
+	if err != nil {
+		return err.Error()
+	}
+	return strconv.Itoa(resp.StatusCode) + " " + body
+}
+
+func (n *node) fetch(port int, name, path string) (*http.Response, string, error) {
+	req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://%s:%d%s", n.address, port, path), nil)
+	if err != nil {
+		return nil, "", err
+	}
+	req.Host = name
+	resp, err := direct.Do(req)
+	if err != nil {
+		return nil, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp, string(body), err
+}
+
+var direct = &http.Client{
+	Transport:     &http.Transport{DisableKeepAlives: true},
+	Timeout:       10 * time.Second,
+	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+}
+
+// eventually waits for real state that sends no event.
+func eventually(t *testing.T, what string, holds func() bool) {
+	t.Helper()
+	deadline := time.Now().Add(15 * time.Second)
+	for !holds() {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within 15 s: %s", what)
+		}
+		time.Sleep(5 * time.Millisecond) // between two looks; nothing is assumed to have happened
+	}
+}
+
+func resource(name string, spec fleet.Spec) fleet.Resource {
+	return fleet.Resource{APIVersion: fleet.APIVersion, Kind: spec.Kind(), Metadata: fleet.Metadata{Name: name}, Spec: spec}
+}
+
+// site answers one text on every path.
+func site(name string, port int, text string) fleet.Resource {
+	return resource(name, &fleet.VirtualHost{
+		Listen: []fleet.Listen{{Port: port}}, ServerNames: []string{name + ".example.org"},
+		Locations: []fleet.Location{{Path: "/", Return: &fleet.Return{Code: 200, Text: text}}},
+	})
+}
+
+func raw(name, content string) fleet.Resource {
+	return resource(name, &fleet.ConfigFile{Context: "http", Content: content})
+}
+
+// testLog writes to the test's log until the test has ended.
+type testLog struct {
+	t  *testing.T
+	mu sync.Mutex
+}
+
+func (l *testLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.t.Log(strings.TrimRight(string(p), "\n"))
+	return len(p), nil
+}

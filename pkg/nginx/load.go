@@ -1,0 +1,86 @@
+package nginx
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"fairlead/pkg/fleet"
+)
+
+// load makes nginx read the linked version v, by a signal or by starting it,
+// and proves it. Workers in old must be gone then.
+func (e *Engine) load(ctx context.Context, v version, old []worker) *failure {
+	if !e.up() {
+		if e.cfg.Manage == External {
+			return &failure{kind: fleet.Unavailable, text: "nginx does not run, and it is not this agent's to start"}
+		}
+		return e.start(ctx, v)
+	}
+	e.control.drain()
+	if err := e.hangUp(); err != nil {
+		return &failure{kind: fleet.Failed, text: err.Error()}
+	}
+	return e.prove(ctx, v, old)
+}
+
+// hangUp sends SIGHUP to the master, once its pid file says that it is past
+// the point until which the signal would kill it: nginx writes the file after
+// it has installed its handlers.
+func (e *Engine) hangUp() error {
+	master := e.master.Load()
+	if pid := e.pidFile(); pid != master.PID {
+		return fmt.Errorf("%s names process %d, but nginx is process %d", e.cfg.PidFile, pid, master.PID)
+	}
+	return master.Signal(syscall.SIGHUP)
+}
+
+// pidFile is the pid that nginx wrote, 0 when there is none. nginx -t leaves
+// an empty file where there was none.
+func (e *Engine) pidFile() int {
+	data, err := os.ReadFile(e.cfg.PidFile)
+	if err != nil {
+		return 0
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(data)))
+	return pid
+}
+
+// Reload has nginx read its configuration again and proves that all workers
+// are new. A reload that was interrupted and is tried again (resumed) did its
+// work already when all workers are newer than since, the BootClock of its
+// first start; Changed is true then too.
+func (e *Engine) Reload(ctx context.Context, resumed bool, since time.Duration) (Verdict, error) {
+	unlock, err := e.enter(ctx)
+	if err != nil {
+		return Verdict{}, err
+	}
+	defer unlock()
+	began := time.Now()
+	v, err := e.store.linked()
+	if err != nil {
+		return Verdict{}, fleet.Errorf(fleet.Failed, "reload: %w", err)
+	}
+	if !e.up() {
+		return Verdict{}, fleet.Errorf(fleet.Unavailable, "reload: nginx does not run")
+	}
+	verdict := Verdict{Changed: true, Revision: e.good.Manifest.Revision, Digest: v.Manifest.Digest, Workers: v.Manifest.Workers}
+	old := e.workersNow()
+	if resumed && newerThan(old, since) {
+		old = nil // proven to serve, below, without another signal
+		e.control.drain()
+		if f := e.prove(context.WithoutCancel(ctx), v, old); f != nil {
+			return Verdict{}, fleet.Errorf(f.kind, "reload: %s", f.text)
+		}
+	} else if f := e.load(context.WithoutCancel(ctx), v, old); f != nil {
+		return Verdict{}, fleet.Errorf(f.kind, "reload: %s", f.text)
+	}
+	verdict.Took = time.Since(began)
+	verdict.Steps.Prove = verdict.Took
+	e.log.Info("nginx reloaded", "workers", verdict.Workers, "took", verdict.Took)
+	return verdict, nil
+}

@@ -1,0 +1,182 @@
+package nginx
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+)
+
+// recover brings the tree and nginx into agreement after whatever happened: a
+// first start, a reboot, a kill -9 of the agent between any two lines.
+//
+//   - nginx runs what is linked: that was proven or only the record is missing;
+//     it is proven now, and is the last good version.
+//   - nginx runs the last good version and something else is linked: the agent
+//     died before nginx was told; the link goes back.
+//   - nginx answers neither: it reads the last good version again, and if that
+//     does not help it is ended and started.
+//   - nginx does not run: it starts with the last good version, on a new node
+//     with one that serves nothing but the status socket.
+func (e *Engine) recover(ctx context.Context) error {
+	if err := e.store.ours(); err != nil {
+		return err
+	}
+	good, err := e.store.good()
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			e.log.Error("the record of the last good version is lost", "error", err)
+		}
+		if good, err = e.base(); err != nil {
+			return err
+		}
+	}
+	e.good = good
+	if master := e.find(); master != nil {
+		e.setMaster(master)
+		return e.adopt(ctx, good)
+	}
+	if err := e.backTo(good); err != nil {
+		return err
+	}
+	if e.cfg.Manage == External {
+		e.log.Info("waiting for nginx to be started", "pid_file", e.cfg.PidFile)
+		return nil
+	}
+	return e.startGood(ctx)
+}
+
+// adopt takes over a running nginx without touching it where that is possible.
+func (e *Engine) adopt(ctx context.Context, good version) error {
+	linked, err := e.store.linked()
+	if err == nil && e.answers(ctx, linked.Manifest.Digest, good.Manifest.Digest) == linked.Manifest.Digest {
+		if linked.Name == good.Name {
+			linked = good // with the revision of the record
+		}
+		e.control.drain()
+		if f := e.prove(ctx, linked, nil); f == nil {
+			e.log.Info("nginx adopted", "pid", e.master.Load().PID, "revision", linked.Manifest.Revision)
+			return e.accept(linked)
+		}
+	}
+	if err := e.backTo(good); err != nil {
+		return err
+	}
+	e.control.drain()
+	if e.answers(ctx, good.Manifest.Digest) == good.Manifest.Digest && e.prove(ctx, good, nil) == nil {
+		e.log.Info("nginx adopted; a version that was not proven is undone", "pid", e.master.Load().PID, "revision", good.Manifest.Revision)
+		return e.accept(good)
+	}
+	f := e.load(ctx, good, e.workersNow())
+	if f == nil {
+		e.log.Info("nginx adopted and reloaded", "revision", good.Manifest.Revision)
+		return e.accept(good)
+	}
+	if e.cfg.Manage == External {
+		return fleet.Errorf(f.kind, "nginx runs, but not from %s: %s", e.cfg.link(), f.text)
+	}
+	e.log.Error("the nginx that was found does not serve; it is started anew", "reason", f.text)
+	e.end(ctx, 0)
+	return e.startGood(ctx)
+}
+
+// startGood starts nginx with the last good version.
+func (e *Engine) startGood(ctx context.Context) error {
+	if f := e.start(ctx, e.good); f != nil {
+		return fleet.Errorf(f.kind, "start nginx with %s: %s", e.good, f.text)
+	}
+	return e.accept(e.good)
+}
+
+// accept records a version that was just proven.
+func (e *Engine) accept(v version) error {
+	e.proven(v)
+	return e.store.setGood(v)
+}
+
+// backTo links a version unless it is linked already.
+func (e *Engine) backTo(v version) error {
+	if linked, err := e.store.linked(); err == nil && linked.Name == v.Name {
+		return nil
+	}
+	return e.store.commit(v)
+}
+
+// answers waits, for as long as a reload under way may take, until nginx
+// answers with one of the digests; "" when it does not.
+func (e *Engine) answers(ctx context.Context, digests ...string) string {
+	ctx, cancel := context.WithTimeout(ctx, bindRetries+e.parse)
+	defer cancel()
+	for {
+		if digest, err := e.running(ctx); err == nil {
+			for _, d := range digests {
+				if d == digest {
+					return d
+				}
+			}
+			if len(digests) == 1 {
+				return ""
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ""
+		case <-time.After(glance):
+		}
+	}
+}
+
+// find looks for the running master: the process that the pid file names, or,
+// where it has not written one yet, any that was started as the engine does.
+func (e *Engine) find() *host.Process {
+	if p := e.verify(e.pidFile()); p != nil || e.cfg.Manage == External {
+		return p
+	}
+	pids, _ := host.Processes()
+	for _, pid := range pids {
+		if p := e.verify(pid); p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// verify opens a process and makes sure that it is the master of this nginx:
+// its executable, its title, and for one that the engine remembers its start
+// time too. nil when it is not.
+func (e *Engine) verify(pid int) *host.Process {
+	if pid <= 0 {
+		return nil
+	}
+	p, err := host.OpenProcess(pid)
+	if err != nil {
+		return nil
+	}
+	exe, err1 := host.Executable(pid)
+	title, err2 := host.Title(pid)
+	ours := err1 == nil && err2 == nil && exe == e.binary && e.isMaster(title)
+	if b, ok := e.remembered(); ok && b.PID == pid && b.Started != p.Started {
+		ours = false // the pid was used again
+	}
+	if !ours || !p.Alive() {
+		p.Close()
+		return nil
+	}
+	return p
+}
+
+// isMaster reads a title: "nginx: master process /usr/sbin/nginx -p … -c …",
+// or the bare command line while nginx has not set one yet.
+func (e *Engine) isMaster(title string) bool {
+	if strings.HasPrefix(title, "nginx: worker") || strings.HasPrefix(title, "nginx: cache") {
+		return false
+	}
+	if e.cfg.Manage == External {
+		return strings.HasPrefix(title, "nginx: master process")
+	}
+	return strings.Contains(title+" ", " -c "+e.cfg.link()+" ") && !strings.Contains(title, " -t ")
+}

@@ -1,0 +1,34 @@
+package nginx
+
+import (
+	"context"
+
+	"fairlead/pkg/fleet"
+)
+
+// rollBack brings the last good version back and proves it; the error says
+// what nginx had against the new one, and whether the old one serves.
+func (e *Engine) rollBack(ctx context.Context, v version, old []worker, why *failure) error {
+	good := e.good
+	e.log.Warn("a version of nginx's configuration failed", "revision", v.Manifest.Revision, "digest", Short(v.Manifest.Digest), "reason", why.text, "back_to", good.Manifest.Revision)
+	if err := e.store.commit(good); err != nil {
+		return fleet.Errorf(why.kind, "%s: %s\nand the last good version could not be linked again: %w", v, why.text, err)
+	}
+	if f := e.restore(ctx, good, why); f != nil {
+		return fleet.Errorf(why.kind, "%s: %s\nand %s does not serve again: %s", v, why.text, good, f.text)
+	}
+	e.proven(good)
+	return fleet.Errorf(why.kind, "%s: %s\n%s serves again", v, why.text, good)
+}
+
+// restore proves the last good version, without a reload where nginx never
+// left it: keepalive connections survive then.
+func (e *Engine) restore(ctx context.Context, good version, why *failure) *failure {
+	if why.refused && e.up() {
+		e.control.drain()
+		if f := e.prove(ctx, good, nil); f == nil {
+			return nil
+		}
+	}
+	return e.load(ctx, good, e.workersNow())
+}

@@ -1,0 +1,172 @@
+package nginx
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+)
+
+// store is the versions on disk, the link that says which one nginx loads,
+// and the record of the last one that was proven to serve.
+type store struct {
+	state string // holds versions/ and good.json
+	link  string // the commit point
+}
+
+// record is good.json.
+type record struct {
+	Version  string `json:"version"`  // directory under versions/
+	Revision uint64 `json:"revision"` // the newest that this version stands for
+}
+
+func (s store) versions() string { return filepath.Join(s.state, "versions") }
+
+// stage writes a version and syncs it. What lies there already and is the
+// same is used again; what lies there and differs gives way, unless it is the
+// linked or the last good one, which nothing ever writes to.
+func (s store) stage(m manifest, fill func(dir string) []File) (version, error) {
+	inUse := s.inUse()
+	for i := 1; ; i++ {
+		name := fmt.Sprintf("%d-%s", m.Revision, Short(m.Digest))
+		if i > 1 {
+			name = fmt.Sprintf("%s.%d", name, i)
+		}
+		v := version{Name: name, Dir: filepath.Join(s.versions(), name), Manifest: m}
+		files := fill(v.Dir)
+		v.Manifest.Files = manifestFiles(files)
+		if v.holds(files) {
+			return v, nil
+		}
+		if slices.Contains(inUse, name) {
+			continue
+		}
+		err := os.RemoveAll(v.Dir)
+		if err == nil {
+			err = v.write(files)
+		}
+		if err == nil {
+			err = host.SyncFilesystem(v.Dir)
+		}
+		if err != nil {
+			return version{}, fleet.Errorf(fleet.Failed, "stage %s: %w", v, err)
+		}
+		return v, nil
+	}
+}
+
+// commit makes nginx load a version from now on. It is durable on return.
+func (s store) commit(v version) error {
+	if err := s.ours(); err != nil {
+		return err
+	}
+	if err := host.Link(v.conf(), s.link); err != nil {
+		return fleet.Errorf(fleet.Failed, "commit %s: %w", v, err)
+	}
+	return nil
+}
+
+// ours refuses to replace a configuration that somebody else wrote.
+func (s store) ours() error {
+	info, err := os.Lstat(s.link)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Mode().Type() == fs.ModeSymlink {
+		return nil
+	}
+	if err != nil {
+		return fleet.Errorf(fleet.Failed, "commit point: %w", err)
+	}
+	return fleet.Errorf(fleet.Conflict, "%s is not Fairlead's: move it away first", s.link)
+}
+
+// linked is the version that nginx loads.
+func (s store) linked() (version, error) {
+	target, err := os.Readlink(s.link)
+	if err != nil {
+		return version{}, err
+	}
+	return readVersion(filepath.Dir(target))
+}
+
+// good is the last version that was proven to serve, with the newest revision
+// that it stands for.
+func (s store) good() (version, error) {
+	data, err := os.ReadFile(filepath.Join(s.state, "good.json"))
+	if err != nil {
+		return version{}, err
+	}
+	var r record
+	if err := json.Unmarshal(data, &r); err != nil {
+		return version{}, fmt.Errorf("good.json: %w", err)
+	}
+	v, err := readVersion(filepath.Join(s.versions(), r.Version))
+	v.Manifest.Revision = r.Revision
+	return v, err
+}
+
+// setGood records that a version serves.
+func (s store) setGood(v version) error {
+	data, err := json.Marshal(record{Version: v.Name, Revision: v.Manifest.Revision})
+	if err == nil {
+		err = host.WriteFile(filepath.Join(s.state, "good.json"), append(data, '\n'), 0o600)
+	}
+	if err != nil {
+		return fleet.Errorf(fleet.Failed, "record the last good version: %w", err)
+	}
+	return nil
+}
+
+// inUse names the versions that must not be touched.
+func (s store) inUse() []string {
+	var names []string
+	if v, err := s.linked(); err == nil {
+		names = append(names, v.Name)
+	}
+	if v, err := s.good(); err == nil {
+		names = append(names, v.Name)
+	}
+	return names
+}
+
+// collect removes all versions but those in use and the newest keep others.
+func (s store) collect(keep int) error {
+	entries, err := os.ReadDir(s.versions())
+	if err != nil {
+		return err
+	}
+	inUse := s.inUse()
+	var others []version
+	var errs []error
+	for _, entry := range entries {
+		if slices.Contains(inUse, entry.Name()) {
+			continue
+		}
+		v, err := readVersion(filepath.Join(s.versions(), entry.Name()))
+		if err != nil { // half-written, or no version at all
+			errs = append(errs, os.RemoveAll(filepath.Join(s.versions(), entry.Name())))
+			continue
+		}
+		others = append(others, v)
+	}
+	slices.SortFunc(others, func(a, b version) int {
+		return cmp.Or(cmp.Compare(b.Manifest.Revision, a.Manifest.Revision), b.Manifest.At.Compare(a.Manifest.At))
+	})
+	for _, v := range others[min(keep, len(others)):] {
+		errs = append(errs, os.RemoveAll(v.Dir))
+	}
+	return errors.Join(errs...)
+}
+
+// discard removes a version unless it is in use.
+func (s store) discard(v version) error {
+	if slices.Contains(s.inUse(), v.Name) {
+		return nil
+	}
+	return os.RemoveAll(v.Dir)
+}

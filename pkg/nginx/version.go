@@ -1,0 +1,101 @@
+package nginx
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// version is a staged bundle: a directory that is never changed once its
+// manifest is written. One without a manifest was left half-written by a kill.
+type version struct {
+	Name     string // of the directory, "<revision>-<digest12>"
+	Dir      string
+	Manifest manifest
+}
+
+// manifest lies in the version's directory and is written last.
+type manifest struct {
+	Revision uint64         `json:"revision"`
+	Digest   string         `json:"digest"`
+	Local    string         `json:"local"`   // hash of what was filled in for this node
+	Workers  int            `json:"workers"` // to be expected when it serves
+	Files    []manifestFile `json:"files"`
+	At       time.Time      `json:"at"`
+}
+
+type manifestFile struct {
+	Path   string      `json:"path"`
+	Mode   fs.FileMode `json:"mode"`
+	SHA256 string      `json:"sha256"` // of the file as it lies on disk
+}
+
+func (v version) conf() string { return filepath.Join(v.Dir, "nginx.conf") }
+
+func (v version) String() string {
+	return fmt.Sprintf("revision %d (%s)", v.Manifest.Revision, Short(v.Manifest.Digest))
+}
+
+// readVersion reads the manifest of a version's directory.
+func readVersion(dir string) (version, error) {
+	v := version{Name: filepath.Base(dir), Dir: dir}
+	data, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	if err == nil {
+		err = json.Unmarshal(data, &v.Manifest)
+	}
+	if err != nil {
+		return version{}, fmt.Errorf("version %s: %w", v.Name, err)
+	}
+	return v, nil
+}
+
+// write puts the files on disk, the manifest last. It is durable after a sync.
+func (v version) write(files []File) error {
+	for _, f := range files {
+		if !filepath.IsLocal(f.Path) {
+			return fmt.Errorf("file %q of the bundle lies outside of it", f.Path)
+		}
+		path := filepath.Join(v.Dir, f.Path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			return err
+		}
+		if err := os.WriteFile(path, f.Content, f.Mode.Perm()); err != nil {
+			return err
+		}
+	}
+	data, err := json.MarshalIndent(v.Manifest, "", "  ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(v.Dir, "manifest.json"), append(data, '\n'), 0o600)
+}
+
+// holds says whether the files on disk are these, complete and unchanged.
+func (v version) holds(files []File) bool {
+	on, err := readVersion(v.Dir)
+	if err != nil || on.Manifest.Digest != v.Manifest.Digest || on.Manifest.Local != v.Manifest.Local {
+		return false
+	}
+	for _, f := range files {
+		data, err := os.ReadFile(filepath.Join(v.Dir, f.Path))
+		if err != nil || !bytes.Equal(data, f.Content) {
+			return false
+		}
+	}
+	return true
+}
+
+func manifestFiles(files []File) []manifestFile {
+	all := make([]manifestFile, len(files))
+	for i, f := range files {
+		sum := sha256.Sum256(f.Content)
+		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hex.EncodeToString(sum[:])}
+	}
+	return all
+}
