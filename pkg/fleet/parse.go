@@ -170,13 +170,10 @@ func (p *selectorParser) value(op operator) ([]string, error) {
 }
 
 // set reads `(x,y)`. Where a value is missing the empty value is meant, so
-// `(x,)` holds two; `()` holds nothing and is refused.
+// `(x,)` holds two values and `()` one.
 func (p *selectorParser) set() ([]string, error) {
 	if t := p.next(); t.text != "(" {
 		return nil, p.expected(t, "'('")
-	}
-	if t := p.peek(); t.text == ")" {
-		return nil, p.expected(t, "at least one value")
 	}
 	var values []string
 	for {

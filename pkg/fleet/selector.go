@@ -99,11 +99,7 @@ func (r requirement) String() string {
 	case opAbsent:
 		return "!" + r.key
 	case opIn, opNotIn:
-		list := strings.Join(r.values, ",")
-		if list == "" {
-			list = "," // a set that holds the empty value alone; "()" would be a set of nothing
-		}
-		return r.key + " " + string(r.op) + " (" + list + ")"
+		return r.key + " " + string(r.op) + " (" + strings.Join(r.values, ",") + ")"
 	}
 	return r.key + string(r.op) + r.values[0]
 }
