@@ -25,6 +25,7 @@ type Credentials struct {
 	Expires time.Time // zero for never
 	Warning string    // something to tell the user, such as a file that others can read; "" for nothing
 
+	token   string
 	issuer  string
 	private ed25519.PrivateKey
 }
@@ -75,7 +76,7 @@ func parseCreds(data []byte) (*Credentials, error) {
 	}
 	c := &Credentials{
 		Name: claims.Name, Role: roleOf(claims), Key: claims.Subject,
-		Account: claims.IssuerAccount, issuer: claims.Issuer, private: private,
+		Account: claims.IssuerAccount, token: text, issuer: claims.Issuer, private: private,
 	}
 	if c.Account == "" {
 		c.Account = claims.Issuer
@@ -89,8 +90,15 @@ func parseCreds(data []byte) (*Credentials, error) {
 // PublicKey is c.Key, as package message asks a signer for it.
 func (c *Credentials) PublicKey() string { return c.Key }
 
+// UserName is c.Name, and UserJWT what proves it to a broker, as package bus
+// asks for them.
+func (c *Credentials) UserName() string { return c.Name }
+
+// UserJWT is the user's JWT; it is no secret without the key.
+func (c *Credentials) UserJWT() string { return c.token }
+
 // Sign returns the Ed25519 signature of data. The key is held ready: nkeys
-// would derive it from the seed each time, which doubles the cost
+// would derive it from the seed each time, 46 µs instead of 27
 // (BenchmarkSign).
 func (c *Credentials) Sign(data []byte) ([]byte, error) {
 	return ed25519.Sign(c.private, data), nil

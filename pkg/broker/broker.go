@@ -1,0 +1,130 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"fairlead/pkg/fleet"
+)
+
+// Broker is one NATS server in this process.
+type Broker struct {
+	config Config
+	ready  chan struct{}
+	begun  atomic.Bool
+	server atomic.Pointer[server.Server] // set before ready is closed
+}
+
+// New checks a Config; it does no I/O. The error holds all faults.
+func New(c Config) (*Broker, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	return &Broker{config: c.withDefaults(), ready: make(chan struct{})}, nil
+}
+
+// Ready is closed when clients may connect.
+func (b *Broker) Ready() <-chan struct{} { return b.ready }
+
+// Run serves until ctx ends, which is no error, or until the server cannot go
+// on, which is one: restart it once the cause is gone. All that it started
+// has ended when it returns. It runs once.
+func (b *Broker) Run(ctx context.Context) error {
+	if b.begun.Swap(true) {
+		return fleet.Errorf(fleet.Internal, "broker %s: Run was called twice", b.config.Name)
+	}
+	lock, err := lockStore(b.config.StoreDir, b.config.Name)
+	if err != nil {
+		return err
+	}
+	defer lock.Close()
+
+	log := &logger{to: b.config.Logger}
+	s, err := b.start(log)
+	if err != nil {
+		return err
+	}
+	defer b.stop(s)
+	b.server.Store(s)
+	close(b.ready)
+	b.config.Logger.Info("broker is ready", "name", b.config.Name, "url", b.URL(), "store", b.config.StoreDir, "sync", b.config.Sync)
+	return watch(ctx, s, log)
+}
+
+// start returns a server that takes connections.
+func (b *Broker) start(log *logger) (*server.Server, error) {
+	c := b.config
+	if c.MaxStore == 0 {
+		limit, free, err := storeLimit(c.StoreDir)
+		if err != nil {
+			return nil, err
+		}
+		if free < 1<<30 {
+			c.Logger.Warn("little disk space for the broker", "store", c.StoreDir, "freeMiB", free>>20)
+		}
+		c.MaxStore = limit
+	}
+	options, err := c.options()
+	if err != nil {
+		return nil, fmt.Errorf("configure broker: %w", err)
+	}
+	s, err := server.NewServer(options)
+	if err != nil {
+		return nil, fmt.Errorf("configure broker: %w", err)
+	}
+	s.SetLoggerV2(log, false, false, false)
+	s.Start()
+	if err := log.failure(); err != nil {
+		s.Shutdown()
+		s.WaitForShutdown()
+		return nil, b.explain(err)
+	}
+	return s, nil
+}
+
+// explain adds what a person can do about a failed start.
+func (b *Broker) explain(err error) error {
+	if b.config.Port > 0 {
+		addr := net.JoinHostPort(b.config.Host, fmt.Sprint(b.config.Port))
+		if owner := listener(addr); owner != "" {
+			return fleet.Errorf(fleet.Conflict, "%s is in use by %s: stop it, or choose another port", addr, owner)
+		}
+	}
+	return fmt.Errorf("start broker: %w", err)
+}
+
+// watch returns when ctx ends or the server can no longer store. nats-server
+// turns JetStream off when a disk fails and goes on without it, which would
+// leave a broker that takes connections and keeps nothing.
+func watch(ctx context.Context, s *server.Server, log *logger) error {
+	every := time.NewTicker(time.Second)
+	defer every.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-every.C:
+			switch {
+			case !s.Running():
+				return errors.Join(errors.New("the broker's server ended by itself"), log.failure())
+			case !s.JetStreamEnabled():
+				return fleet.Errorf(fleet.Unavailable, "JetStream stopped: is the disk full or read-only? See the log before this")
+			}
+		}
+	}
+}
+
+// stop tells clients to go, gives them Drain for it, and closes the store.
+func (b *Broker) stop(s *server.Server) {
+	if b.config.Drain > 0 && s.NumClients() > 0 {
+		s.LameDuckShutdown()
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+}

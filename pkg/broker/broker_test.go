@@ -1,0 +1,142 @@
+package broker_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fairlead/pkg/broker"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/identity"
+	"fairlead/subjects"
+)
+
+// patience is how long a test waits for what should come at once.
+const patience = 20 * time.Second
+
+// site is a running broker and its authority.
+type site struct {
+	*broker.Broker
+	*identity.Authority
+	config broker.Config
+	stop   func() // ends the broker and waits
+}
+
+// start runs a broker that syncs seldom and takes its own port; change may
+// say otherwise.
+func start(t *testing.T, change func(*broker.Config)) *site {
+	t.Helper()
+	c := broker.Config{StoreDir: t.TempDir(), Sync: "2m", Drain: -1, Logger: slog.New(slog.DiscardHandler)}
+	if change != nil {
+		change(&c)
+	}
+	if c.Authority == nil {
+		c.Authority = authority(t, t.TempDir(), identity.Options{})
+	}
+	b, err := broker.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.Run(ctx) }()
+	select {
+	case <-b.Ready():
+	case err := <-ended:
+		cancel()
+		t.Fatalf("the broker did not start: %v", err)
+	}
+	s := &site{Broker: b, Authority: c.Authority, config: c}
+	s.stop = func() {
+		cancel()
+		if err, open := <-ended; open {
+			close(ended)
+			if err != nil {
+				t.Errorf("the broker ended with %v", err)
+			}
+		}
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+func authority(t *testing.T, dir string, o identity.Options) *identity.Authority {
+	t.Helper()
+	a, err := identity.Open(dir, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func user(t *testing.T, a *identity.Authority, name string, role subjects.Role) identity.User {
+	t.Helper()
+	u, err := a.User(name, role)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
+// connect is a client as any NATS program makes one.
+func (s *site) connect(t *testing.T, name string, role subjects.Role) *nats.Conn {
+	t.Helper()
+	return dial(t, s, user(t, s.Authority, name, role))
+}
+
+func dial(t *testing.T, s *site, u identity.User) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(s.URL(), nats.InProcessServer(s), nats.UserCredentials(u.CredsFile),
+		nats.CustomInboxPrefix(subjects.Inbox(u.Name)),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// ensureStorage makes all streams and buckets.
+func (s *site) ensureStorage(t *testing.T) {
+	t.Helper()
+	ensureStorage(t, s.URL(), s.Authority)
+}
+
+func ensureStorage(t *testing.T, url string, a *identity.Authority) {
+	t.Helper()
+	creds, err := identity.LoadCreds(user(t, a, "station-a", subjects.Station).CredsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := bus.Connect(t.Context(), bus.Options{URL: url, Credentials: creds})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.EnsureStorage(t.Context(), subjects.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// next waits for a message.
+func next(t *testing.T, sub *nats.Subscription) *nats.Msg {
+	t.Helper()
+	msg, err := sub.NextMsg(patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return msg
+}
+
+func subscribe(t *testing.T, nc *nats.Conn, subject string) *nats.Subscription {
+	t.Helper()
+	sub, err := nc.SubscribeSync(subject)
+	if err := errors.Join(err, nc.Flush(), nc.LastError()); err != nil {
+		t.Fatal(err)
+	}
+	return sub
+}

@@ -1,0 +1,171 @@
+package broker
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/identity"
+)
+
+// Config says how a broker runs. Authority and StoreDir are needed; the rest
+// has defaults.
+type Config struct {
+	Name string // the server's name in monitoring; "fairlead" when empty
+	Host string // address to listen on; "127.0.0.1" when empty
+	Port int    // 0 takes a free port, -1 listens nowhere: InProcessConn only
+
+	StoreDir string // JetStream's files; made where missing
+	// Sync is when stored messages reach the disk: "always" (the default),
+	// before they are acknowledged, or at most an interval later, "2m".
+	Sync string
+	// MaxStore bounds the bytes stored; 0 is three quarters of what the disk
+	// has, and at least 16 GiB, so that the streams' reservations fit.
+	MaxStore int64
+
+	Authority *identity.Authority
+	TLS       *tls.Config // nil is none
+	// Drain is how long the end takes at most while clients are connected;
+	// 500 ms when zero, negative closes all of them at once.
+	Drain time.Duration
+	// MonitorAddr is where nats-server's HTTP monitor listens, "" nowhere.
+	// It has no authentication, so it must be an address of this host alone.
+	MonitorAddr string
+
+	Logger *slog.Logger // slog.Default when nil
+}
+
+const (
+	defaultDrain = 500 * time.Millisecond
+	// maxConnections is what a broker for a large fleet needs; each costs
+	// about 53 KB with TLS.
+	maxConnections = 65536
+	// handshake is long enough for a wave of reconnects: 10,000 handshakes
+	// at 0.8 ms each wait for each other.
+	handshakeSeconds = 10.0
+	pingInterval     = 20 * time.Second
+	maxPayload       = 1 << 20
+)
+
+// withDefaults fills what is empty.
+func (c Config) withDefaults() Config {
+	if c.Name == "" {
+		c.Name = "fairlead"
+	}
+	if c.Host == "" {
+		c.Host = "127.0.0.1"
+	}
+	if c.Sync == "" {
+		c.Sync = "always"
+	}
+	if c.Drain == 0 {
+		c.Drain = defaultDrain
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c
+}
+
+// Validate returns all faults; the kind is Invalid.
+func (c Config) Validate() error {
+	c = c.withDefaults()
+	var faults fleet.Faults
+	if c.Authority == nil {
+		faults.Addf("authority", "missing: a broker without one would have to trust everybody")
+	}
+	if c.StoreDir == "" {
+		faults.Addf("store", "missing: name a directory for JetStream's files")
+	}
+	if c.Port < -1 || c.Port > 65535 {
+		faults.Addf("port", "%d: use 1 to 65535, 0 for a free one or -1 for none", c.Port)
+	}
+	if _, err := c.syncInterval(); err != nil {
+		faults.Addf("sync", "%q: use always or a duration from 100ms, such as 2m", c.Sync)
+	}
+	if c.MaxStore < 0 {
+		faults.Addf("maxStore", "%d: use a number of bytes, or 0 for what the disk has", c.MaxStore)
+	}
+	if _, _, err := c.monitor(); err != nil {
+		faults.Addf("monitor", "%v", err)
+	}
+	return faults.Err()
+}
+
+// syncInterval is 0 for always.
+func (c Config) syncInterval() (time.Duration, error) {
+	if c.Sync == "always" {
+		return 0, nil
+	}
+	d, err := time.ParseDuration(c.Sync)
+	if err == nil && d < 100*time.Millisecond {
+		err = fleet.Errorf(fleet.Invalid, "too short")
+	}
+	return d, err
+}
+
+// monitor splits MonitorAddr; port 0 is off.
+func (c Config) monitor() (host string, port int, err error) {
+	if c.MonitorAddr == "" {
+		return "", 0, nil
+	}
+	host, text, err := net.SplitHostPort(c.MonitorAddr)
+	if err != nil {
+		return "", 0, fleet.Errorf(fleet.Invalid, "%q: use host:port", c.MonitorAddr)
+	}
+	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
+		return "", 0, fleet.Errorf(fleet.Invalid, "%q: the port is not a number from 0 to 65535", c.MonitorAddr)
+	}
+	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return "", 0, fleet.Errorf(fleet.Invalid, "%q: the monitor has no authentication: use 127.0.0.1, or put a proxy before it", c.MonitorAddr)
+	}
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, nil
+}
+
+// options are nats-server's. c has its defaults and is valid.
+func (c Config) options() (*server.Options, error) {
+	operator, err := server.ReadOperatorJWT(c.Authority.OperatorJWT())
+	if err != nil {
+		return nil, err
+	}
+	o := &server.Options{
+		ServerName: c.Name, Host: c.Host, Port: c.Port,
+		NoSigs: true, DisableJetStreamBanner: true,
+		MaxConn: maxConnections, MaxPayload: maxPayload, PingInterval: pingInterval,
+		AuthTimeout: handshakeSeconds, TLSTimeout: handshakeSeconds,
+		JetStream: true, StoreDir: c.StoreDir, JetStreamMaxStore: c.MaxStore,
+		// nats-server 2.15 would refuse the 1,001st consumer of a stream,
+		// watchers of a bucket included.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
+		SystemAccount:   c.Authority.SystemAccount(),
+		AccountResolver: &server.MemAccResolver{},
+		TLSConfig:       c.TLS, TLS: c.TLS != nil,
+	}
+	o.TrustedOperators = append(o.TrustedOperators, operator)
+	for key, text := range c.Authority.AccountJWTs() {
+		if err := o.AccountResolver.Store(key, text); err != nil {
+			return nil, err
+		}
+	}
+	switch c.Port {
+	case 0:
+		o.Port = server.RANDOM_PORT
+	case -1:
+		o.DontListen = true
+	}
+	o.SyncInterval, _ = c.syncInterval()
+	o.SyncAlways = o.SyncInterval == 0
+	if c.Drain > 0 {
+		o.LameDuckDuration, o.LameDuckGracePeriod = c.Drain, c.Drain/10
+	}
+	o.HTTPHost, o.HTTPPort, _ = c.monitor()
+	return o, nil
+}

@@ -1,0 +1,16 @@
+// Package broker runs a NATS server with JetStream inside the process, and is
+// the only importer of nats-server.
+//
+// It never listens without authentication: the server trusts one operator,
+// that of the Authority, and knows only its accounts; there is no default
+// user and no anonymous one. The HTTP monitor, which has no authentication,
+// is off unless asked for and then bound to this host.
+//
+// What was acknowledged survives as Config.Sync says: with "always", the
+// default, a message is on disk before its publisher hears so; with an
+// interval a power cut takes what was acknowledged since the last sync, while
+// the death of the process alone takes nothing.
+//
+// One store directory belongs to one broker at a time, by a file lock that
+// the kernel releases when the process ends, however it ends.
+package broker

@@ -1,0 +1,151 @@
+package broker_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fairlead/pkg/broker"
+	"fairlead/pkg/identity"
+	"fairlead/subjects"
+)
+
+// childDir in the environment turns the test binary into a broker.
+const childDir = "FAIRLEAD_TEST_BROKER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(childDir); dir != "" {
+		if err := child(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// child runs a broker that syncs always, says its URL and waits for its end.
+func child(dir string) error {
+	a, err := identity.Open(filepath.Join(dir, "identity"), identity.Options{})
+	if err != nil {
+		return err
+	}
+	b, err := broker.New(broker.Config{
+		StoreDir: filepath.Join(dir, "store"), Sync: "always", Authority: a,
+		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		return err
+	}
+	go func() {
+		<-b.Ready()
+		fmt.Println(b.URL())
+	}()
+	return b.Run(context.Background())
+}
+
+// spawn starts a child and returns its URL and what kills it with SIGKILL.
+func spawn(t *testing.T, dir string) (url string, kill func()) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childDir+"="+dir)
+	cmd.Stderr = os.Stderr
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}
+	t.Cleanup(kill)
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal("the broker said nothing:", err)
+	}
+	return strings.TrimSpace(line), kill
+}
+
+func TestAKilledBrokerKeepsWhatItAcknowledged(t *testing.T) {
+	dir := t.TempDir()
+	a := authority(t, filepath.Join(dir, "identity"), identity.Options{})
+	url, kill := spawn(t, dir)
+	ensureStorage(t, url, a)
+
+	acknowledged := publishUntilGone(t, url, user(t, a, "alice", subjects.Admin), 300, kill)
+	if len(acknowledged) < 300 {
+		t.Fatalf("only %d were acknowledged", len(acknowledged))
+	}
+
+	url, _ = spawn(t, dir) // the dead broker's lock is free
+	nc, err := nats.Connect(url, nats.UserCredentials(user(t, a, "alice", subjects.Admin).CredsFile), nats.CustomInboxPrefix(subjects.Inbox("alice")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	commands := stream(t, nc, subjects.Commands)
+	for sequence, subject := range acknowledged {
+		if raw, err := commands.GetMsg(t.Context(), sequence); err != nil || raw.Subject != subject {
+			t.Errorf("acknowledged %s as %d, found %v, %v", subject, sequence, raw, err)
+		}
+	}
+}
+
+// publishUntilGone publishes without waiting, calls kill after the given
+// number of acknowledgements while more are on their way, and returns all
+// acknowledged subjects by sequence.
+func publishUntilGone(t *testing.T, url string, u identity.User, enough int, kill func()) map[uint64]string {
+	t.Helper()
+	closed := make(chan struct{}) // by itself nats.go leaves futures of a closed connection open
+	nc, err := nats.Connect(url, nats.UserCredentials(u.CredsFile), nats.CustomInboxPrefix(subjects.Inbox(u.Name)),
+		nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(64))
+	if err != nil {
+		t.Fatal(err)
+	}
+	futures := make(chan jetstream.PubAckFuture, 1024)
+	go func() {
+		defer close(futures)
+		command := subjects.Subject{Node: "ship1", Direction: subjects.Command, Method: "reload", Domain: "nginx"}
+		for i := 0; ; i++ {
+			f, err := js.PublishAsync(subjects.Stored(command, fmt.Sprint(i)), []byte("{}"))
+			if err != nil {
+				return // the connection is gone
+			}
+			select {
+			case futures <- f:
+			case <-closed:
+				return
+			}
+		}
+	}()
+	acknowledged := make(map[uint64]string)
+	for f := range futures {
+		select {
+		case ack := <-f.Ok():
+			acknowledged[ack.Sequence] = f.Msg().Subject
+		case <-f.Err():
+		case <-closed:
+		}
+		if len(acknowledged) == enough {
+			kill()
+		}
+	}
+	return acknowledged
+}

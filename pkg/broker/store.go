@@ -1,0 +1,77 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"fairlead/pkg/fleet"
+)
+
+// minStore is the least bound on stored bytes. nats-server sets aside what a
+// stream may hold at most when it is made, so a bound below the sum (LOGS
+// alone has 10 GiB) would refuse the stream on a small disk.
+const minStore = 16 << 30
+
+// lockStore makes the store directory, proves that it can be written and
+// holds it for this broker. The error tells what to do.
+func lockStore(dir, owner string) (*os.File, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make store directory: %w", err)
+	}
+	path := filepath.Join(dir, "broker.lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("store directory %s cannot be written: %w: give it to this user or choose another", dir, err)
+	}
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		holder, _ := os.ReadFile(path)
+		f.Close()
+		return nil, fleet.Errorf(fleet.Conflict, "store directory %s is in use by %s: stop it or choose another directory",
+			dir, orUnknown(strings.TrimSpace(string(holder))))
+	}
+	if err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock store directory %s: %w", dir, err)
+	}
+	err = f.Truncate(0)
+	_, errWrite := fmt.Fprintf(f, "broker %q, process %d\n", owner, os.Getpid())
+	if err = errors.Join(err, errWrite); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("store directory %s cannot be written: %w: is the disk full?", dir, err)
+	}
+	return f, nil
+}
+
+func orUnknown(holder string) string {
+	if holder == "" {
+		return "another broker"
+	}
+	return holder
+}
+
+// storeLimit bounds the bytes stored in dir: what is there already and three
+// quarters of what is free, but at least minStore. free is what the disk has.
+func storeLimit(dir string) (limit, free int64, err error) {
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(dir, &disk); err != nil {
+		return 0, 0, fmt.Errorf("free space of %s: %w", dir, err)
+	}
+	free = int64(disk.Bavail) * int64(disk.Bsize)
+	var used int64
+	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
+			used += info.Size()
+		}
+		return nil
+	})
+	return max(used+free/4*3, minStore), free, err
+}
