@@ -9,7 +9,7 @@ type VirtualHost struct {
 	Listen []Listen `json:"listen"`
 	// ServerNames are exact names, `*.example.org` wildcards, or `_` for the default host of its listeners.
 	ServerNames []string `json:"serverNames"`
-	// Headers are added to every response of the host.
+	// Headers are added to every response of the host; a value holds no `$`.
 	Headers map[string]string `json:"headers,omitempty"`
 	// Locations are matched as nginx does; at least one.
 	Locations []Location `json:"locations"`
@@ -22,46 +22,57 @@ type Listen struct {
 	Port    int    `json:"port"`              // 1 to 65535
 }
 
-// Location says what happens below one path. Exactly one of Return, Root,
-// Proxy and Redirect is set.
+// Location says what happens below one path. Exactly one of `return`, `root`,
+// `proxy` and `redirect` is set.
 type Location struct {
-	Path     string            `json:"path"`
-	Match    string            `json:"match,omitempty"` // prefix (default), exact or regex
-	Return   *Return           `json:"return,omitempty"`
-	Root     string            `json:"root,omitempty"`  // absolute directory on the node
-	Index    []string          `json:"index,omitempty"` // file names, with Root only
-	Proxy    *Proxy            `json:"proxy,omitempty"`
-	Redirect *Redirect         `json:"redirect,omitempty"`
-	Headers  map[string]string `json:"headers,omitempty"` // added to responses of this location
+	// Path begins with `/` and is compared with the request's decoded path; with match regex it is an
+	// expression that Go and PCRE both read, at most 512 bytes, without named groups or repeated repetitions.
+	Path string `json:"path"`
+	// Match is prefix (default), exact or regex.
+	Match string `json:"match,omitempty"`
+	// Return answers with a fixed text.
+	Return *Return `json:"return,omitempty"`
+	// Root is the absolute directory on the node that files are served from.
+	Root string `json:"root,omitempty"`
+	// Index holds the file names tried for a directory; with `root` only.
+	Index []string `json:"index,omitempty"`
+	// Proxy passes requests to an upstream.
+	Proxy *Proxy `json:"proxy,omitempty"`
+	// Redirect sends the client elsewhere.
+	Redirect *Redirect `json:"redirect,omitempty"`
+	// Headers are added to responses of this location.
+	Headers map[string]string `json:"headers,omitempty"`
 }
 
 // Return answers with a fixed status and text.
 type Return struct {
 	Code        int    `json:"code"`                  // 200 to 599
-	Text        string `json:"text,omitempty"`        // body, sent as it is
-	ContentType string `json:"contentType,omitempty"` // text/plain when empty
+	Text        string `json:"text,omitempty"`        // body, sent as it is; at most 4000 bytes and no `$`; not with a code that has no body
+	ContentType string `json:"contentType,omitempty"` // media type of the text, text/plain when empty
 }
 
 // Redirect sends the client elsewhere.
 type Redirect struct {
-	To   string `json:"to"`             // absolute URL or path
+	To   string `json:"to"`             // path, or absolute http or https URL
 	Code int    `json:"code,omitempty"` // 301, 302 (default), 303, 307 or 308
-	// KeepPath appends the request's path and query to To.
+	// KeepPath appends the request's path and query, so `to` may then have none.
 	KeepPath bool `json:"keepPath,omitempty"`
 }
 
 // Proxy passes requests to an Upstream by name.
 type Proxy struct {
-	Upstream string            `json:"upstream"`
+	Upstream string            `json:"upstream"`          // name of the resource
 	Headers  map[string]string `json:"headers,omitempty"` // set on the request to the upstream
 }
 
 // Upstream is a named group of servers. It goes to the nodes whose virtual
 // hosts use it.
 type Upstream struct {
-	Servers  []Server `json:"servers"`
-	Strategy string   `json:"strategy,omitempty"` // roundRobin (default), leastConn or ipHash
-	// Keepalive is the number of idle connections a worker keeps; 0 is none.
+	// Servers holds at least one server that is not a backup.
+	Servers []Server `json:"servers"`
+	// Strategy is roundRobin (default), leastConn or ipHash.
+	Strategy string `json:"strategy,omitempty"`
+	// Keepalive is the number of idle connections a worker keeps, at most 10000; 0 is none.
 	Keepalive int `json:"keepalive,omitempty"`
 }
 
@@ -69,16 +80,19 @@ type Upstream struct {
 type Server struct {
 	Address  string `json:"address"`            // host:port, or unix:/path
 	Weight   int    `json:"weight,omitempty"`   // 1 (default) to 1000
-	Backup   bool   `json:"backup,omitempty"`   // used when no other is available
+	Backup   bool   `json:"backup,omitempty"`   // used when no other is available; not with ipHash
 	MaxFails *int   `json:"maxFails,omitempty"` // 0 never marks it down; nginx's default is 1
 }
 
 // ConfigFile is raw nginx configuration for one context, for what the typed
 // kinds cannot say. Only an admin may apply it.
 type ConfigFile struct {
+	// Selector chooses nodes by label, in Kubernetes' syntax; empty chooses every node.
 	Selector string `json:"selector,omitempty"`
-	Context  string `json:"context"` // http or stream
-	Content  string `json:"content"`
+	// Context is where the content goes: http or stream.
+	Context string `json:"context"`
+	// Content is UTF-8 text of at most 1 MiB; LF and CRLF are both fine.
+	Content string `json:"content"`
 }
 
 // Kind is "VirtualHost".
