@@ -63,8 +63,21 @@ func newNode(t *testing.T) *node {
 	return n
 }
 
-// start makes a new engine over the same directories and waits until it is ready.
+// start is run, and waits until the engine is ready.
 func (n *node) start() {
+	n.t.Helper()
+	n.run()
+	select {
+	case <-n.Ready():
+	case <-n.ended:
+		n.t.Fatal("the engine ended")
+	case <-time.After(30 * time.Second):
+		n.t.Fatal("the engine is not ready")
+	}
+}
+
+// run makes a new engine over the same directories and runs it.
+func (n *node) run() {
 	n.t.Helper()
 	e, err := nginx.New(n.cfg)
 	if err != nil {
@@ -78,13 +91,6 @@ func (n *node) start() {
 			n.t.Errorf("run: %v", err)
 		}
 	}()
-	select {
-	case <-e.Ready():
-	case <-n.ended:
-		n.t.Fatal("the engine ended")
-	case <-time.After(30 * time.Second):
-		n.t.Fatal("the engine is not ready")
-	}
 }
 
 // crash ends the engine and leaves nginx alone.
@@ -211,4 +217,14 @@ func (l *testLog) Write(p []byte) (int, error) {
 	defer l.mu.Unlock()
 	l.t.Log(strings.TrimRight(string(p), "\n"))
 	return len(p), nil
+}
+
+func replaceByFile(t *testing.T, path, content string) {
+	t.Helper()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -92,10 +92,12 @@ func (e *Engine) startGood(ctx context.Context) error {
 	return e.accept(e.good)
 }
 
-// accept records a version that was just proven.
+// accept records a version that was just proven. One that cannot be recorded,
+// on a full disk, serves all the same.
 func (e *Engine) accept(v version) error {
+	err := e.store.setGood(v)
 	e.proven(v)
-	return e.store.setGood(v)
+	return err
 }
 
 // backTo links a version unless it is linked already.

@@ -16,7 +16,11 @@ import (
 // once, each with the resource and the path, and for what two resources both
 // claim with the names of both.
 func Render(address string, resources []fleet.Resource) (Bundle, error) {
-	m, faults := newModel(address, resources)
+	return render(address, resources, fleet.Spec.Validate)
+}
+
+func render(address string, resources []fleet.Resource, validate func(fleet.Spec) fleet.Faults) (Bundle, error) {
+	m, faults := newModel(address, resources, validate)
 	if err := faults.Err(); err != nil {
 		return Bundle{}, err
 	}
@@ -56,7 +60,7 @@ type model struct {
 }
 
 // newModel checks each resource by itself, then what they claim together.
-func newModel(address string, resources []fleet.Resource) (*model, fleet.Faults) {
+func newModel(address string, resources []fleet.Resource, validate func(fleet.Spec) fleet.Faults) (*model, fleet.Faults) {
 	m := &model{address: address, defaults: map[string]bool{}, used: map[string]bool{}}
 	m.resources = slices.Clone(resources)
 	slices.SortStableFunc(m.resources, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
@@ -74,7 +78,7 @@ func newModel(address string, resources []fleet.Resource) (*model, fleet.Faults)
 		case i > 0 && m.resources[i-1].ID() == r.ID():
 			own.Addf("metadata.name", "there are two of this kind and name")
 		default:
-			if own = r.Spec.Validate(); len(own) == 0 {
+			if own = validate(r.Spec); len(own) == 0 {
 				own = check(r.Spec)
 			}
 		}
