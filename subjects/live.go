@@ -1,0 +1,53 @@
+package subjects
+
+import "strings"
+
+// Subjects that are spoken and not kept. They begin with a reserved word, so
+// no node name can meet them.
+
+// Sync is where a node asks for its waiting commands.
+func Sync(node string) string { return "live.sync." + node }
+
+// SyncAll is where stations listen for those questions.
+const SyncAll = "live.sync.*"
+
+// NodeOfSync is the node that asks on a Sync subject.
+func NodeOfSync(subject string) string { return strings.TrimPrefix(subject, "live.sync.") }
+
+// Nudge tells a node to ask Sync now.
+func Nudge(node string) string { return "live.nudge." + node }
+
+// Query is where people ask a station: nodes, node, command, pending, settled.
+func Query(what string) string { return "live.query." + what }
+
+// DesiredShown is where a node hears its desired keys when they are stored.
+func DesiredShown(node string) string { return "live.desired." + node + ".>" }
+
+// Inbox is the prefix of a user's replies.
+func Inbox(user string) string { return "_INBOX." + user }
+
+// DesiredKey, ReportedKey and the like are keys in their buckets.
+
+// StateKey is a node's key in the desired and reported buckets.
+func StateKey(node, method, domain string) string { return node + "." + method + "." + domain }
+
+// StateKeysOf matches all keys of a node in the desired and reported buckets.
+func StateKeysOf(node string) string { return node + ".>" }
+
+// ResourceKey is a resource's key in the fleet bucket.
+func ResourceKey(kind, name string) string { return kind + "." + name }
+
+// KeySubject is the subject under which a bucket's key is stored.
+func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }
+
+// KeyOfSubject is the inverse of KeySubject; "" where it is another bucket's.
+func KeyOfSubject(bucket, subject string) string {
+	key, ok := strings.CutPrefix(subject, "$KV."+bucket+".")
+	if !ok {
+		return ""
+	}
+	return key
+}
+
+// BucketStream is the stream behind a bucket.
+func BucketStream(bucket string) string { return "KV_" + bucket }

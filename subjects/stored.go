@@ -1,0 +1,87 @@
+package subjects
+
+import (
+	"strings"
+
+	"fairlead/pkg/fleet"
+)
+
+const (
+	// prefix of every stored subject. nats-server refuses an acknowledged
+	// stream whose first token is a wildcard (error 10052).
+	prefix = "fleet"
+	// NoID stands in the place of the id where a message has none: health
+	// reports, which a stream counts per subject, and messages of clients
+	// that publish on the four tokens.
+	NoID = "_"
+)
+
+// Stored is the subject under which a message is published and kept:
+// fleet.<four tokens>.<id>. An id is a message id or NoID.
+func Stored(s Subject, id string) string {
+	return prefix + "." + s.String() + "." + id
+}
+
+// ParseStored is the inverse of Stored.
+func ParseStored(text string) (s Subject, id string, err error) {
+	rest, found := strings.CutPrefix(text, prefix+".")
+	last := strings.LastIndexByte(rest, '.')
+	if !found || last < 0 {
+		return Subject{}, "", fleet.Errorf(fleet.Invalid, "%q is not a stored subject", text)
+	}
+	if id = rest[last+1:]; !ValidID(id) {
+		return Subject{}, "", fleet.Errorf(fleet.Invalid, "stored subject %q: %q is not a message id", text, id)
+	}
+	s, err = Parse(rest[:last])
+	return s, id, err
+}
+
+// ValidID reports whether an id can be a subject token: 1 to 80 letters,
+// digits, `-` and `_`.
+func ValidID(id string) bool {
+	if len(id) == 0 || len(id) > 80 {
+		return false
+	}
+	for _, c := range []byte(id) {
+		switch {
+		case c >= '0' && c <= '9', c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// MailboxOf matches every stored command of a node.
+func MailboxOf(node string) string { return prefix + "." + node + ".command.>" }
+
+// CommandsTo matches the commands to a node as they are shown.
+func CommandsTo(node string) string { return node + ".command.>" }
+
+// EventsOf matches the events of a node as they are shown; "*" is every node.
+func EventsOf(node string) string { return node + ".event.>" }
+
+// AnswersOf matches the answers of a node as they are shown; "*" is every node.
+func AnswersOf(node string) string { return node + ".event." + MethodAck + ".*" }
+
+// EverythingOf matches all messages of a node as they are shown and as the
+// audit keeps them; "*" is every node.
+func EverythingOf(node string) string { return node + ".>" }
+
+// LogsOf matches the stored log batches of a node; "*" is every node.
+func LogsOf(node string) string {
+	return prefix + "." + node + ".event." + MethodSyslog + ".*.*"
+}
+
+// HealthOf matches the stored health reports of a node; "*" is every node.
+func HealthOf(node string) string {
+	return prefix + "." + node + ".event." + MethodHealth + ".*.*"
+}
+
+// CopiedCommands matches all commands as the audit keeps them.
+const CopiedCommands = "*.command.*.*"
+
+// FinalAnswer is the stored subject of a command's one final answer.
+func FinalAnswer(command Subject, answerID string) string {
+	return Stored(command.Answer(), answerID)
+}

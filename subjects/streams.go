@@ -1,0 +1,145 @@
+package subjects
+
+import "time"
+
+// Names of streams, buckets and the object store.
+const (
+	Commands = "COMMANDS"
+	Events   = "EVENTS"
+	Audit    = "AUDIT"
+	Health   = "HEALTH"
+	Logs     = "LOGS"
+
+	Desired  = "desired"
+	Reported = "reported"
+	Fleet    = "fleet"
+	Nodes    = "nodes"
+	Rollouts = "rollouts"
+	Bundles  = "bundles"
+)
+
+// MaxCommandAge bounds every command's life: the mailbox keeps none longer.
+const MaxCommandAge = 30 * 24 * time.Hour
+
+// Settings are what an operator may choose about storage; the zero value of a
+// field takes the default of DefaultSettings.
+type Settings struct {
+	Replicas   int           // 1 on a lone broker, 3 on a cluster
+	EventsAge  time.Duration // EVENTS
+	AuditAge   time.Duration // AUDIT
+	LogsAge    time.Duration // LOGS
+	LogsBytes  int64         // LOGS, oldest dropped beyond
+	HealthKept int64         // HEALTH, per subject
+}
+
+// DefaultSettings are those of a lone broker.
+func DefaultSettings() Settings {
+	day := 24 * time.Hour
+	return Settings{
+		Replicas: 1, EventsAge: 7 * day, AuditAge: 90 * day,
+		LogsAge: 7 * day, LogsBytes: 10 << 30, HealthKept: 120,
+	}
+}
+
+// Or fills the fields of s that are zero from d.
+func (s Settings) Or(d Settings) Settings {
+	fill(&s.Replicas, d.Replicas)
+	fill(&s.EventsAge, d.EventsAge)
+	fill(&s.AuditAge, d.AuditAge)
+	fill(&s.LogsAge, d.LogsAge)
+	fill(&s.LogsBytes, d.LogsBytes)
+	fill(&s.HealthKept, d.HealthKept)
+	return s
+}
+
+func fill[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Stream is a stream's settings, in words that do not need the client library.
+type Stream struct {
+	Name          string        `json:"name"`
+	Subjects      []string      `json:"subjects,omitempty"`
+	Shown         *Transform    `json:"shown,omitempty"`   // republished there once stored
+	Sources       []Source      `json:"sources,omitempty"` // copied from other streams
+	MaxAge        time.Duration `json:"maxAge,omitempty"`
+	MaxBytes      int64         `json:"maxBytes,omitempty"`
+	MaxPerSubject int64         `json:"maxPerSubject,omitempty"`
+	Replicas      int           `json:"replicas"`
+	Immutable     bool          `json:"immutable,omitempty"` // no deletion, no purge
+}
+
+// Transform rewrites a subject, in nats-server's syntax.
+type Transform struct {
+	From string `json:"from"`
+	To   string `json:"to"`
+}
+
+// Source copies a stream into another one.
+type Source struct {
+	Stream string    `json:"stream"`
+	As     Transform `json:"as"`
+}
+
+// Bucket is a key-value bucket's settings.
+type Bucket struct {
+	Name     string     `json:"name"`
+	History  int        `json:"history"`
+	Shown    *Transform `json:"shown,omitempty"`
+	Atomic   bool       `json:"atomic,omitempty"` // several keys can change in one step
+	Replicas int        `json:"replicas"`
+}
+
+// shown drops the prefix and the id: stored subject to four tokens.
+func shown(d Direction) Transform {
+	return Transform{
+		From: prefix + ".*." + string(d) + ".*.*.*",
+		To:   "{{wildcard(1)}}." + string(d) + ".{{wildcard(2)}}.{{wildcard(3)}}",
+	}
+}
+
+func storedEvents(method string) string {
+	return prefix + ".*.event." + method + ".*.*"
+}
+
+// Streams are all streams, sources before those that copy them.
+func Streams(s Settings) []Stream {
+	s = s.Or(DefaultSettings())
+	commands, events := shown(Command), shown(Event)
+	return []Stream{
+		{Name: Commands, Subjects: []string{commands.From}, Shown: &commands, MaxAge: MaxCommandAge, Replicas: s.Replicas},
+		{Name: Events, Subjects: []string{storedEvents(MethodAck), storedEvents(MethodLifecycle)}, Shown: &events,
+			MaxAge: s.EventsAge, Replicas: s.Replicas},
+		{Name: Audit, Sources: []Source{{Commands, commands}, {Events, events}},
+			MaxAge: s.AuditAge, Replicas: s.Replicas, Immutable: true},
+		{Name: Health, Subjects: []string{storedEvents(MethodHealth)}, Shown: &events,
+			MaxPerSubject: s.HealthKept, Replicas: s.Replicas},
+		{Name: Logs, Subjects: []string{storedEvents(MethodSyslog)}, Shown: &events,
+			MaxAge: s.LogsAge, MaxBytes: s.LogsBytes, Replicas: s.Replicas},
+	}
+}
+
+// Buckets are all key-value buckets.
+func Buckets(s Settings) []Bucket {
+	s = s.Or(DefaultSettings())
+	desired := Transform{From: KeySubject(Desired, ">"), To: "live.desired.>"}
+	return []Bucket{
+		{Name: Desired, History: 64, Shown: &desired, Replicas: s.Replicas},
+		{Name: Reported, History: 8, Replicas: s.Replicas},
+		{Name: Fleet, History: 64, Atomic: true, Replicas: s.Replicas},
+		{Name: Nodes, History: 8, Replicas: s.Replicas},
+		{Name: Rollouts, History: 64, Replicas: s.Replicas},
+	}
+}
+
+// Mappings let any client publish on the four tokens and have JetStream store
+// it: an account carries them, and permissions are checked after them.
+func Mappings() []Transform {
+	return []Transform{
+		{From: "*.command.*.*", To: prefix + ".{{wildcard(1)}}.command.{{wildcard(2)}}.{{wildcard(3)}}." + NoID},
+		{From: "*.event.*.*", To: prefix + ".{{wildcard(1)}}.event.{{wildcard(2)}}.{{wildcard(3)}}." + NoID},
+	}
+}

@@ -1,0 +1,98 @@
+package subjects
+
+// Role says what a user of the broker is for.
+type Role string
+
+// The roles. Admin, operator and viewer are people; station and node programs.
+const (
+	Admin    Role = "admin"
+	Operator Role = "operator"
+	Viewer   Role = "viewer"
+	Station  Role = "station"
+	Node     Role = "node"
+)
+
+// Roles are all roles, the mightiest first.
+func Roles() []Role { return []Role{Admin, Operator, Viewer, Station, Node} }
+
+// Row is a line of the table: who may say what, and who may hear it.
+//
+// In Subject, <node> stands for one node (the node itself in a node's grant,
+// every node in the others'), <user> for the user's own name, <sent> for each
+// method that the role may send.
+type Row struct {
+	Subject     string
+	Publishes   []Role
+	Subscribes  []Role
+	Stream      string // what keeps it, "" for nothing
+	Description string
+}
+
+var (
+	people  = []Role{Admin, Operator, Viewer}
+	writers = []Role{Admin, Operator}
+)
+
+func roles(groups ...any) []Role {
+	var all []Role
+	for _, g := range groups {
+		switch g := g.(type) {
+		case Role:
+			all = append(all, g)
+		case []Role:
+			all = append(all, g...)
+		}
+	}
+	return all
+}
+
+// Table is the whole traffic of a tenant.
+func Table() []Row {
+	return []Row{
+		{"fleet.<node>.command.<sent>.*.*", roles(writers, Station), nil, Commands, "a command on its way into the mailbox; the last token is its id"},
+		{"<node>.command.>", nil, roles(people, Station, Node), "", "a stored command as the node hears it"},
+		{"fleet.<node>.event.>", roles(Station, Node), nil, Events + ", " + Health + ", " + Logs, "an event on its way into its stream: answers, lifecycle, health reports, log batches"},
+		{"<node>.event.>", nil, roles(people, Station), "", "a stored event"},
+
+		{"$KV.desired.<node>.>", roles(Station), nil, "KV_desired", "what a node should be"},
+		{"live.desired.<node>.>", nil, roles(Node), "", "a stored desired key as the node hears it"},
+		{"$JS.API.DIRECT.GET.KV_desired.$KV.desired.<node>.>", roles(Node), nil, "", "the node reads its own desired keys"},
+		{"$KV.reported.<node>.>", roles(Node), nil, "KV_reported", "what a node says it is"},
+		{"$KV.fleet.VirtualHost.*", roles(writers), nil, "KV_fleet", "a resource"},
+		{"$KV.fleet.Upstream.*", roles(writers), nil, "KV_fleet", "a resource"},
+		{"$KV.fleet.ConfigFile.*", roles(Admin), nil, "KV_fleet", "raw nginx configuration"},
+		{"$KV.nodes.<node>", roles(Admin, Station), nil, "KV_nodes", "the register"},
+		{"$KV.rollouts.>", roles(Admin, Operator, Station), nil, "KV_rollouts", "a rollout's plan and state"},
+
+		{"live.sync.<node>", roles(Node), roles(Station), "", "a node asks for its waiting commands"},
+		{"live.nudge.<node>", roles(Station), roles(Node), "", "a station tells a node to ask now"},
+		{"live.query.*", roles(people), roles(Station), "", "people ask a station"},
+		{"$SRV.>", roles(people), roles(Station), "", "discovery of services"},
+
+		{"$JS.API.CONSUMER.CREATE.COMMANDS.<node>.fleet.<node>.command.>", roles(Node), nil, "", "the node's own short-lived consumer, where no station answers"},
+		{"$JS.API.CONSUMER.MSG.NEXT.COMMANDS.<node>", roles(Node), nil, "", "reads of that consumer"},
+		{"$JS.API.CONSUMER.DELETE.COMMANDS.<node>", roles(Node), nil, "", "its removal"},
+
+		{"$JS.API.INFO", roles(people, Station), nil, "", "the account's use of JetStream"},
+		{"$JS.API.STREAM.INFO.*", roles(people, Station), nil, "", "a stream's state"},
+		{"$JS.API.STREAM.NAMES", roles(people, Station), nil, "", "the streams there are"},
+		{"$JS.API.STREAM.LIST", roles(people, Station), nil, "", "the streams there are, with their state"},
+		{"$JS.API.STREAM.MSG.GET.*", roles(people, Station), nil, "", "one stored message"},
+		{"$JS.API.DIRECT.GET.>", roles(people, Station), nil, "", "one stored message, from any replica"},
+		{"$JS.API.CONSUMER.CREATE.>", roles(people, Station), nil, "", "reading a stream"},
+		{"$JS.API.CONSUMER.INFO.>", roles(people, Station), nil, "", "reading a stream"},
+		{"$JS.API.CONSUMER.NAMES.*", roles(people, Station), nil, "", "reading a stream"},
+		{"$JS.API.CONSUMER.LIST.*", roles(people, Station), nil, "", "reading a stream"},
+		{"$JS.API.CONSUMER.MSG.NEXT.>", roles(people, Station), nil, "", "reading a stream"},
+		{"$JS.API.CONSUMER.DELETE.>", roles(people, Station), nil, "", "the end of reading a stream"},
+		{"$JS.FC.>", roles(people, Station), nil, "", "flow control of reading a stream"},
+		{"$JS.ACK.>", roles(people, Station), nil, "", "acknowledgements of reading a stream"},
+		{"$JS.API.STREAM.CREATE.*", roles(Admin, Station), nil, "", "making the streams"},
+		{"$JS.API.STREAM.UPDATE.*", roles(Admin, Station), nil, "", "changing their settings"},
+		{"$JS.API.STREAM.PURGE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
+		{"$JS.API.STREAM.MSG.DELETE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
+
+		{"_INBOX.<user>.>", nil, roles(people, Station, Node), "", "replies to one's own requests"},
+		{"_INBOX.>", roles(Station), nil, "", "the station's replies"},
+	}
+}
