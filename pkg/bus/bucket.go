@@ -1,0 +1,220 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Entry is one revision of a key in a bucket. Documents are signed like
+// messages; their headers and body are as the writer made them.
+type Entry struct {
+	Key      string
+	Sequence uint64    // the bucket's; expect it to change the key safely
+	At       time.Time // the broker's clock
+	Deleted  bool
+	Headers  map[string][]string
+	Body     []byte
+}
+
+// Message decodes the entry as the document that it is.
+func (e Entry) Message(as subjects.Subject) (message.Message, error) {
+	m, faults := message.DecodeAs(as, e.Headers, e.Body)
+	return m, faults.Err()
+}
+
+const (
+	headerOperation = "KV-Operation"
+	operationDelete = "DEL"
+)
+
+// Get reads a key's newest entry; the error is Unknown where there is none.
+// It needs no permission but the direct read of that very key.
+func (c *Conn) Get(ctx context.Context, bucket, key string) (Entry, error) {
+	stored, err := c.lastOn(ctx, subjects.BucketStream(bucket), subjects.KeySubject(bucket, key))
+	if err != nil {
+		return Entry{}, err
+	}
+	if stored == nil {
+		return Entry{}, fleet.Errorf(fleet.Unknown, "no key %s in bucket %s", key, bucket)
+	}
+	e := entry(bucket, *stored)
+	if e.Deleted {
+		return e, fleet.Errorf(fleet.Unknown, "key %s in bucket %s is deleted", key, bucket)
+	}
+	return e, nil
+}
+
+func entry(bucket string, s message.Stored) Entry {
+	operation := first(s.Headers, headerOperation)
+	return Entry{
+		Key: subjects.KeyOfSubject(bucket, s.Subject), Sequence: s.Sequence, At: s.At,
+		Deleted: operation != "" && operation != "PUT", Headers: s.Headers, Body: s.Body,
+	}
+}
+
+// Last is the newest message that a stream stores under a subject, nil where
+// there is none.
+func (c *Conn) Last(ctx context.Context, stream, subject string) (*message.Stored, error) {
+	return c.lastOn(ctx, stream, subject)
+}
+
+// lastOn is the last message of a stream on a subject, nil where there is none.
+func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*message.Stored, error) {
+	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+	if err != nil {
+		return nil, kinded(err, "read "+subject)
+	}
+	return direct(reply, subject)
+}
+
+// direct decodes the answer to a direct read, nil where nothing is stored.
+func direct(reply *nats.Msg, subject string) (*message.Stored, error) {
+	switch status := first(reply.Header, "Status"); status {
+	case "":
+	case "404":
+		return nil, nil
+	default:
+		return nil, fleet.Errorf(fleet.Unavailable, "read %s: the broker answers %s %s", subject, status, first(reply.Header, "Description"))
+	}
+	stored, ok := fromShown(reply)
+	if !ok {
+		return nil, fleet.Errorf(fleet.Unavailable, "read %s: the broker's answer has no sequence", subject)
+	}
+	return &stored, nil
+}
+
+// Any expects nothing of a key.
+const Any = ^uint64(0)
+
+// Change is one write to a bucket. Document is signed; an Operation of
+// "delete" removes the key and keeps its history. Expect is the sequence that
+// the key must be at, 0 for a new one, or Any.
+type Change struct {
+	Key      string
+	Document message.Message
+	Expect   uint64
+}
+
+// Delete is the Operation of a document that removes its key.
+const Delete = "delete"
+
+func (c Change) encode(bucket string) *nats.Msg {
+	msg := &nats.Msg{Subject: subjects.KeySubject(bucket, c.Key), Header: c.Document.Headers(), Data: c.Document.Body}
+	if c.Document.Operation == Delete {
+		msg.Header[headerOperation] = []string{operationDelete}
+	}
+	if c.Expect != Any {
+		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = sequenceHeader(c.Expect)
+	}
+	return msg
+}
+
+// Put writes one key and returns the bucket's new sequence; the error is
+// Conflict where the key is not at the expected sequence.
+func (c *Conn) Put(ctx context.Context, bucket string, change Change) (uint64, error) {
+	ack, err := c.js.PublishMsg(ctx, change.encode(bucket), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return 0, kinded(err, "write "+change.Key)
+	}
+	return ack.Sequence, nil
+}
+
+// Headers of an atomic batch, by which JetStream stores all messages or none.
+const (
+	headerBatch    = "Nats-Batch-Id"
+	headerBatchSeq = "Nats-Batch-Sequence"
+	headerCommit   = "Nats-Batch-Commit"
+)
+
+// MaxChanges is the most that one atomic step may hold: the server's limit.
+const MaxChanges = 1000
+
+// PutAll writes several keys in one step, all or none, and returns the
+// bucket's sequence after it. The error is as Put's.
+func (c *Conn) PutAll(ctx context.Context, bucket string, changes []Change) (uint64, error) {
+	switch {
+	case len(changes) == 0:
+		return 0, nil
+	case len(changes) == 1:
+		return c.Put(ctx, bucket, changes[0])
+	case len(changes) > MaxChanges:
+		return 0, fleet.Errorf(fleet.Invalid, "%d changes at once: at most %d", len(changes), MaxChanges)
+	}
+	batch := message.NewID()
+	for i, change := range changes[:len(changes)-1] {
+		msg := change.encode(bucket)
+		mark(msg, batch, i+1)
+		if i > 0 { // the first is answered, so that a refusal of the whole is seen at once
+			if err := c.nc.PublishMsg(msg); err != nil {
+				return 0, kinded(err, "write "+change.Key)
+			}
+			continue
+		}
+		reply, err := c.nc.RequestMsgWithContext(ctx, msg)
+		if err != nil {
+			return 0, kinded(err, "write "+change.Key)
+		}
+		if err := batchRefusal(reply.Data); err != nil {
+			return 0, kinded(err, "write "+change.Key)
+		}
+	}
+	last := changes[len(changes)-1]
+	msg := last.encode(bucket)
+	mark(msg, batch, len(changes))
+	msg.Header[headerCommit] = []string{"1"}
+	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	var api *jetstream.APIError
+	if errors.As(err, &api) && wrongSequence(api) {
+		return 0, fleet.Errorf(fleet.Conflict, "write %d keys: somebody changed one of them first: %w", len(changes), err)
+	}
+	if err != nil {
+		return 0, kinded(err, "write "+strconv.Itoa(len(changes))+" keys")
+	}
+	return ack.Sequence, nil
+}
+
+func mark(msg *nats.Msg, batch string, n int) {
+	msg.Header[headerBatch] = []string{batch}
+	msg.Header[headerBatchSeq] = []string{strconv.Itoa(n)}
+}
+
+// Keys hands over the newest entry of every key, deleted ones too: their
+// sequence is what a change of the key must expect.
+func (c *Conn) Keys(ctx context.Context, bucket string, handle func(Entry) error) error {
+	return c.Read(ctx, subjects.BucketStream(bucket), ReadOptions{Latest: true},
+		func(i Item) error { return handle(entry(bucket, i.Stored)) })
+}
+
+// Entries hands over the newest entry of every key that matches, deleted ones
+// left out.
+func (c *Conn) Entries(ctx context.Context, bucket, keys string, handle func(Entry) error) error {
+	return c.Read(ctx, subjects.BucketStream(bucket), ReadOptions{Filter: subjects.KeySubject(bucket, keys), Latest: true},
+		func(i Item) error {
+			if e := entry(bucket, i.Stored); !e.Deleted {
+				return handle(e)
+			}
+			return nil
+		})
+}
+
+// History hands over all kept entries of a key, the oldest first.
+func (c *Conn) History(ctx context.Context, bucket, key string, handle func(Entry) error) error {
+	return c.Read(ctx, subjects.BucketStream(bucket), ReadOptions{Filter: subjects.KeySubject(bucket, key)},
+		func(i Item) error { return handle(entry(bucket, i.Stored)) })
+}
+
+// Watch hands over the newest entry of every key, then every change, until
+// ctx ends; caughtUp is called once between the two.
+func (c *Conn) Watch(ctx context.Context, bucket string, caughtUp func(), handle func(Entry) error) error {
+	return c.Read(ctx, subjects.BucketStream(bucket), ReadOptions{Latest: true, Follow: true, CaughtUp: caughtUp},
+		func(i Item) error { return handle(entry(bucket, i.Stored)) })
+}

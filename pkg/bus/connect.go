@@ -1,0 +1,180 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Credentials are a user's: the name, the user JWT and the signing half of
+// the user's key. Package identity reads them from a creds file.
+type Credentials interface {
+	message.Signer
+	UserName() string
+	UserJWT() string
+}
+
+// InProcess is a server in the same process.
+type InProcess interface {
+	InProcessConn() (net.Conn, error)
+}
+
+// Options say where to connect, as whom, and who hears of the connection's fate.
+type Options struct {
+	URL         string // nats://host:port, several separated by commas
+	Credentials Credentials
+	CA          string    // file with the certificates to trust, "" for the system's
+	Server      InProcess // instead of URL
+	// Persist keeps trying when the first attempt fails, as an agent must; a
+	// command line wants the error.
+	Persist bool
+	Logger  *slog.Logger
+
+	OnConnect    func()          // first connection and every reconnection
+	OnDisconnect func(err error) // err may be nil
+	OnLost       func()          // messages of a subscription were dropped here: catch up
+}
+
+// Conn is one connection. Its methods may be called from any goroutine.
+type Conn struct {
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	log  *slog.Logger
+	name string
+}
+
+// Reconnect delays: doubling from the first to the last, each with up to half
+// of itself as jitter, so that a fleet does not come back in one moment.
+const (
+	firstDelay = time.Second
+	lastDelay  = time.Minute
+)
+
+func reconnectDelay(attempts int) time.Duration {
+	d := lastDelay
+	if attempts < 6 {
+		d = min(firstDelay<<max(attempts-1, 0), lastDelay)
+	}
+	return d/2 + rand.N(d/2+1)
+}
+
+// Connect connects. The error is Unavailable where nobody listens and Refused
+// where the broker does not take the credentials.
+func Connect(ctx context.Context, o Options) (*Conn, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	c := &Conn{log: o.Logger, name: o.Credentials.UserName()}
+	opts := []nats.Option{
+		nats.Name("fairlead " + c.name),
+		nats.UserJWT(
+			func() (string, error) { return o.Credentials.UserJWT(), nil },
+			func(nonce []byte) ([]byte, error) { return o.Credentials.Sign(nonce) }),
+		nats.CustomInboxPrefix(subjects.Inbox(c.name)),
+		nats.MaxReconnects(-1),
+		nats.CustomReconnectDelay(reconnectDelay),
+		nats.ReconnectBufSize(-1), // fail at once while disconnected: the journal keeps what must not be lost
+		nats.PingInterval(20 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.Timeout(5 * time.Second),
+		nats.DrainTimeout(2 * time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrSlowConsumer) && o.OnLost != nil {
+				o.OnLost()
+			}
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			o.Logger.Warn("bus error", "error", err, "subject", subject)
+		}),
+		nats.ConnectHandler(func(*nats.Conn) { o.call(o.OnConnect) }),
+		nats.ReconnectHandler(func(*nats.Conn) { o.call(o.OnConnect) }),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if o.OnDisconnect != nil {
+				o.OnDisconnect(err)
+			}
+		}),
+	}
+	if o.CA != "" {
+		opts = append(opts, nats.RootCAs(o.CA))
+	}
+	if o.Server != nil {
+		opts = append(opts, nats.InProcessServer(o.Server))
+	}
+	if o.Persist {
+		opts = append(opts, nats.RetryOnFailedConnect(true))
+	}
+	nc, err := nats.Connect(o.URL, opts...)
+	if err != nil {
+		return nil, kinded(err, "connect to "+o.URL)
+	}
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	if err != nil {
+		nc.Close()
+		return nil, kinded(err, "connect to "+o.URL)
+	}
+	c.nc, c.js = nc, js
+	return c, nil
+}
+
+func (o Options) call(f func()) {
+	if f != nil {
+		f()
+	}
+}
+
+// Connected reports whether the connection stands at this moment.
+func (c *Conn) Connected() bool { return c.nc.IsConnected() }
+
+// URL is the server's address that the connection uses or tries.
+func (c *Conn) URL() string { return c.nc.ConnectedUrl() }
+
+// Close lets what was published leave, then closes.
+func (c *Conn) Close() {
+	if c.nc.IsConnected() {
+		_ = c.nc.FlushTimeout(time.Second)
+	}
+	c.nc.Close()
+}
+
+// Flush waits until the server has seen everything sent so far.
+func (c *Conn) Flush(ctx context.Context) error {
+	return kinded(c.nc.FlushWithContext(ctx), "flush")
+}
+
+// kinded gives a client error its kind; doing says what was tried.
+func kinded(err error, doing string) error {
+	var kind fleet.Kind
+	var api *jetstream.APIError
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		kind = fleet.Timeout
+	case errors.Is(err, nats.ErrAuthorization), errors.Is(err, nats.ErrAuthExpired),
+		errors.Is(err, nats.ErrAuthRevoked), errors.Is(err, nats.ErrPermissionViolation):
+		kind = fleet.Refused
+	case errors.Is(err, nats.ErrMaxPayload):
+		kind = fleet.Invalid
+	case errors.As(err, &api) && wrongSequence(api):
+		kind = fleet.Conflict
+	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+		kind = fleet.Unknown
+	default:
+		kind = fleet.Unavailable
+	}
+	return fleet.Errorf(kind, "%s: %w", doing, err)
+}

@@ -1,0 +1,118 @@
+package bus
+
+import (
+	"context"
+	"errors"
+	"strconv"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Error codes by which JetStream says that the expected last sequence is
+// another: 10071 names it, 10164 does not.
+const (
+	codeWrongSequence         = 10071
+	codeWrongSequenceConstant = 10164
+)
+
+func wrongSequence(e *jetstream.APIError) bool {
+	return e.ErrorCode == codeWrongSequence || e.ErrorCode == codeWrongSequenceConstant
+}
+
+// ErrExists says that a message of this id is stored already: for a retry
+// that is success.
+var ErrExists = fleet.Errorf(fleet.Conflict, "a message of this id is stored already")
+
+// Publish stores a signed message and returns its sequence. Publishing the
+// same id again stores nothing and returns ErrExists.
+func (c *Conn) Publish(ctx context.Context, m message.Message) (uint64, error) {
+	ack, err := c.js.PublishMsg(ctx, encode(m), jetstream.WithRetryAttempts(0))
+	return settle(ack, err, m)
+}
+
+// Pending is a message on its way into its stream.
+type Pending struct {
+	m      message.Message
+	future jetstream.PubAckFuture
+}
+
+// PublishAsync sends a message and returns before it is stored.
+func (c *Conn) PublishAsync(m message.Message) (*Pending, error) {
+	future, err := c.js.PublishMsgAsync(encode(m), jetstream.WithRetryAttempts(0))
+	if err != nil {
+		return nil, kinded(err, "publish "+m.ID)
+	}
+	return &Pending{m, future}, nil
+}
+
+// Wait returns as Publish does.
+func (p *Pending) Wait(ctx context.Context) (uint64, error) {
+	select {
+	case ack := <-p.future.Ok():
+		return settle(ack, nil, p.m)
+	case err := <-p.future.Err():
+		return settle(nil, err, p.m)
+	case <-ctx.Done():
+		return 0, kinded(ctx.Err(), "publish "+p.m.ID)
+	}
+}
+
+// PublishAll stores messages in order, many under way at once. The result
+// holds one error for each message, nil where it is stored now or was before.
+func (c *Conn) PublishAll(ctx context.Context, ms []message.Message) []error {
+	errs := make([]error, len(ms))
+	pending := make([]*Pending, len(ms))
+	for i, m := range ms {
+		pending[i], errs[i] = c.PublishAsync(m)
+	}
+	for i, p := range pending {
+		if p == nil {
+			continue
+		}
+		if _, err := p.Wait(ctx); !errors.Is(err, ErrExists) {
+			errs[i] = err
+		}
+	}
+	return errs
+}
+
+// encode makes the NATS message. A message with an id is created once: its
+// stored subject may not have been used before.
+func encode(m message.Message) *nats.Msg {
+	msg := &nats.Msg{Subject: m.StoredSubject(), Header: m.Headers(), Data: m.Body}
+	if perSubject(m) {
+		msg.Subject = subjects.Stored(m.Subject, subjects.NoID)
+	} else {
+		msg.Header[jetstream.ExpectedLastSubjSeqHeader] = []string{"0"}
+	}
+	return msg
+}
+
+// perSubject tells the messages that a stream counts per subject, which have
+// no id of their own there.
+func perSubject(m message.Message) bool {
+	return m.Subject.Direction == subjects.Event && m.Subject.Method == subjects.MethodHealth
+}
+
+func settle(ack *jetstream.PubAck, err error, m message.Message) (uint64, error) {
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && wrongSequence(api):
+		return 0, ErrExists
+	case err != nil:
+		return 0, kinded(err, "publish "+m.StoredSubject())
+	case ack.Duplicate:
+		return ack.Sequence, ErrExists
+	}
+	return ack.Sequence, nil
+}
+
+// sequenceHeader is the header by which a write expects a key's last sequence.
+func sequenceHeader(sequence uint64) []string {
+	return []string{strconv.FormatUint(sequence, 10)}
+}

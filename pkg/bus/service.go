@@ -1,0 +1,98 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"fairlead/pkg/fleet"
+)
+
+// Endpoint is one question that a service answers. Requests are spread over
+// all instances of the service.
+type Endpoint struct {
+	Name    string
+	Subject string
+	Handle  func(ctx context.Context, subject string, body []byte) (any, error)
+}
+
+// Service announces a NATS micro service (seen by `nats micro ls`) and serves
+// it until the returned stop is called. Each request runs in a goroutine of
+// its own, since an answer may wait for something.
+func (c *Conn) Service(ctx context.Context, name, version, description string, endpoints ...Endpoint) (stop func(), err error) {
+	service, err := micro.AddService(c.nc, micro.Config{Name: name, Version: version, Description: description})
+	if err != nil {
+		return nil, kinded(err, "announce service "+name)
+	}
+	for _, e := range endpoints {
+		handler := micro.HandlerFunc(func(r micro.Request) {
+			go serve(ctx, e, r)
+		})
+		if err := service.AddEndpoint(e.Name, handler, micro.WithEndpointSubject(e.Subject)); err != nil {
+			_ = service.Stop()
+			return nil, kinded(err, "announce "+name+"/"+e.Name)
+		}
+	}
+	return func() { _ = service.Stop() }, nil
+}
+
+// answerTime bounds one answer; clients wait no longer.
+const answerTime = 10 * time.Second
+
+func serve(ctx context.Context, e Endpoint, r micro.Request) {
+	ctx, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	answer, err := e.Handle(ctx, r.Subject(), r.Data())
+	if err != nil {
+		_ = r.Error(string(fleet.KindOf(err)), err.Error(), nil)
+		return
+	}
+	_ = r.RespondJSON(answer)
+}
+
+// Ask sends a question to a service and decodes its answer into out. The error
+// is Unavailable where nobody serves the subject, else of the kind that the
+// service chose.
+func (c *Conn) Ask(ctx context.Context, subject string, in, out any) error {
+	body, err := json.Marshal(in)
+	if err != nil {
+		return fleet.Errorf(fleet.Invalid, "ask %s: %w", subject, err)
+	}
+	reply, err := c.nc.RequestWithContext(ctx, subject, body)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return fleet.Errorf(fleet.Unavailable, "no station answers: start one with `fairlead station`")
+	}
+	if err != nil {
+		return kinded(err, "ask "+subject)
+	}
+	if kind := reply.Header.Get(micro.ErrorCodeHeader); kind != "" {
+		return fleet.Errorf(fleet.Kind(kind), "%s", reply.Header.Get(micro.ErrorHeader))
+	}
+	if err := json.Unmarshal(reply.Data, out); err != nil {
+		return fleet.Errorf(fleet.Internal, "answer on %s: %w", subject, err)
+	}
+	return nil
+}
+
+// Tell publishes on a live subject; nobody may be listening.
+func (c *Conn) Tell(subject string, body []byte) error {
+	return kinded(c.nc.Publish(subject, body), "tell "+subject)
+}
+
+// Request is a plain request and reply, for measurements.
+func (c *Conn) Request(ctx context.Context, subject string, body []byte) ([]byte, error) {
+	reply, err := c.nc.RequestWithContext(ctx, subject, body)
+	if err != nil {
+		return nil, kinded(err, "request "+subject)
+	}
+	return reply.Data, nil
+}
+
+// Echo answers plain requests on a subject with their own body, for measurements.
+func (c *Conn) Echo(subject string) (*Subscription, error) {
+	return c.listen(subject, func(msg *nats.Msg) { _ = msg.Respond(msg.Data) })
+}

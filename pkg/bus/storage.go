@@ -1,0 +1,97 @@
+package bus
+
+import (
+	"context"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fairlead/subjects"
+)
+
+// dedupeWindow is the shortest that matters: created-once subjects make
+// retries harmless, and a window costs the broker memory for every message.
+const dedupeWindow = time.Second
+
+// EnsureStorage makes the streams, buckets and the object store, or brings
+// their settings up to date. Any number of stations may call it at once.
+func (c *Conn) EnsureStorage(ctx context.Context, s subjects.Settings) error {
+	for _, stream := range subjects.Streams(s) {
+		if err := c.ensure(ctx, streamConfig(stream)); err != nil {
+			return err
+		}
+	}
+	for _, bucket := range subjects.Buckets(s) {
+		if err := c.ensure(ctx, bucketConfig(bucket)); err != nil {
+			return err
+		}
+	}
+	_, err := c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		Bucket: subjects.Bundles, Description: "bundles by digest", Replicas: s.Or(subjects.DefaultSettings()).Replicas,
+	})
+	return kinded(err, "create object store "+subjects.Bundles)
+}
+
+func (c *Conn) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
+	_, err := c.js.CreateOrUpdateStream(ctx, cfg)
+	return kinded(err, "create stream "+cfg.Name)
+}
+
+func streamConfig(s subjects.Stream) jetstream.StreamConfig {
+	cfg := jetstream.StreamConfig{
+		Name: s.Name, Subjects: s.Subjects, Storage: jetstream.FileStorage,
+		MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, MaxMsgsPerSubject: s.MaxPerSubject,
+		Replicas: s.Replicas, DenyDelete: s.Immutable, DenyPurge: s.Immutable,
+		AllowDirect: true, Duplicates: dedupeWindow, RePublish: republish(s.Shown),
+	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = -1
+	}
+	if cfg.MaxMsgsPerSubject == 0 {
+		cfg.MaxMsgsPerSubject = -1
+	}
+	for _, source := range s.Sources {
+		cfg.Sources = append(cfg.Sources, &jetstream.StreamSource{
+			Name:              source.Stream,
+			SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: source.As.From, Destination: source.As.To}},
+		})
+	}
+	return cfg
+}
+
+// bucketConfig is a key-value bucket as every NATS client knows it, and in
+// addition one whose keys can change together.
+func bucketConfig(b subjects.Bucket) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: subjects.BucketStream(b.Name), Subjects: []string{subjects.KeySubject(b.Name, ">")},
+		Storage: jetstream.FileStorage, MaxMsgsPerSubject: int64(b.History), MaxBytes: -1,
+		Replicas: b.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
+		AllowDirect: true, AllowAtomicPublish: b.Atomic, Duplicates: dedupeWindow, RePublish: republish(b.Shown),
+	}
+}
+
+func republish(t *subjects.Transform) *jetstream.RePublish {
+	if t == nil {
+		return nil
+	}
+	return &jetstream.RePublish{Source: t.From, Destination: t.To}
+}
+
+// StreamState is what a stream holds at one moment of the broker's clock.
+type StreamState struct {
+	Messages, Bytes, First, Last uint64
+	Now                          time.Time
+}
+
+// State asks a stream for its state.
+func (c *Conn) State(ctx context.Context, stream string) (StreamState, error) {
+	s, err := c.js.Stream(ctx, stream)
+	if err != nil {
+		return StreamState{}, kinded(err, "ask stream "+stream)
+	}
+	info := s.CachedInfo()
+	return StreamState{
+		Messages: info.State.Msgs, Bytes: info.State.Bytes,
+		First: info.State.FirstSeq, Last: info.State.LastSeq, Now: info.TimeStamp,
+	}, nil
+}

@@ -1,0 +1,79 @@
+package message
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/subjects"
+)
+
+// Stored is a message as a stream keeps it, and as the sync service hands it
+// to a node: untouched, so that the signature still holds.
+type Stored struct {
+	Subject  string              `json:"subject"` // with prefix and id
+	Sequence uint64              `json:"sequence"`
+	At       time.Time           `json:"at"` // the broker's clock
+	Headers  map[string][]string `json:"headers,omitempty"`
+	Body     []byte              `json:"body,omitempty"`
+}
+
+// Delivery is a message that arrived, with its place in its stream. Fault
+// says what is wrong with its form; the message then holds what could be read.
+type Delivery struct {
+	Message  Message
+	Sequence uint64
+	StoredAt time.Time
+	Fault    error
+}
+
+// Receive decodes a stored message. A message without an id of its own, or
+// whose id is not the one that it is stored under, is named by its sequence,
+// so that its refusal can be told from every other.
+func Receive(s Stored) Delivery {
+	subject, id, err := subjects.ParseStored(s.Subject)
+	if err != nil {
+		return Delivery{Message: Message{ID: sequenceID(s.Sequence), Body: s.Body}, Sequence: s.Sequence, StoredAt: s.At, Fault: err}
+	}
+	m, faults := DecodeAs(subject, s.Headers, s.Body)
+	d := Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: faults.Err()}
+	if subject.Direction == subjects.Command && m.ID != id {
+		if m.ID != "" && d.Fault == nil {
+			d.Fault = fleet.Errorf(fleet.Refused, "the message calls itself %s and is stored as %s", m.ID, id)
+		}
+		d.Message.ID = sequenceID(s.Sequence)
+	}
+	return d
+}
+
+// ReceiveCopied decodes a message of the audit stream, whose subjects bear no
+// ids; origin is the sequence in the stream that it was copied from.
+func ReceiveCopied(s Stored, origin uint64) Delivery {
+	m, err := Decode(s.Subject, s.Headers, s.Body)
+	if m.ID == "" {
+		m.ID = sequenceID(origin)
+	}
+	return Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: err}
+}
+
+const sequencePrefix = "seq-"
+
+func sequenceID(sequence uint64) string { return fmt.Sprintf("%s%d", sequencePrefix, sequence) }
+
+// Named reports whether an id is a message's own, not one made up from its
+// place in the stream.
+func Named(id string) bool { return !strings.HasPrefix(id, sequencePrefix) }
+
+// SyncRequest asks a station for a node's waiting commands past a sequence.
+type SyncRequest struct {
+	After uint64 `json:"after"`
+}
+
+// SyncReply is one page of them, as they were stored and signed. Now is the
+// broker's time, by which the node judges expiry.
+type SyncReply struct {
+	Messages []Stored  `json:"messages"`
+	More     bool      `json:"more"`
+	Now      time.Time `json:"now"`
+}

@@ -1,0 +1,47 @@
+package message
+
+import (
+	"fairlead/pkg/fleet"
+	"fairlead/subjects"
+)
+
+// Documents in buckets are signed as messages are. The second token of their
+// subject is neither command nor event, so none can be taken for a message.
+
+// DesiredSubject is what the signature of a desired document covers.
+func DesiredSubject(node, method, domain string) subjects.Subject {
+	return subjects.Subject{Node: node, Direction: "desired", Method: method, Domain: domain}
+}
+
+// ReportedSubject is what the signature of a reported document covers.
+func ReportedSubject(node, method, domain string) subjects.Subject {
+	return subjects.Subject{Node: node, Direction: "reported", Method: method, Domain: domain}
+}
+
+// ResourceSubject is what the signature of a resource covers.
+func ResourceSubject(kind, name string) subjects.Subject {
+	return subjects.Subject{Node: "fleet", Direction: "resource", Method: kind, Domain: name}
+}
+
+// RegisterSubject is what the signature of a node's entry in the register covers.
+func RegisterSubject(node string) subjects.Subject {
+	return subjects.Subject{Node: node, Direction: "register", Method: "node", Domain: "node"}
+}
+
+// VerifyDocument decides whether a document was written by a trusted key of
+// one of the roles. The error is Refused.
+func VerifyDocument(m Message, trust Trust, roles ...subjects.Role) error {
+	if err := m.CheckSignature(); err != nil {
+		return err
+	}
+	owner, ok := trust(m.Key)
+	if !ok {
+		return fleet.Errorf(fleet.Refused, "key %s is not a trusted one", short(m.Key))
+	}
+	for _, role := range roles {
+		if owner.Role == role {
+			return nil
+		}
+	}
+	return fleet.Errorf(fleet.Refused, "%s is %s and may not write this", owner.Name, owner.Role)
+}

@@ -1,0 +1,102 @@
+package message
+
+import (
+	"strings"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/subjects"
+)
+
+// Headers are the message's headers as NATS carries them.
+func (m Message) Headers() map[string][]string {
+	h := make(map[string][]string, 8)
+	for name, values := range m.extra {
+		h[name] = values
+	}
+	set := func(name, value string) {
+		if value != "" {
+			h[name] = []string{value}
+		}
+	}
+	set(HeaderID, m.ID)
+	set(HeaderFrom, m.From)
+	set(HeaderKey, m.Key)
+	if !m.Expires.IsZero() {
+		set(HeaderExpires, m.Expires.UTC().Format(time.RFC3339))
+	}
+	set(HeaderCommand, m.Command)
+	set(HeaderState, string(m.State))
+	set(HeaderReplays, m.Replays)
+	set(HeaderOperation, m.Operation)
+	set(HeaderSignature, m.Signature)
+	set(HeaderTrace, m.Trace)
+	return h
+}
+
+// Decode reads a message from a four-token subject, headers and a body. The
+// error is Invalid and names the header that is wrong; what could be read is
+// returned beside it, so that the refusal can name the message.
+func Decode(subject string, headers map[string][]string, body []byte) (Message, error) {
+	s, err := subjects.Parse(subject)
+	m, faults := DecodeAs(s, headers, body)
+	if err != nil {
+		faults = append(fleet.Faults{{Path: "subject", Message: err.Error()}}, faults...)
+	}
+	return m, faults.Err()
+}
+
+// DecodeAs is Decode for a document whose subject is known by other means,
+// such as a key in a bucket.
+func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Message, fleet.Faults) {
+	m := Message{Subject: s, Body: body}
+	var faults fleet.Faults
+	var err error
+	for name, values := range headers {
+		value := ""
+		if len(values) > 0 {
+			value = values[0]
+		}
+		if len(values) > 1 && strings.HasPrefix(name, headerPrefix) {
+			faults.Addf("header "+name, "given %d times", len(values))
+		}
+		switch name {
+		case HeaderID:
+			if !subjects.ValidID(value) {
+				faults.Addf("header "+name, "%q is not a message id", value)
+				continue
+			}
+			m.ID = value
+		case HeaderFrom:
+			m.From = value
+		case HeaderKey:
+			m.Key = value
+		case HeaderExpires:
+			if m.Expires, err = time.Parse(time.RFC3339, value); err != nil {
+				faults.Addf("header "+name, "%q is not a time such as 2026-01-02T15:04:05Z", value)
+			}
+		case HeaderCommand:
+			m.Command = value
+		case HeaderState:
+			if m.State = State(value); !m.State.valid() {
+				faults.Addf("header "+name, "%q is not a state", value)
+			}
+		case HeaderReplays:
+			m.Replays = value
+		case HeaderOperation:
+			m.Operation = value
+		case HeaderSignature:
+			m.Signature = value
+		case HeaderTrace:
+			m.Trace = value
+		default:
+			if strings.HasPrefix(name, headerPrefix) {
+				if m.extra == nil {
+					m.extra = make(map[string][]string)
+				}
+				m.extra[name] = values
+			}
+		}
+	}
+	return m, faults
+}

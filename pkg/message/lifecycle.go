@@ -1,0 +1,25 @@
+package message
+
+// Lifecycle is the body of a lifecycle event: a node came, went or recovered.
+type Lifecycle struct {
+	Event   string `json:"event"`
+	Version string `json:"version,omitempty"` // of the agent
+	BootID  string `json:"bootId,omitempty"`  // of the host's kernel
+	// Methods are those that the agent has handlers for.
+	Methods []string `json:"methods,omitempty"`
+	// EverySeconds is the time between its health reports; 0 is none.
+	EverySeconds float64 `json:"everySeconds,omitempty"`
+	// Message tells a person more, such as what was recovered.
+	Message string `json:"message,omitempty"`
+}
+
+// Lifecycle events.
+const (
+	LifecycleStarted   = "started"   // the agent began to run
+	LifecycleReturned  = "returned"  // the link stands again after a break
+	LifecycleStopped   = "stopped"   // the agent was told to stop
+	LifecycleRecovered = "recovered" // the journal was set aside and begun anew
+)
+
+// LifecycleDomain is the domain of the agent's own lifecycle events.
+const LifecycleDomain = "agent"

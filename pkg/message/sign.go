@@ -1,0 +1,119 @@
+package message
+
+import (
+	"crypto/ed25519"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nkeys"
+
+	"fairlead/pkg/fleet"
+)
+
+// Signer is who signs: a user of the broker.
+type Signer interface {
+	// PublicKey is the signer's public nkey, "U…".
+	PublicKey() string
+	// Sign returns the Ed25519 signature of data.
+	Sign(data []byte) ([]byte, error)
+}
+
+// Sign sets Key and Signature. Everything else must be as it will travel.
+func (m *Message) Sign(s Signer) error {
+	m.Key = s.PublicKey()
+	m.Expires = m.Expires.Truncate(time.Second)
+	signature, err := s.Sign(m.signed())
+	if err != nil {
+		return fmt.Errorf("sign message %s: %w", m.ID, err)
+	}
+	m.Signature = base64.RawURLEncoding.EncodeToString(signature)
+	return nil
+}
+
+// signed is what the signature covers: one line per part, the headers sorted.
+// No part can contain a line break: tokens and ids by their grammar, header
+// values since NATS ends a header there.
+func (m Message) signed() []byte {
+	headers := m.Headers()
+	names := make([]string, 0, len(headers))
+	for name := range headers {
+		if strings.HasPrefix(name, headerPrefix) && name != HeaderSignature {
+			names = append(names, name)
+		}
+	}
+	slices.Sort(names)
+	sum := sha256.Sum256(m.Body)
+
+	b := make([]byte, 0, 512)
+	b = append(b, "fairlead message 1\n"...)
+	b = append(append(b, m.Subject.String()...), '\n')
+	b = append(append(b, m.ID...), '\n')
+	for _, name := range names {
+		for _, value := range headers[name] {
+			b = append(append(append(append(b, name...), ": "...), value...), '\n')
+		}
+	}
+	return hex.AppendEncode(b, sum[:])
+}
+
+// CheckSignature reports whether the holder of m.Key signed the message as it
+// is. The error is Refused. It says nothing about whether that key may send it.
+func (m Message) CheckSignature() error {
+	if m.Signature == "" || m.Key == "" {
+		return fleet.Errorf(fleet.Refused, "the message is not signed: send it with fairlead, or sign it with a trusted key")
+	}
+	signature, err := base64.RawURLEncoding.DecodeString(m.Signature)
+	if err != nil {
+		return fleet.Errorf(fleet.Refused, "the signature is not base64: %v", err)
+	}
+	public, err := publicKey(m.Key)
+	if err != nil {
+		return err
+	}
+	if !ed25519.Verify(public, m.signed(), signature) {
+		return fleet.Errorf(fleet.Refused, "the signature does not fit: subject, headers or body are not what key %s signed", short(m.Key))
+	}
+	return nil
+}
+
+// publicKeys remembers decoded keys: a fleet has few that speak often. It is
+// emptied when it has grown past its bound, so strangers cannot fill memory.
+var publicKeys = struct {
+	sync.RWMutex
+	byText map[string]ed25519.PublicKey
+}{byText: make(map[string]ed25519.PublicKey)}
+
+const publicKeysKept = 1 << 16
+
+func publicKey(text string) (ed25519.PublicKey, error) {
+	publicKeys.RLock()
+	key, ok := publicKeys.byText[text]
+	publicKeys.RUnlock()
+	if ok {
+		return key, nil
+	}
+	raw, err := nkeys.Decode(nkeys.PrefixByteUser, []byte(text))
+	if err != nil || len(raw) != ed25519.PublicKeySize {
+		return nil, fleet.Errorf(fleet.Refused, "%q is not a user's public key", text)
+	}
+	publicKeys.Lock()
+	defer publicKeys.Unlock()
+	if len(publicKeys.byText) >= publicKeysKept {
+		clear(publicKeys.byText)
+	}
+	publicKeys.byText[text] = raw
+	return raw, nil
+}
+
+func short(key string) string {
+	if len(key) > 12 {
+		return key[:12] + "…"
+	}
+	return key
+}

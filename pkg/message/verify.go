@@ -1,0 +1,66 @@
+package message
+
+import (
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/subjects"
+)
+
+// Trusted says who a key belongs to and what it may send.
+type Trusted struct {
+	Name string
+	Role subjects.Role
+}
+
+// Trust finds the owner of a public key; ok is false for an unknown one.
+type Trust func(key string) (owner Trusted, ok bool)
+
+// VerifyCommand decides whether a node may take a command: it is for this
+// node, whole, signed by a trusted key, and its time has not run out by the
+// broker's clock. Each refusal has its own reason; the kind is Invalid,
+// Refused or Expired.
+func VerifyCommand(m Message, node string, trust Trust, brokerNow time.Time) (Trusted, error) {
+	if m.Subject.Node != node {
+		return Trusted{}, fleet.Errorf(fleet.Refused, "the command is for %s and reached %s", m.Subject.Node, node)
+	}
+	if err := m.CheckSignature(); err != nil {
+		return Trusted{}, err
+	}
+	owner, ok := trust(m.Key)
+	if !ok {
+		return Trusted{}, fleet.Errorf(fleet.Refused, "key %s is not one that %s trusts", short(m.Key), node)
+	}
+	if m.From != owner.Name {
+		return owner, fleet.Errorf(fleet.Refused, "the message says it is from %q and is signed by %q", m.From, owner.Name)
+	}
+	if _, ok := CreatedAt(m.ID); !ok {
+		return owner, fleet.Errorf(fleet.Invalid, "message id %q is not a ULID", m.ID)
+	}
+	if len(m.Body) > MaxBody {
+		return owner, fleet.Errorf(fleet.Invalid, "the body has %d bytes: at most %d", len(m.Body), MaxBody)
+	}
+	if m.Expires.IsZero() {
+		return owner, fleet.Errorf(fleet.Invalid, "the command has no %s header", HeaderExpires)
+	}
+	if !brokerNow.Before(m.Expires) {
+		return owner, fleet.Errorf(fleet.Expired, "the command was good until %s", m.Expires.UTC().Format(time.RFC3339))
+	}
+	return owner, nil
+}
+
+// VerifyEvent decides whether an event comes from the node that it is about,
+// or from a station. nodeKey is the node's public key by the register, ""
+// where the node is not in it.
+func VerifyEvent(m Message, nodeKey string, trust Trust) error {
+	if err := m.CheckSignature(); err != nil {
+		return err
+	}
+	if m.Key == nodeKey {
+		return nil
+	}
+	if owner, ok := trust(m.Key); ok && owner.Role == subjects.Station {
+		return nil
+	}
+	return fleet.Errorf(fleet.Refused, "the event on %s is signed by key %s, which is neither the node's nor a station's", m.Subject, short(m.Key))
+}
