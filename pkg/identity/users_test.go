@@ -41,7 +41,7 @@ func TestANameWithAnotherRoleIsRefused(t *testing.T) {
 
 func TestNamesThatWouldDefeatTheTemplateAreRefused(t *testing.T) {
 	a := open(t, t.TempDir(), identity.Options{})
-	for _, name := range []string{"*", ">", "", "a.b", "a b", "..", "../x", "fleet", "live", strings.Repeat("a", 64), "ä"} {
+	for _, name := range []string{"*", ">", "", "a.b", "a b", "..", "../x", "fleet", "live", "command", "event", strings.Repeat("a", 64), "ä"} {
 		if u, err := a.User(name, subjects.Node); fleet.KindOf(err) != fleet.Invalid {
 			t.Errorf("user %q was made: %+v, %v", name, u, err)
 		}
