@@ -5,7 +5,10 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -35,9 +38,28 @@ func TestDaemonHasItsOwnSessionAndStartTime(t *testing.T) {
 	if p.Started < before-10*time.Millisecond || p.Started > host.BootClock() {
 		t.Errorf("started at %v, not between %v and %v", p.Started, before, host.BootClock())
 	}
-	children, err := host.Children(os.Getpid())
-	if err != nil || !slices.Contains(children, p.PID) {
-		t.Logf("children of the main thread: %v, %v (the daemon may be another thread's)", children, err)
+}
+
+func TestChildrenAreThoseOfTheMainThread(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "pid")
+	p, err := host.Start(host.Daemon{Path: "/bin/sh", Args: []string{"-c", "sleep 60 & echo $! > " + file + ".new; mv " + file + ".new " + file + "; wait"}, Stderr: file + ".log"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	defer syscall.Kill(-p.PID, syscall.SIGKILL)
+	var child int
+	for deadline := time.Now().Add(5 * time.Second); child == 0 && time.Now().Before(deadline); runtime.Gosched() {
+		data, _ := os.ReadFile(file)
+		child, _ = strconv.Atoi(strings.TrimSpace(string(data)))
+	}
+	children, err := host.Children(p.PID)
+	if err != nil || !slices.Equal(children, []int{child}) {
+		t.Errorf("got %v, %v; want %d", children, err, child)
+	}
+	id, err := host.Identify(child)
+	if err != nil || id.Session != p.PID {
+		t.Errorf("got %+v, %v; want session %d", id, err, p.PID)
 	}
 }
 

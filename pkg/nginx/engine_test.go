@@ -228,3 +228,10 @@ func replaceByFile(t *testing.T, path, content string) {
 		t.Fatal(err)
 	}
 }
+
+var bg = context.Background()
+
+// within is a context that outlives the test's own, for clean-ups.
+func within(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(bg, d)
+}

@@ -56,7 +56,7 @@ func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
 			}
 			continue
 		case <-ctx.Done():
-			return &failure{kind: fleet.Timeout, text: strings.Join(append(said, "not proven within "+e.deadline().Round(time.Millisecond).String()+": "+seen), "\n")}
+			return &failure{kind: fleet.Timeout, text: strings.Join(append(said, "not proven in time: "+seen), "\n")}
 		default:
 		}
 		if !master.Alive() {

@@ -50,6 +50,10 @@ func (e *Engine) recover(ctx context.Context) error {
 	return e.startGood(ctx)
 }
 
+// adoption is how long an nginx that was found has to prove what it answers.
+// It may be in the middle of a reload that the agent did not live to see.
+const adoption = 2 * time.Second
+
 // adopt takes over a running nginx without touching it where that is possible.
 func (e *Engine) adopt(ctx context.Context, good version) error {
 	linked, err := e.store.linked()
@@ -58,7 +62,7 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 			linked = good // with the revision of the record
 		}
 		e.control.drain()
-		if f := e.prove(ctx, linked, nil); f == nil {
+		if f := e.proveWithin(ctx, adoption, linked); f == nil {
 			e.log.Info("nginx adopted", "pid", e.master.Load().PID, "revision", linked.Manifest.Revision)
 			return e.accept(linked)
 		}
@@ -67,7 +71,7 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		return err
 	}
 	e.control.drain()
-	if e.answers(ctx, good.Manifest.Digest) == good.Manifest.Digest && e.prove(ctx, good, nil) == nil {
+	if e.answers(ctx, good.Manifest.Digest) == good.Manifest.Digest && e.proveWithin(ctx, adoption, good) == nil {
 		e.log.Info("nginx adopted; a version that was not proven is undone", "pid", e.master.Load().PID, "revision", good.Manifest.Revision)
 		return e.accept(good)
 	}
@@ -82,6 +86,13 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 	e.log.Error("the nginx that was found does not serve; it is started anew", "reason", f.text)
 	e.end(ctx, 0)
 	return e.startGood(ctx)
+}
+
+// proveWithin proves a version that nginx is thought to serve already.
+func (e *Engine) proveWithin(ctx context.Context, d time.Duration, v version) *failure {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	return e.prove(ctx, v, nil)
 }
 
 // startGood starts nginx with the last good version.
