@@ -1,0 +1,129 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/nginx"
+	"fairlead/subjects"
+)
+
+// MethodNginxConfig is the method of nginxconfig, which station and agent name too.
+const MethodNginxConfig = "nginxconfig"
+
+// NginxConfigBody names the revision that woke the node. The node converges to
+// the newest revision that it can read, which may be a newer one.
+type NginxConfigBody struct {
+	Revision uint64 `json:"revision,omitempty"`
+	Digest   string `json:"digest,omitempty"`
+	// By is who changed the resources, for the audit.
+	By string `json:"by,omitempty"`
+}
+
+// Reported is what a node says about its nginx configuration.
+type Reported struct {
+	// ObservedRevision is the newest revision that nginx was proven to serve.
+	ObservedRevision uint64 `json:"observedRevision"`
+	// Digest is that of the observed revision.
+	Digest string `json:"digest,omitempty"`
+	// Revision is the newest one tried.
+	Revision uint64 `json:"revision"`
+	// Status is "applied" or "failed".
+	Status string `json:"status"`
+	// Message is nginx's own line on failure.
+	Message string `json:"message,omitempty"`
+	// RunningDigest is what nginx itself answers.
+	RunningDigest string    `json:"runningDigest,omitempty"`
+	At            time.Time `json:"at"`
+}
+
+// Statuses of a Reported document.
+const (
+	StatusApplied = "applied"
+	StatusFailed  = "failed"
+)
+
+var _ = define(Definition[NginxConfigBody]{
+	Method:  MethodNginxConfig,
+	Summary: "make nginx what the newest desired revision says",
+	Details: "The node reads its desired state, renders it, lets nginx check it beside the running one, swaps one link, " +
+		"reloads, and waits for nginx itself to prove that the new revision serves. " +
+		"On any failure the last good revision is put back and proven, and the answer carries nginx's own line. " +
+		"An empty body means: converge to whatever is newest.",
+	Lane:    laneNginx,
+	Latest:  true,
+	Timeout: 5 * time.Minute,
+	Role:    subjects.Operator,
+	Domain:  "nginx",
+	Example: NginxConfigBody{Revision: 7},
+	Handle: func(ctx context.Context, n *Node, c Command[NginxConfigBody]) (Result, error) {
+		desired, err := desiredNginx(ctx, n, c.Subject.Domain)
+		if err != nil {
+			return Result{}, err
+		}
+		if desired.Revision < c.Body.Revision {
+			return Result{}, fleet.Errorf(fleet.Unavailable, "revision %d is asked for and %d is the newest that can be read", c.Body.Revision, desired.Revision)
+		}
+		verdict, err := converge(ctx, n, desired)
+		if ctx.Err() == nil {
+			report := reported(ctx, n, desired, verdict, err)
+			if rerr := n.State.Report(ctx, MethodNginxConfig, c.Subject.Domain, report); rerr != nil {
+				n.Log.Warn("could not report", "error", rerr)
+			}
+		}
+		if err != nil {
+			return Result{}, fmt.Errorf("revision %d: %w", desired.Revision, err)
+		}
+		message := fmt.Sprintf("revision %d serves", desired.Revision)
+		if !verdict.Changed {
+			message = fmt.Sprintf("revision %d served already", desired.Revision)
+		}
+		return Result{Changed: verdict.Changed, Message: message, Data: verdict}, nil
+	},
+})
+
+func desiredNginx(ctx context.Context, n *Node, domain string) (nginx.Desired, error) {
+	body, err := n.State.Desired(ctx, MethodNginxConfig, domain)
+	if err != nil {
+		return nginx.Desired{}, err
+	}
+	var desired nginx.Desired
+	if err := json.Unmarshal(body, &desired); err != nil {
+		return desired, fleet.Errorf(fleet.Invalid, "desired state of %s: %w", domain, err)
+	}
+	return desired, nil
+}
+
+func converge(ctx context.Context, n *Node, desired nginx.Desired) (nginx.Verdict, error) {
+	bundle, err := nginx.Render(desired.Address, desired.Resources)
+	if err != nil {
+		return nginx.Verdict{}, fleet.Errorf(fleet.Failed, "render: %w", err)
+	}
+	if bundle.Digest != desired.Digest {
+		return nginx.Verdict{}, fleet.Errorf(fleet.Failed,
+			"this agent renders the desired state to %.12s and the station to %.12s: bring both to the same version", bundle.Digest, desired.Digest)
+	}
+	return n.Nginx.Apply(ctx, desired.Revision, bundle)
+}
+
+// reported is made from what nginx is, not from what was meant.
+func reported(ctx context.Context, n *Node, desired nginx.Desired, verdict nginx.Verdict, failure error) Reported {
+	r := Reported{Revision: desired.Revision, Status: StatusApplied, At: time.Now().UTC()}
+	if failure != nil {
+		r.Status, r.Message = StatusFailed, failure.Error()
+	}
+	status, err := n.Nginx.Status(ctx)
+	if err != nil {
+		n.Log.Warn("could not ask nginx", "error", err)
+		return r
+	}
+	r.RunningDigest = status.Running
+	r.ObservedRevision, r.Digest = status.Revision, status.Running
+	if failure == nil {
+		r.ObservedRevision, r.Digest = verdict.Revision, verdict.Digest
+	}
+	return r
+}

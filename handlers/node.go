@@ -1,0 +1,81 @@
+package handlers
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"fairlead/pkg/host"
+	"fairlead/pkg/nginx"
+)
+
+// Node is what a handler may use of the node that it runs on. The agent fills
+// it; a test fills what its handler needs.
+type Node struct {
+	Name   string
+	Log    *slog.Logger
+	Nginx  Nginx
+	State  State
+	Events Events
+	Queue  Queue
+	Spool  Spool
+
+	Usage       func(ctx context.Context) (host.HostUsage, error)
+	HealthEvery time.Duration     // 0 sends no health report by itself
+	Programs    []string          // absolute paths that shellcommand may run
+	Syslog      map[string]string // domain to listen address, see package syslog
+}
+
+// Nginx is the node's nginx; *nginx.Engine is one.
+type Nginx interface {
+	Apply(ctx context.Context, revision uint64, b nginx.Bundle) (nginx.Verdict, error)
+	Reload(ctx context.Context, resumed bool, since time.Duration) (nginx.Verdict, error)
+	Status(ctx context.Context) (nginx.Status, error)
+}
+
+// State is what the node should be and says it is.
+type State interface {
+	// Desired is the newest desired document that can be read and proven,
+	// from the broker or, without a link, from the node's own disk. The error
+	// is Unknown where there is none.
+	Desired(ctx context.Context, method, domain string) ([]byte, error)
+	// Report stores what the node is. Without a link it is stored later; only
+	// the newest report of a method and domain counts.
+	Report(ctx context.Context, method, domain string, document any) error
+}
+
+// Events carries a node's events.
+type Events interface {
+	// Emit stores an event now; the error is Unavailable without a link.
+	// id is empty for a new one, or that of an earlier attempt.
+	Emit(ctx context.Context, method, domain, id string, body []byte) error
+	// Connected is closed when the link stands next, at once if it does now.
+	Connected() <-chan struct{}
+}
+
+// Queue is the agent's queue of waiting commands.
+type Queue interface {
+	// Cancel ends a waiting command cancelled, by the command that asked for
+	// it. The error is Unknown where nothing of that id waits, Conflict where
+	// it has begun.
+	Cancel(ctx context.Context, id, by string) error
+}
+
+// Spool keeps log batches on disk while there is no link; it drops the oldest
+// when it is full and counts them.
+type Spool interface {
+	Push(domain string, records int, batch []byte) error
+	Peek(max int) ([]Spooled, error)
+	Done(upTo uint64) error
+	Empty() bool
+	// TellDropped sends an event that says how much was dropped since the last
+	// one, if anything was.
+	TellDropped() error
+}
+
+// Spooled is one batch in a Spool.
+type Spooled struct {
+	Position uint64
+	Domain   string
+	Batch    []byte
+}

@@ -1,0 +1,45 @@
+package handlers
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"fairlead/subjects"
+)
+
+// laneNginx is shared by all handlers that touch nginx.
+const laneNginx = "nginx"
+
+// ReloadBody is empty: reload takes no parameters.
+type ReloadBody struct{}
+
+var _ = define(Definition[ReloadBody]{
+	Method:  "reload",
+	Summary: "reload nginx and prove that new workers serve",
+	Details: "nginx reads its running version again, for example after a certificate file or a name's address changed. " +
+		"The command succeeds when every worker is new and the status socket answers with the running digest. " +
+		"A reload that happened after the command had reached the node counts as this one: " +
+		"a node that was offline reloads once, not once for each thing that waited.",
+	Lane:    laneNginx,
+	Latest:  true,
+	Durable: true,
+	Timeout: 2 * time.Minute,
+	Role:    subjects.Operator,
+	Domain:  "nginx",
+	Handle: func(ctx context.Context, n *Node, c Command[ReloadBody]) (Result, error) {
+		since := c.Received
+		if c.Resumed {
+			since = c.Started
+		}
+		verdict, err := n.Nginx.Reload(ctx, true, since)
+		if err != nil {
+			return Result{}, err
+		}
+		message := fmt.Sprintf("reloaded: %d new workers", verdict.Workers)
+		if !verdict.Changed {
+			message = "nginx was reloaded after this command had come: not done again"
+		}
+		return Result{Changed: verdict.Changed, Message: message, Data: verdict}, nil
+	},
+})

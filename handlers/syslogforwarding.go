@@ -1,0 +1,183 @@
+package handlers
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"fairlead/pkg/message"
+	"fairlead/pkg/syslog"
+	"fairlead/subjects"
+)
+
+// SyslogBody is empty: as a command, syslogforwarding says what it forwards.
+type SyslogBody struct{}
+
+// LogBatch is the body of a syslogforwarding event.
+type LogBatch struct {
+	ID      string          `json:"id"` // the event's id, the same on every attempt
+	Records []syslog.Record `json:"records"`
+}
+
+// Forwarding is the answer of syslogforwarding.
+type Forwarding struct {
+	Domain  string `json:"domain"`
+	Address string `json:"address"`
+}
+
+var _ = define(Definition[SyslogBody]{
+	Method:  subjects.MethodSyslog,
+	Summary: "forward syslog messages to the LOGS stream",
+	Details: "The agent listens for RFC 3164 and RFC 5424 on unix datagram, UDP and TCP sockets, one for each domain, " +
+		"and sends what comes in batches. Without a link batches wait in the spool on disk; when that is full the oldest go, " +
+		"and a lifecycle event says how many. As a command it answers what is listened to.",
+	Role:   subjects.Viewer,
+	Domain: "nginx",
+	Handle: func(_ context.Context, n *Node, _ Command[SyslogBody]) (Result, error) {
+		var all []Forwarding
+		for _, domain := range slices.Sorted(maps.Keys(n.Syslog)) {
+			all = append(all, Forwarding{domain, n.Syslog[domain]})
+		}
+		return Result{Message: fmt.Sprintf("forwards %d domains", len(all)), Data: all}, nil
+	},
+	Serve: func(ctx context.Context, n *Node) error {
+		var all sync.WaitGroup
+		f := &forwarder{node: n}
+		all.Go(func() { f.drain(ctx) })
+		for domain, address := range n.Syslog {
+			listener, err := syslog.Listen(address)
+			if err != nil {
+				// One address that is taken must not silence the others.
+				n.Log.Error("syslog is not forwarded", "domain", domain, "error", err)
+				continue
+			}
+			records := make(chan syslog.Record, batchRecords)
+			all.Go(func() {
+				defer close(records)
+				if err := listener.Run(ctx, func(r syslog.Record) { records <- r }); err != nil && ctx.Err() == nil {
+					n.Log.Error("syslog is no longer forwarded", "domain", domain, "error", err)
+				}
+			})
+			all.Go(func() { f.collect(ctx, domain, records) })
+		}
+		all.Wait()
+		return nil
+	},
+})
+
+// A batch leaves when it is full or its oldest record is this old.
+const (
+	batchRecords = 256
+	batchBytes   = 256 << 10
+	batchAge     = 100 * time.Millisecond
+)
+
+// forwarder sends batches, or spools them. Batches of one domain stay in order.
+type forwarder struct{ node *Node }
+
+// collect makes batches of what comes, until records is closed.
+func (f *forwarder) collect(ctx context.Context, domain string, records <-chan syslog.Record) {
+	var batch []syslog.Record
+	bytes := 0
+	var age <-chan time.Time
+	send := func() {
+		if len(batch) > 0 {
+			f.send(ctx, domain, batch)
+		}
+		batch, bytes, age = nil, 0, nil
+	}
+	for {
+		select {
+		case r, open := <-records:
+			if !open {
+				send()
+				return
+			}
+			if len(batch) == 0 {
+				age = time.After(batchAge)
+			}
+			batch = append(batch, r)
+			bytes += len(r.Message)
+			if len(batch) >= batchRecords || bytes >= batchBytes {
+				send()
+			}
+		case <-age:
+			send()
+		}
+	}
+}
+
+func (f *forwarder) send(ctx context.Context, domain string, records []syslog.Record) {
+	b := LogBatch{ID: message.NewID(), Records: records}
+	if f.node.Spool.Empty() && ctx.Err() == nil && f.emit(ctx, domain, &b) == nil {
+		return
+	}
+	body, err := json.Marshal(b)
+	if err == nil {
+		err = f.node.Spool.Push(domain, len(records), body)
+	}
+	if err != nil {
+		f.node.Log.Error("log batch lost", "domain", domain, "records", len(records), "error", err)
+	}
+}
+
+func (f *forwarder) emit(ctx context.Context, domain string, b *LogBatch) error {
+	body, err := json.Marshal(b)
+	if err != nil {
+		return fmt.Errorf("log batch: %w", err)
+	}
+	return f.node.Events.Emit(ctx, subjects.MethodSyslog, domain, b.ID, body)
+}
+
+// drain empties the spool whenever there is a link.
+func (f *forwarder) drain(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if f.node.Spool.Empty() {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-f.node.Events.Connected():
+		}
+		if err := f.drainOnce(ctx); err != nil && ctx.Err() == nil {
+			f.node.Log.Debug("the spool waits", "error", err)
+		}
+	}
+}
+
+const spoolPage = 32
+
+func (f *forwarder) drainOnce(ctx context.Context) error {
+	for {
+		page, err := f.node.Spool.Peek(spoolPage)
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		if err := f.node.Spool.TellDropped(); err != nil {
+			return err
+		}
+		for _, s := range page {
+			var b LogBatch
+			if err := json.Unmarshal(s.Batch, &b); err == nil {
+				if err := f.emit(ctx, s.Domain, &b); err != nil {
+					return err
+				}
+			}
+			if err := f.node.Spool.Done(s.Position); err != nil {
+				return err
+			}
+		}
+	}
+}

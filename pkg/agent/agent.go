@@ -1,0 +1,196 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"sync"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/host"
+	"fairlead/pkg/journal"
+	"fairlead/pkg/nginx"
+	"fairlead/subjects"
+)
+
+// Agent is one node's agent. Make it with New and give it to Run.
+type Agent struct {
+	cfg     Config
+	log     *slog.Logger
+	engine  *nginx.Engine // nil without nginx
+	journal *journal.Journal
+	conn    *bus.Conn
+	clock   bus.Clock
+	link    *link
+	lanes   *lanes
+	inbox   *inbox
+	outbox  *outbox
+	state   *state
+	node    *handlers.Node
+	bootID  string
+	ready   chan struct{}
+}
+
+// New checks the configuration; it does no I/O.
+func New(cfg Config) (*Agent, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	a := &Agent{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), ready: make(chan struct{})}
+	if cfg.Nginx != nil {
+		nginxConfig := *cfg.Nginx
+		nginxConfig.Logger = a.log
+		engine, err := nginx.New(nginxConfig)
+		if err != nil {
+			return nil, fmt.Errorf("nginx: %w", err)
+		}
+		a.engine = engine
+	}
+	return a, nil
+}
+
+// Ready is closed when the agent takes commands: nginx answers and the broker
+// was reached once.
+func (a *Agent) Ready() <-chan struct{} { return a.ready }
+
+// Engine is the node's nginx engine, nil without nginx.
+func (a *Agent) Engine() *nginx.Engine { return a.engine }
+
+// Run runs the agent until ctx ends: it then takes no more commands, lets the
+// running ones end within the grace, and leaves nginx as it is.
+func (a *Agent) Run(ctx context.Context) error {
+	var err error
+	a.bootID = host.BootID()
+	a.journal, err = journal.Open(filepath.Join(a.cfg.State, "journal.db"), journal.Options{
+		Logger: a.log, NoSync: a.cfg.NoSync, SpoolBytes: a.cfg.SpoolBytes})
+	if err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
+	defer func() { err = errors.Join(err, a.journal.Close()) }()
+
+	a.link = newLink()
+	a.state = newState(a)
+	a.outbox = newOutbox(a)
+	a.lanes = newLanes(a)
+	a.inbox = newInbox(a)
+	a.node = a.handlersNode()
+
+	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
+	defer stopWork()
+	var background sync.WaitGroup
+	failures := make(chan error, 1)
+	start := func(name string, run func(context.Context) error) {
+		background.Go(func() {
+			if err := run(work); err != nil && work.Err() == nil {
+				select {
+				case failures <- fmt.Errorf("%s: %w", name, err):
+				default:
+				}
+			}
+		})
+	}
+
+	if a.engine != nil {
+		start("nginx", a.engine.Run)
+		select {
+		case <-a.engine.Ready():
+		case err := <-failures:
+			stopWork()
+			background.Wait()
+			return err
+		case <-ctx.Done():
+			stopWork()
+			background.Wait()
+			return nil
+		}
+	}
+	if err := a.connect(ctx); err != nil {
+		stopWork()
+		background.Wait()
+		return err
+	}
+	a.welcome()
+	serving, stopServing := context.WithCancel(work)
+	defer stopServing()
+	var services sync.WaitGroup
+	for _, h := range a.cfg.Registry.Handlers() {
+		if h.Serve != nil {
+			services.Go(func() {
+				if err := h.Serve(serving, a.node); err != nil && serving.Err() == nil {
+					a.log.Error("a handler's service ended", "method", h.Method, "error", err)
+				}
+			})
+		}
+	}
+	start("outbox", a.outbox.run)
+	start("sync", a.inbox.run)
+	start("convergence", a.convergence)
+	close(a.ready)
+	a.log.Info("agent runs", "version", a.cfg.Version, "broker", a.cfg.URL)
+
+	select {
+	case <-ctx.Done():
+	case err = <-failures:
+	}
+	a.log.Info("agent stops")
+	a.inbox.stop()
+	a.lanes.drain(a.cfg.Grace)
+	stopServing()
+	services.Wait()
+	a.farewell()
+	stopWork()
+	background.Wait()
+	a.conn.Close()
+	return err
+}
+
+func (a *Agent) connect(ctx context.Context) (err error) {
+	connected := make(chan struct{}, 1)
+	a.conn, err = bus.Connect(ctx, bus.Options{
+		URL: a.cfg.URL, CA: a.cfg.CA, Server: a.cfg.Server, Credentials: a.cfg.Credentials,
+		Persist: true, Logger: a.log,
+		OnConnect: func() {
+			select {
+			case connected <- struct{}{}:
+			default:
+			}
+			a.link.up()
+			a.inbox.wake("connected")
+			a.outbox.wake()
+		},
+		OnDisconnect: func(err error) {
+			a.log.Info("link lost", "error", err)
+			a.link.down()
+		},
+		OnLost: func() { a.inbox.lost() },
+	})
+	if err != nil {
+		return err
+	}
+	return a.inbox.subscribe()
+}
+
+func (a *Agent) handlersNode() *handlers.Node {
+	n := &handlers.Node{
+		Name: a.cfg.Name, Log: a.log, State: a.state, Events: events{a}, Queue: a.lanes, Spool: spool{a},
+		Usage:       func(ctx context.Context) (host.HostUsage, error) { return host.Usage(ctx, a.cfg.State) },
+		HealthEvery: a.cfg.HealthEvery, Programs: a.cfg.Programs, Syslog: a.cfg.Syslog,
+	}
+	if a.engine != nil {
+		n.Nginx = a.engine
+	} else {
+		n.Nginx = noNginx{}
+	}
+	return n
+}
+
+// desiredDomain is the one domain of nginx that this version cares for.
+const desiredDomain = "nginx"
+
+var nginxSubject = func(node string) subjects.Subject {
+	return subjects.Subject{Node: node, Direction: subjects.Command, Method: handlers.MethodNginxConfig, Domain: desiredDomain}
+}

@@ -1,0 +1,108 @@
+package agent
+
+import (
+	"log/slog"
+	"path/filepath"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
+)
+
+// Config is everything an agent needs to know. Fields without a comment about
+// a default are required.
+type Config struct {
+	Name        string          // the node's
+	Version     string          // of the agent
+	URL         string          // of the broker
+	CA          string          // file with certificates to trust, "" for the system's
+	Server      bus.InProcess   // instead of URL
+	Credentials bus.Credentials // the node's
+	Trust       message.Trust   // whose commands it takes
+	State       string          // directory for journal and nginx versions
+
+	Nginx    *nginx.Config     // nil for a node without nginx
+	Registry handlers.Registry // handlers.All() when empty
+	Programs []string          // absolute paths that shellcommand may run
+	Syslog   map[string]string // domain to address, see package syslog
+
+	HealthEvery   time.Duration // 15 s; below 0 sends none
+	SyncEvery     time.Duration // 5 min: the slow timer, with jitter
+	ConvergeEvery time.Duration // 1 min: desired against running, when nothing else woke it; below 0 never
+	Waiting       int           // 4096: commands that may wait before new ones are refused
+	Grace         time.Duration // 10 s: what a running command may take to end when the agent stops
+	SpoolBytes    int64         // 64 MiB of log batches
+	NoSync        bool          // the journal does not sync: for measurements only
+
+	Logger *slog.Logger
+	// Checkpoint is called at named points of a command's life, for tests that
+	// kill the process there.
+	Checkpoint func(point string)
+}
+
+// The points that Checkpoint is told, in order.
+const (
+	PointReceived  = "received"  // verified, nothing kept
+	PointQueued    = "queued"    // waits in its lane
+	PointStarted   = "started"   // its start is in the journal, where it is kept
+	PointDone      = "done"      // the handler returned, nothing kept of it
+	PointFinished  = "finished"  // outcome and answer are in the journal
+	PointPublished = "published" // the broker has the answer, the outbox still too
+	PointSettled   = "settled"   // the outbox is empty
+)
+
+func (c Config) withDefaults() Config {
+	set(&c.HealthEvery, 15*time.Second)
+	set(&c.SyncEvery, 5*time.Minute)
+	set(&c.ConvergeEvery, time.Minute)
+	set(&c.Waiting, 4096)
+	set(&c.Grace, 10*time.Second)
+	if c.Registry.Methods() == nil || len(c.Registry.Methods()) == 0 {
+		c.Registry = handlers.All()
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Checkpoint == nil {
+		c.Checkpoint = func(string) {}
+	}
+	return c
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate returns all faults at once.
+func (c Config) Validate() error {
+	var faults fleet.Faults
+	if err := fleet.CheckNode(c.Name); err != nil {
+		faults.Addf("name", "%v", err)
+	}
+	if c.URL == "" && c.Server == nil {
+		faults.Addf("url", "is empty: give the broker's address, such as nats://broker.example.org:4222")
+	}
+	if c.Credentials == nil {
+		faults.Addf("credentials", "are missing")
+	} else if c.Credentials.UserName() != c.Name {
+		faults.Addf("credentials", "are for %q and the node is %q", c.Credentials.UserName(), c.Name)
+	}
+	if c.Trust == nil {
+		faults.Addf("trust", "is missing: without trusted keys every command would be refused")
+	}
+	if c.State == "" {
+		faults.Addf("state", "is empty: give a directory")
+	}
+	for _, p := range c.Programs {
+		if !filepath.IsAbs(p) {
+			faults.Addf("programs", "%q is not an absolute path", p)
+		}
+	}
+	return faults.Err()
+}

@@ -1,0 +1,102 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+	"fairlead/pkg/journal"
+	"fairlead/pkg/message"
+)
+
+var noResult handlers.Result
+
+// runningAfter is how long a command runs before its sender is told so.
+const runningAfter = time.Second
+
+// execute runs one command to its end.
+func (a *Agent) execute(ctx context.Context, w *work) {
+	command := handlers.Command[json.RawMessage]{
+		ID: w.command.ID, Subject: w.command.Subject, From: w.command.From, Body: w.command.Body, Received: w.received,
+	}
+	if !w.own {
+		if now := a.clock.Now(); !now.Before(w.command.Expires) {
+			a.finish(w, noResult, fleet.Errorf(fleet.Expired, "its time ran out at %s while it waited in the node's queue", w.command.Expires.UTC().Format(time.RFC3339)), 0)
+			return
+		}
+		if ended := a.begin(w, &command); ended {
+			return
+		}
+	}
+	rctx, cancel := context.WithTimeout(ctx, w.handler.Timeout)
+	defer cancel()
+	tell := time.AfterFunc(runningAfter, func() {
+		if !w.own {
+			a.outbox.note(w.command, message.Running)
+		}
+	})
+	begun := time.Now()
+	result, err := a.call(rctx, w.handler, command)
+	tell.Stop()
+	took := time.Since(begun)
+	a.cfg.Checkpoint(PointDone)
+	switch {
+	case err != nil && ctx.Err() != nil && !w.handler.Once:
+		// Cut off by the end of the agent; it comes again at the next start.
+		a.log.Warn("command cut off, it will run again", "id", w.command.ID, "error", err)
+		return
+	case err != nil && ctx.Err() != nil:
+		err = fleet.Errorf(fleet.Interrupted, "the agent stopped while the command ran; it may have taken effect in part and is not run again")
+	case err != nil && rctx.Err() != nil:
+		err = fleet.Errorf(fleet.Timeout, "not ended within %s: %w", w.handler.Timeout, err)
+	}
+	a.finish(w, result, err, took)
+}
+
+// begin journals the start where the handler wants that, and finds out whether
+// an earlier run was cut off. It reports true when the command is ended by it.
+func (a *Agent) begin(w *work, command *handlers.Command[json.RawMessage]) bool {
+	if !w.handler.Durable {
+		return false
+	}
+	earlier, found, err := a.journal.Lookup(journalID(w.command))
+	if err != nil {
+		a.finish(w, noResult, fleet.Errorf(fleet.Internal, "read the journal: %w", err), 0)
+		return true
+	}
+	if found && w.handler.Once {
+		a.finish(w, noResult, fleet.Errorf(fleet.Interrupted,
+			"the agent ended while the command ran; it may have taken effect in part and is not run again"), 0)
+		return true
+	}
+	if found && earlier.BootID == a.bootID {
+		command.Resumed, command.Started = true, earlier.StartedBoot
+		return false
+	}
+	err = a.journal.Start(journal.Entry{
+		ID: journalID(w.command), Sequence: w.sequence, Subject: w.command.Subject.String(), State: "started",
+		StartedBoot: host.BootClock(), BootID: a.bootID, At: time.Now(), Forget: w.forget,
+	})
+	if err != nil {
+		a.finish(w, noResult, fleet.Errorf(fleet.Internal, "write the journal: %w", err), 0)
+		return true
+	}
+	a.cfg.Checkpoint(PointStarted)
+	return false
+}
+
+// call runs the handler; a panic is an internal error.
+func (a *Agent) call(ctx context.Context, h handlers.Handler, c handlers.Command[json.RawMessage]) (r handlers.Result, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			a.log.Error("a handler panicked", "method", h.Method, "id", c.ID, "panic", p, "stack", string(debug.Stack()))
+			err = fleet.Errorf(fleet.Internal, "the handler of %s panicked: %s", h.Method, fmt.Sprint(p))
+		}
+	}()
+	return h.Handle(ctx, a.node, c)
+}

@@ -1,0 +1,202 @@
+package agent
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// lanes run commands: one at a time in each lane, in the order in which they
+// were added, different lanes side by side. A lane has a goroutine while it
+// has work, so an idle agent has none.
+type lanes struct {
+	agent *Agent
+	ctx   context.Context // ended when the grace is over
+	cut   context.CancelFunc
+	all   sync.WaitGroup
+
+	mu      sync.Mutex
+	byName  map[string]*lane
+	known   map[string]bool // journal ids that wait or run
+	waiting int
+	stopped bool
+}
+
+type lane struct {
+	waiting []*work
+	running *work
+	busy    bool // has a goroutine
+}
+
+func newLanes(a *Agent) *lanes {
+	ctx, cut := context.WithCancel(context.Background())
+	return &lanes{agent: a, ctx: ctx, cut: cut, byName: make(map[string]*lane), known: make(map[string]bool)}
+}
+
+func laneOf(w *work) string {
+	if w.handler.Lane != "" {
+		return w.handler.Lane
+	}
+	return w.command.Subject.Method + "." + w.command.Subject.Domain
+}
+
+// holds reports whether a command waits or runs.
+func (l *lanes) holds(m message.Message) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.known[journalID(m)]
+}
+
+func (l *lanes) full() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.waiting >= l.agent.cfg.Waiting
+}
+
+// add queues a batch. Older waiting commands of a subject whose newest alone
+// counts end superseded; cancellations run at once; then the lanes begin.
+func (l *lanes) add(batch []*work) {
+	type old struct {
+		w  *work
+		by string
+	}
+	var superseded []old
+	var cancels []*work
+	var begin []*lane
+
+	l.mu.Lock()
+	if l.stopped {
+		l.mu.Unlock()
+		return
+	}
+	for _, w := range batch {
+		l.known[journalID(w.command)] = true
+		if w.command.Subject.Method == subjects.MethodCancel {
+			cancels = append(cancels, w)
+			continue
+		}
+		in := l.lane(laneOf(w))
+		if w.handler.Latest {
+			in.waiting = slices.DeleteFunc(in.waiting, func(o *work) bool {
+				same := o.command.Subject == w.command.Subject
+				if same && !o.own {
+					superseded = append(superseded, old{o, w.command.ID})
+				}
+				if same {
+					l.waiting--
+				}
+				return same
+			})
+		}
+		in.waiting = append(in.waiting, w)
+		l.waiting++
+		if !in.busy {
+			in.busy = true
+			begin = append(begin, in)
+		}
+	}
+	l.mu.Unlock()
+
+	for _, w := range batch {
+		if !w.own {
+			l.agent.outbox.note(w.command, message.Accepted)
+		}
+	}
+	l.agent.cfg.Checkpoint(PointQueued)
+	for _, o := range superseded {
+		l.end(o.w, replacedBy{fleet.Errorf(fleet.Superseded, "the newer command %s takes its place", o.by), o.by})
+	}
+	for _, w := range cancels {
+		l.agent.execute(l.ctx, w)
+		l.forget(w)
+	}
+	for _, in := range begin {
+		l.all.Go(func() { l.serve(in) })
+	}
+}
+
+func (l *lanes) lane(name string) *lane {
+	in, ok := l.byName[name]
+	if !ok {
+		in = &lane{}
+		l.byName[name] = in
+	}
+	return in
+}
+
+// serve runs a lane until it is empty.
+func (l *lanes) serve(in *lane) {
+	for {
+		l.mu.Lock()
+		if len(in.waiting) == 0 || l.stopped {
+			in.busy, in.running = false, nil
+			l.mu.Unlock()
+			return
+		}
+		w := in.waiting[0]
+		in.waiting = in.waiting[1:]
+		in.running = w
+		l.waiting--
+		l.mu.Unlock()
+		l.agent.execute(l.ctx, w)
+		l.forget(w)
+	}
+}
+
+func (l *lanes) forget(w *work) {
+	if w.own {
+		return
+	}
+	l.mu.Lock()
+	delete(l.known, journalID(w.command))
+	l.mu.Unlock()
+}
+
+// end finishes a command that never ran.
+func (l *lanes) end(w *work, why error) {
+	l.agent.finish(w, noResult, why, 0)
+	l.forget(w)
+}
+
+// Cancel implements handlers.Queue.
+func (l *lanes) Cancel(_ context.Context, id, by string) error {
+	l.mu.Lock()
+	var found *work
+	for _, in := range l.byName {
+		if in.running != nil && in.running.command.ID == id && !in.running.own {
+			l.mu.Unlock()
+			return fleet.Errorf(fleet.Conflict, "%s has begun and cannot be called off", id)
+		}
+		in.waiting = slices.DeleteFunc(in.waiting, func(w *work) bool {
+			if w.own || w.command.ID != id {
+				return false
+			}
+			found = w
+			l.waiting--
+			return true
+		})
+	}
+	l.mu.Unlock()
+	if found == nil {
+		return fleet.Errorf(fleet.Unknown, "no command %s waits on %s: it has ended, or is for another node", id, l.agent.cfg.Name)
+	}
+	l.end(found, replacedBy{fleet.Errorf(fleet.Cancelled, "called off by %s", by), by})
+	return nil
+}
+
+// drain lets what runs end within the grace, then cuts it off. What waits
+// stays in the mailbox.
+func (l *lanes) drain(grace time.Duration) {
+	l.mu.Lock()
+	l.stopped = true
+	l.mu.Unlock()
+	timer := time.AfterFunc(grace, l.cut)
+	defer timer.Stop()
+	l.all.Wait()
+	l.cut()
+}

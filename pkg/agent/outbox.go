@@ -1,0 +1,241 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"sync"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/journal"
+	"fairlead/pkg/message"
+)
+
+// outbox carries answers and events from the journal to the broker, in order,
+// each created there once. Notes (accepted, running) pass through memory: they
+// are worth nothing once the end is known.
+type outbox struct {
+	agent *Agent
+	wakes chan struct{}
+
+	mu    sync.Mutex
+	notes map[string]*note // accepted notes that were not sent, by journal id
+	send  []message.Message
+}
+
+type note struct {
+	command message.Message
+	at      time.Time
+	timer   *time.Timer
+}
+
+// noteDelay is how long an accepted command may run before it is told that it
+// was accepted. One that ends sooner is answered once, and its final answer
+// says when it was accepted: half the messages for a fleet of quick commands,
+// and no person would have seen the first.
+const noteDelay = 20 * time.Millisecond
+
+func newOutbox(a *Agent) *outbox {
+	return &outbox{agent: a, wakes: make(chan struct{}, 1), notes: make(map[string]*note)}
+}
+
+func (o *outbox) wake() {
+	select {
+	case o.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// note tells that a command came this far, unless it ends first.
+func (o *outbox) note(command message.Message, s message.State) {
+	if s != message.Accepted {
+		o.mu.Lock()
+		o.send = append(o.send, o.agent.answer(command, s, noResult, nil, 0))
+		o.mu.Unlock()
+		o.wake()
+		return
+	}
+	id := journalID(command)
+	n := &note{command: command, at: o.agent.clock.Now()}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.notes[id] = n
+	n.timer = time.AfterFunc(noteDelay, func() {
+		o.mu.Lock()
+		_, due := o.notes[id]
+		delete(o.notes, id)
+		if due {
+			o.send = append(o.send, o.agent.answer(command, s, noResult, nil, 0))
+		}
+		o.mu.Unlock()
+		if due {
+			o.wake()
+		}
+	})
+}
+
+// fold takes back the note that a command was accepted, and says when that was.
+func (o *outbox) fold(command message.Message) (at time.Time, was bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n, ok := o.notes[journalID(command)]
+	if !ok {
+		return time.Time{}, false
+	}
+	delete(o.notes, journalID(command))
+	n.timer.Stop()
+	return n.at, true
+}
+
+// again sends a final answer that was sent before; the broker keeps the first.
+func (o *outbox) again(answer message.Stored) {
+	o.mu.Lock()
+	o.send = append(o.send, message.Receive(answer).Message)
+	o.mu.Unlock()
+	o.wake()
+}
+
+// outgoing is an event as the outbox keeps it.
+type outgoing struct {
+	message.Stored
+	Expires time.Time `json:"expires"` // of the command that it answers
+}
+
+type underWay struct {
+	position uint64
+	out      outgoing
+	pending  *bus.Pending // nil for one that cannot be read
+}
+
+// outboxPage is how many events are under way at once.
+const outboxPage = 128
+
+// publishTime bounds the wait for one page's acknowledgements.
+const publishTime = 10 * time.Second
+
+func (o *outbox) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-o.wakes:
+		case <-o.agent.journal.Wake():
+		}
+		for {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-o.agent.link.connected():
+			}
+			more, err := o.empty(ctx)
+			if err != nil && ctx.Err() == nil {
+				o.agent.log.Info("the outbox waits", "error", err)
+				pause(ctx, firstRetry)
+				continue
+			}
+			if !more {
+				break
+			}
+		}
+	}
+}
+
+// empty sends the notes and one page of the journal's outbox.
+func (o *outbox) empty(ctx context.Context) (more bool, err error) {
+	ctx, cancel := context.WithTimeout(ctx, publishTime)
+	defer cancel()
+	o.sendNotes()
+	page, err := o.agent.journal.Outbox(outboxPage)
+	if err != nil || len(page) == 0 {
+		return false, err
+	}
+	var under []underWay
+	for _, q := range page {
+		u := underWay{position: q.Position}
+		if err := json.Unmarshal(q.Data, &u.out); err != nil {
+			o.agent.log.Error("an event in the outbox cannot be read and is dropped", "id", q.ID, "error", err)
+		} else if u.pending, err = o.agent.conn.PublishAsync(message.Receive(u.out.Stored).Message); err != nil {
+			break // it and all behind it wait
+		}
+		under = append(under, u)
+	}
+	var sent []uint64
+	for _, u := range under {
+		if u.pending != nil {
+			_, err = u.pending.Wait(ctx)
+			if errors.Is(err, bus.ErrExists) {
+				err = nil
+				o.late(u.out)
+			}
+			if err != nil {
+				break
+			}
+		}
+		sent = append(sent, u.position)
+	}
+	if len(sent) > 0 {
+		o.agent.cfg.Checkpoint(PointPublished)
+		if serr := o.agent.journal.Sent(sent...); serr != nil {
+			return false, serr
+		}
+		o.agent.cfg.Checkpoint(PointSettled)
+	}
+	return len(page) == outboxPage || o.agent.journal.OutboxLen() > 0, err
+}
+
+func (o *outbox) sendNotes() {
+	o.mu.Lock()
+	notes := o.send
+	o.send = nil
+	o.mu.Unlock()
+	for _, m := range notes {
+		if _, err := o.agent.conn.PublishAsync(m); err != nil {
+			o.agent.log.Debug("a note was not sent", "id", m.ID, "error", err)
+		}
+	}
+}
+
+// late tells an outcome for which the broker has an end already. That is
+// mostly this very answer, sent before a crash; but when the command's time is
+// over a station may have ended it as expired, and then the truth is added.
+func (o *outbox) late(out outgoing) {
+	answer := message.Receive(out.Stored).Message
+	if !answer.State.Final() || answer.State == message.Expired || out.Expires.IsZero() || o.agent.clock.Now().Before(out.Expires) {
+		return
+	}
+	body, err := answer.ReadAnswer()
+	if err != nil {
+		o.agent.log.Error("an answer cannot be read", "id", answer.ID, "error", err)
+		return
+	}
+	body.Ended = answer.State
+	node := answer.Subject.Node
+	m := message.Message{Subject: answer.Subject, ID: message.AnswerID(answer.Command, message.Late), From: node,
+		Command: answer.Command, State: message.Late}
+	if m.Body, err = json.Marshal(body); err == nil {
+		var e journal.Event
+		if e, err = o.agent.outgoing(m); err == nil {
+			err = o.agent.journal.Enqueue(e)
+		}
+	}
+	if err != nil {
+		o.agent.log.Error("a late outcome cannot be told", "id", answer.ID, "error", err)
+	}
+}
+
+// flush waits until the journal's outbox is empty, for at most limit.
+func (o *outbox) flush(limit time.Duration) {
+	deadline := time.NewTimer(limit)
+	defer deadline.Stop()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for o.agent.journal.OutboxLen() > 0 && o.agent.link.stands() {
+		o.wake()
+		select {
+		case <-deadline.C:
+			return
+		case <-tick.C:
+		}
+	}
+}

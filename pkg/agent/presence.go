@@ -1,0 +1,83 @@
+package agent
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"fairlead/pkg/journal"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// announce puts a lifecycle event into the outbox.
+func (a *Agent) announce(event, text string) error {
+	e, err := a.lifecycle(event, text)
+	if err != nil {
+		return err
+	}
+	return a.journal.Enqueue(e)
+}
+
+func (a *Agent) lifecycle(event, text string) (journal.Event, error) {
+	body, err := json.Marshal(message.Lifecycle{
+		Event: event, Version: a.cfg.Version, BootID: a.bootID, Methods: a.cfg.Registry.Methods(),
+		EverySeconds: max(a.cfg.HealthEvery.Seconds(), 0), Message: text,
+	})
+	if err != nil {
+		return journal.Event{}, err
+	}
+	return a.outgoing(message.Message{
+		Subject: subjects.Subject{Node: a.cfg.Name, Direction: subjects.Event, Method: subjects.MethodLifecycle, Domain: message.LifecycleDomain},
+		ID:      message.NewID(), From: a.cfg.Name, Body: body,
+	})
+}
+
+// outgoing signs an event for the outbox.
+func (a *Agent) outgoing(m message.Message) (journal.Event, error) {
+	if err := m.Sign(a.cfg.Credentials); err != nil {
+		return journal.Event{}, err
+	}
+	out := outgoing{Stored: message.Stored{Subject: m.StoredSubject(), Headers: m.Headers(), Body: m.Body}}
+	data, err := json.Marshal(out)
+	return journal.Event{ID: m.ID, Subject: out.Subject, Data: data}, err
+}
+
+// welcome says that the agent runs, and what became of its journal.
+func (a *Agent) welcome() {
+	err := a.announce(message.LifecycleStarted, "")
+	if text := a.journal.Recovered(); text != "" && err == nil {
+		err = a.announce(message.LifecycleRecovered, text)
+	}
+	if err != nil {
+		a.log.Warn("could not announce the start", "error", err)
+	}
+}
+
+// farewell says that the agent stops and gives the outbox a moment to leave.
+func (a *Agent) farewell() {
+	if !a.link.stands() {
+		return
+	}
+	if err := a.announce(message.LifecycleStopped, ""); err != nil {
+		a.log.Warn("could not say farewell", "error", err)
+	}
+	a.outbox.flush(2 * time.Second)
+}
+
+// tellDropped reports what the full spool lost since the last such report.
+func (a *Agent) tellDropped() error {
+	if a.journal.Dropped().Batches == 0 {
+		return nil
+	}
+	_, err := a.journal.TakeDropped(func(d journal.Drops) []journal.Event {
+		e, err := a.lifecycle(message.LifecycleDropped,
+			fmt.Sprintf("the log spool was full: %d records in %d batches (%d bytes) were dropped", d.Records, d.Batches, d.Bytes))
+		if err != nil {
+			a.log.Error("dropped log records cannot be reported", "error", err)
+			return nil
+		}
+		return []journal.Event{e}
+	})
+	return err
+}

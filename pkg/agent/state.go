@@ -1,0 +1,260 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"sync"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// state is the node's desired and reported state. It implements handlers.State.
+type state struct {
+	agent *Agent
+	wakes chan struct{}
+
+	mu       sync.Mutex
+	reported map[string]report // by key
+}
+
+type report struct {
+	method, domain string
+	body           []byte // without its time
+	document       []byte
+	stored         bool
+}
+
+// stateTime bounds one read or write of a bucket.
+const stateTime = 5 * time.Second
+
+func newState(a *Agent) *state {
+	return &state{agent: a, wakes: make(chan struct{}, 1), reported: make(map[string]report)}
+}
+
+// changed says that the desired state may be another.
+func (s *state) changed() {
+	select {
+	case s.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// Desired reads the newest desired document from the broker and keeps a copy;
+// without a link it returns the copy.
+func (s *state) Desired(ctx context.Context, method, domain string) ([]byte, error) {
+	key := subjects.StateKey(s.agent.cfg.Name, method, domain)
+	if s.agent.link.stands() {
+		body, err := s.read(ctx, key, method, domain)
+		if err == nil {
+			return body, nil
+		}
+		if k := fleet.KindOf(err); k != fleet.Unavailable && k != fleet.Timeout {
+			return nil, err
+		}
+		s.agent.log.Info("desired state is read from disk", "error", err)
+	}
+	_, copied, found, err := s.agent.journal.Desired(key)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Internal, "read the journal: %w", err)
+	}
+	if !found {
+		return nil, fleet.Errorf(fleet.Unknown, "%s has no desired state for %s: apply a resource that selects it", s.agent.cfg.Name, domain)
+	}
+	return copied, nil
+}
+
+func (s *state) read(ctx context.Context, key, method, domain string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, stateTime)
+	defer cancel()
+	entry, err := s.agent.conn.Get(ctx, subjects.Desired, key)
+	if fleet.KindOf(err) == fleet.Unknown {
+		return nil, fleet.Errorf(fleet.Unknown, "%s has no desired state for %s: apply a resource that selects it", s.agent.cfg.Name, domain)
+	}
+	if err != nil {
+		return nil, err
+	}
+	s.agent.clock.Observe(entry.At)
+	document, err := entry.Message(message.DesiredSubject(s.agent.cfg.Name, method, domain))
+	if err != nil {
+		return nil, err
+	}
+	if err := message.VerifyDocument(document, s.agent.cfg.Trust, subjects.Station); err != nil {
+		return nil, fleet.Errorf(fleet.Refused, "desired state of %s: %w", domain, err)
+	}
+	var numbered struct {
+		Revision uint64 `json:"revision"`
+	}
+	if err := json.Unmarshal(entry.Body, &numbered); err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "desired state of %s: %w", domain, err)
+	}
+	if err := s.agent.journal.PutDesired(key, numbered.Revision, entry.Body); err != nil {
+		return nil, fleet.Errorf(fleet.Refused, "desired state of %s: the broker holds an older revision than this node has seen: %w", domain, err)
+	}
+	return entry.Body, nil
+}
+
+// Report stores what the node is; without a link it is stored at the next
+// connection. A report that says nothing new is not sent again.
+func (s *state) Report(ctx context.Context, method, domain string, document any) error {
+	body, err := json.Marshal(document)
+	if err != nil {
+		return fleet.Errorf(fleet.Internal, "report %s: %w", method, err)
+	}
+	key := subjects.StateKey(s.agent.cfg.Name, method, domain)
+	r := report{method: method, domain: domain, body: untimed(body), document: body}
+	s.mu.Lock()
+	known := s.reported[key]
+	if known.stored && bytes.Equal(known.body, r.body) {
+		s.mu.Unlock()
+		return nil
+	}
+	s.reported[key] = r
+	s.mu.Unlock()
+	if !s.agent.link.stands() {
+		return nil
+	}
+	return s.store(ctx, key, r)
+}
+
+// untimed is a report without its time, to compare.
+func untimed(body []byte) []byte {
+	var fields map[string]json.RawMessage
+	if json.Unmarshal(body, &fields) != nil {
+		return body
+	}
+	delete(fields, "at")
+	plain, err := json.Marshal(fields)
+	if err != nil {
+		return body
+	}
+	return plain
+}
+
+func (s *state) store(ctx context.Context, key string, r report) error {
+	ctx, cancel := context.WithTimeout(ctx, stateTime)
+	defer cancel()
+	m := message.Message{
+		Subject: message.ReportedSubject(s.agent.cfg.Name, r.method, r.domain),
+		ID:      message.NewID(), From: s.agent.cfg.Name, Body: r.document,
+	}
+	if err := m.Sign(s.agent.cfg.Credentials); err != nil {
+		return err
+	}
+	if _, err := s.agent.conn.Put(ctx, subjects.Reported, bus.Change{Key: key, Document: m, Expect: bus.Any}); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.reported[key]; bytes.Equal(now.document, r.document) {
+		now.stored = true
+		s.reported[key] = now
+	}
+	return nil
+}
+
+// flush stores the reports that have not been.
+func (s *state) flush(ctx context.Context) {
+	s.mu.Lock()
+	due := make(map[string]report)
+	for key, r := range s.reported {
+		if !r.stored {
+			due[key] = r
+		}
+	}
+	s.mu.Unlock()
+	for key, r := range due {
+		if err := s.store(ctx, key, r); err != nil {
+			s.agent.log.Info("a report waits", "error", err)
+		}
+	}
+}
+
+// settleTime is how long after a change of the desired state the agent waits
+// for the command that goes with it before it converges by itself.
+const settleTime = 2 * time.Second
+
+// convergence brings nginx to the desired state when nothing else does: after
+// a connection, after a change whose command did not come, and on a timer.
+func (a *Agent) convergence(ctx context.Context) error {
+	if a.engine == nil || a.cfg.ConvergeEvery < 0 {
+		<-ctx.Done()
+		return nil
+	}
+	handler, err := a.cfg.Registry.Find(handlers.MethodNginxConfig)
+	if err != nil {
+		<-ctx.Done()
+		return nil
+	}
+	wait := settleTime
+	for {
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-a.state.wakes:
+			timer.Stop()
+			wait = settleTime
+			continue // the pause begins anew, and the work once it is over
+		case <-timer.C:
+			wait = a.cfg.ConvergeEvery
+		}
+		if a.link.stands() {
+			a.state.flush(ctx)
+		}
+		if !a.converged(ctx) {
+			a.lanes.add([]*work{{
+				command: message.Message{Subject: nginxSubject(a.cfg.Name)},
+				handler: handler, received: host.BootClock(), own: true,
+			}})
+		}
+	}
+}
+
+// converged reports whether nothing is to be done: nginx runs the newest
+// desired revision and has said so, or that revision was tried and failed.
+func (a *Agent) converged(ctx context.Context) bool {
+	body, err := a.state.Desired(ctx, handlers.MethodNginxConfig, desiredDomain)
+	if err != nil {
+		if fleet.KindOf(err) != fleet.Unknown {
+			a.log.Warn("desired state cannot be read", "error", err)
+		}
+		return true
+	}
+	var desired struct {
+		Revision uint64 `json:"revision"`
+		Digest   string `json:"digest"`
+	}
+	if json.Unmarshal(body, &desired) != nil {
+		return true
+	}
+	status, err := a.engine.Status(ctx)
+	if err != nil {
+		return true
+	}
+	last := a.state.lastReport()
+	switch {
+	case last.Status == "": // nothing was said since the agent began
+		return false
+	case last.Revision == desired.Revision && last.Status == handlers.StatusFailed:
+		return true // a command can ask for another try
+	}
+	return status.Running == desired.Digest && last.ObservedRevision == desired.Revision
+}
+
+func (s *state) lastReport() (r handlers.Reported) {
+	key := subjects.StateKey(s.agent.cfg.Name, handlers.MethodNginxConfig, desiredDomain)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if document := s.reported[key].document; document != nil {
+		_ = json.Unmarshal(document, &r) // it was marshalled by Report
+	}
+	return r
+}

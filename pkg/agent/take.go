@@ -1,0 +1,217 @@
+package agent
+
+import (
+	"encoding/json"
+	"errors"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+	"fairlead/pkg/journal"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// work is one command on its way through a lane. A work without a command is
+// the agent's own convergence: it has no answer.
+type work struct {
+	command  message.Message
+	sequence uint64
+	forget   time.Time
+	handler  handlers.Handler
+	received time.Duration // boot clock
+	own      bool
+}
+
+// take verifies commands and gives them to their lanes. They come in the order
+// of the stream, and none of a batch begins before all of it is queued, so
+// that the older ones can be superseded and cancelled ones do not run.
+func (a *Agent) take(batch []message.Delivery) {
+	var queued []*work
+	for _, d := range batch {
+		if w := a.admit(d); w != nil {
+			a.cfg.Checkpoint(PointReceived)
+			queued = append(queued, w)
+		}
+	}
+	if len(queued) == 0 {
+		return
+	}
+	a.lanes.add(queued)
+}
+
+// admit decides about one command: nil when it is known or was refused.
+func (a *Agent) admit(d message.Delivery) *work {
+	m := d.Message
+	if d.Sequence == 0 || m.Subject.Direction != subjects.Command {
+		a.log.Warn("ignored what is not a stored command", "subject", m.Subject.String())
+		return nil
+	}
+	if a.lanes.holds(m) {
+		return nil
+	}
+	if known, answer := a.known(m); known {
+		if answer != nil {
+			a.outbox.again(*answer)
+		}
+		return nil
+	}
+	w := &work{command: m, sequence: d.Sequence, received: host.BootClock(), forget: forgetAt(m, d.StoredAt)}
+	handler, err := a.verify(d)
+	if err == nil && a.lanes.full() {
+		err = fleet.Errorf(fleet.Busy, "%d commands wait on %s, and that is the limit: send it again later", a.cfg.Waiting, a.cfg.Name)
+	}
+	if err != nil {
+		a.finish(w, handlers.Result{}, err, 0)
+		return nil
+	}
+	w.handler = handler
+	return w
+}
+
+// verify decides whether the command may run.
+func (a *Agent) verify(d message.Delivery) (handlers.Handler, error) {
+	m := d.Message
+	if d.Fault != nil && m.Signature != "" {
+		return handlers.Handler{}, fleet.Errorf(fleet.Invalid, "malformed message: %w", d.Fault)
+	}
+	owner, err := message.VerifyCommand(m, a.cfg.Name, a.cfg.Trust, a.clock.Now())
+	if err != nil {
+		return handlers.Handler{}, err
+	}
+	handler, err := a.cfg.Registry.Find(m.Subject.Method)
+	if err != nil {
+		return handler, err
+	}
+	if !handler.Allows(owner.Role) {
+		return handler, fleet.Errorf(fleet.Refused, "%s is %s, and %s takes at least %s", owner.Name, owner.Role, m.Subject.Method, handler.Role)
+	}
+	return handler, nil
+}
+
+// known reports whether the command has its final answer already, and which.
+func (a *Agent) known(m message.Message) (bool, *message.Stored) {
+	entry, found, err := a.journal.Lookup(journalID(m))
+	if err != nil {
+		a.log.Error("the journal cannot be read", "error", err)
+		return false, nil
+	}
+	if !found || !message.State(entry.State).Final() {
+		return false, nil
+	}
+	var answer outgoing
+	if err := json.Unmarshal(entry.Answer, &answer); err != nil {
+		a.log.Error("a journalled answer cannot be read", "id", m.ID, "error", err)
+		return true, nil
+	}
+	return true, &answer.Stored
+}
+
+// journalID names a command in the journal: an id alone could be borrowed by
+// another method.
+func journalID(m message.Message) string {
+	return m.Subject.Method + "." + m.Subject.Domain + "." + m.ID
+}
+
+// forgetAt is when the journal may drop the command: the mailbox cannot bring
+// it any more.
+func forgetAt(m message.Message, stored time.Time) time.Time {
+	last := stored.Add(subjects.MaxCommandAge)
+	if !m.Expires.IsZero() && m.Expires.Before(last) {
+		return m.Expires.Add(time.Hour)
+	}
+	return last
+}
+
+// pruneMost bounds what one prune may take from the journal's time.
+const pruneMost = 1000
+
+// prune lets the journal forget commands that can come no more.
+func (a *Agent) prune() {
+	if now := a.clock.Now(); !now.IsZero() {
+		if _, err := a.journal.Prune(now, pruneMost); err != nil {
+			a.log.Warn("the journal cannot be pruned", "error", err)
+		}
+	}
+}
+
+// finish journals the outcome of a command together with its answer. From
+// here on the command is answered, whatever happens to the process.
+func (a *Agent) finish(w *work, result handlers.Result, failure error, took time.Duration) {
+	if w.own {
+		if failure != nil {
+			a.log.Warn("convergence failed", "error", failure)
+		}
+		return
+	}
+	settled := message.Settle(failure)
+	answer := a.answer(w.command, settled.State, result, failure, took)
+	out := outgoing{message.Stored{Subject: answer.StoredSubject(), Headers: answer.Headers(), Body: answer.Body}, w.command.Expires}
+	data, err := json.Marshal(out)
+	if err != nil {
+		a.log.Error("an answer cannot be encoded", "id", w.command.ID, "error", err)
+		return
+	}
+	err = a.journal.Finish(journal.Entry{
+		ID: journalID(w.command), Sequence: w.sequence, Subject: w.command.Subject.String(), State: string(settled.State),
+		At: time.Now(), Forget: w.forget, Answer: data,
+	}, journal.Event{ID: answer.ID, Subject: out.Subject, Data: data})
+	if err != nil {
+		// Nothing was kept: the command stays in the mailbox and comes again.
+		a.log.Error("the journal cannot be written: the command will come again", "id", w.command.ID, "error", err)
+		return
+	}
+	a.cfg.Checkpoint(PointFinished)
+	a.log.Info("command ended", "id", w.command.ID, "subject", w.command.Subject.String(), "from", w.command.From,
+		"state", settled.State, "took", took)
+}
+
+// answer makes the signed answer to a command.
+func (a *Agent) answer(command message.Message, s message.State, result handlers.Result, failure error, took time.Duration) message.Message {
+	body := message.Answer{Message: result.Message, Changed: result.Changed, Took: message.Milliseconds(took)}
+	if s.Final() {
+		if at, was := a.outbox.fold(command); was && !at.IsZero() {
+			body.AcceptedAt = &at
+		}
+	}
+	if result.Data != nil {
+		data, err := json.Marshal(result.Data)
+		if err != nil {
+			s, failure = message.FailedEnd, fleet.Errorf(fleet.Internal, "the result is not JSON: %w", err)
+		}
+		body.Result = data
+	}
+	if failure != nil {
+		body.Message, body.Kind, body.Result = failure.Error(), fleet.KindOf(failure), handlers.DataOf(failure)
+	}
+	var by replacedBy
+	if errors.As(failure, &by) {
+		body.By = by.id
+	}
+	m := message.NewAnswer(command, a.cfg.Name, s, body)
+	if len(m.Body) > message.MaxBody {
+		body.Result = nil
+		body.Message = truncate(body.Message, message.MaxBody/4) + " (the result was larger than an answer may be and is left out)"
+		m = message.NewAnswer(command, a.cfg.Name, s, body)
+	}
+	if err := m.Sign(a.cfg.Credentials); err != nil {
+		a.log.Error("an answer cannot be signed", "id", command.ID, "error", err)
+	}
+	return m
+}
+
+func truncate(s string, n int) string {
+	if len(s) <= n {
+		return s
+	}
+	return s[:n] + "…"
+}
+
+// replacedBy is an end that another command caused.
+type replacedBy struct {
+	error
+	id string
+}
+
+func (e replacedBy) Unwrap() error { return e.error }

@@ -1,0 +1,114 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+
+	"fairlead/handlers"
+)
+
+// Applied is what came of carrying out a plan.
+type Applied struct {
+	Plan
+	// Sequence of the fleet bucket after the change; 0 where nothing changed.
+	Sequence uint64 `json:"sequence,omitempty"`
+}
+
+// Carry out a plan: all of its resources or none. The error is Conflict where
+// somebody changed one of them since the plan was made.
+func (c *Client) Apply(ctx context.Context, p Plan) (Applied, error) {
+	var changes []bus.Change
+	for _, r := range p.Resources {
+		if r.Action == Unchanged {
+			continue
+		}
+		m := message.Message{Subject: message.ResourceSubject(r.value.Kind, r.value.Metadata.Name), ID: message.NewID()}
+		if r.Action == Remove {
+			m.Operation = bus.Delete
+		} else {
+			body, err := json.Marshal(r.value)
+			if err != nil {
+				return Applied{}, fleet.Errorf(fleet.Internal, "%s: %w", r.Resource, err)
+			}
+			m.Body = body
+		}
+		if err := c.sign(&m); err != nil {
+			return Applied{}, err
+		}
+		changes = append(changes, bus.Change{Key: r.key, Document: m, Expect: r.sequence})
+	}
+	sequence, err := c.conn.PutAll(ctx, subjects.Fleet, changes)
+	if fleet.KindOf(err) == fleet.Conflict {
+		return Applied{}, fleet.Errorf(fleet.Conflict, "somebody changed one of these resources at the same time, nothing was applied: look with `fairlead diff` and apply again (%w)", err)
+	}
+	return Applied{p, sequence}, err
+}
+
+// Told are the commands by which the station tells nodes about a change, once
+// it has compiled it, for the nodes that a plan names; and the nodes that
+// could not take it, with the reason.
+func (c *Client) Told(ctx context.Context, a Applied) (sent []Sent, unfit map[string]string, err error) {
+	compiled, err := ask[station.CompiledAnswer](ctx, c, station.QueryCompiled, station.CompiledQuestion{Sequence: a.Sequence})
+	if err != nil {
+		return nil, nil, err
+	}
+	var changed []string
+	for _, n := range a.Nodes {
+		changed = append(changed, n.Nodes...)
+	}
+	unfit = make(map[string]string)
+	for _, n := range compiled.Nodes {
+		if !slices.Contains(changed, n.Name) {
+			continue
+		}
+		if n.Fault != "" {
+			unfit[n.Name] = n.Fault
+			continue
+		}
+		s := subjects.Subject{Node: n.Name, Direction: subjects.Command, Method: handlers.MethodNginxConfig, Domain: "nginx"}
+		sent = append(sent, Sent{ID: n.Command, Subject: s.String(), Node: n.Name})
+	}
+	return sent, unfit, nil
+}
+
+// Resource is a resource as it is stored.
+type Resource struct {
+	fleet.Resource
+	By       string
+	Sequence uint64
+}
+
+// Resources are the stored resources, by ID; kind and name narrow it where
+// they are not empty.
+func (c *Client) Resources(ctx context.Context, kind, name string) ([]Resource, error) {
+	s, err := c.stored(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var all []Resource
+	for _, r := range s.list() {
+		if (kind == "" || r.Kind == kind) && (name == "" || r.Metadata.Name == name) {
+			have := s.resources[r.ID()]
+			all = append(all, Resource{r, have.by, have.sequence})
+		}
+	}
+	return all, nil
+}
+
+// Desired is what a node should be.
+func (c *Client) Desired(ctx context.Context, node string) (nginx.Desired, error) {
+	var d nginx.Desired
+	e, err := c.conn.Get(ctx, subjects.Desired, subjects.StateKey(node, handlers.MethodNginxConfig, "nginx"))
+	if err != nil {
+		return d, err
+	}
+	return d, json.Unmarshal(e.Body, &d)
+}

@@ -1,0 +1,146 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"sync"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+)
+
+// Options say which broker to use, and as whom.
+type Options struct {
+	URL         string
+	CA          string
+	Server      bus.InProcess // instead of URL
+	Credentials bus.Credentials
+	Logger      *slog.Logger
+}
+
+// Client is a connection to a fleet. Its methods may be called from any
+// goroutine.
+type Client struct {
+	conn  *bus.Conn
+	creds bus.Credentials
+	log   *slog.Logger
+
+	mu   sync.Mutex
+	keys map[string]string // public keys of nodes, as asked for
+}
+
+// Open connects; the error is Unavailable or Refused and says what to do.
+func Open(ctx context.Context, o Options) (*Client, error) {
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, CA: o.CA, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger})
+	if err != nil {
+		return nil, err
+	}
+	return &Client{conn: conn, creds: o.Credentials, log: o.Logger, keys: make(map[string]string)}, nil
+}
+
+// Close ends the connection.
+func (c *Client) Close() { c.conn.Close() }
+
+// Me is the user's name.
+func (c *Client) Me() string { return c.creds.UserName() }
+
+// Conn is the connection itself, for measurements.
+func (c *Client) Conn() *bus.Conn { return c.conn }
+
+// askTime bounds one question to a station.
+const askTime = 10 * time.Second
+
+func ask[Answer any](ctx context.Context, c *Client, what string, question any) (a Answer, err error) {
+	ctx, cancel := context.WithTimeout(ctx, askTime)
+	defer cancel()
+	err = c.conn.Ask(ctx, subjects.Query(what), question, &a)
+	return a, err
+}
+
+// Nodes are the nodes that match, by name, and the broker's time.
+func (c *Client) Nodes(ctx context.Context, q station.NodesQuestion) ([]station.NodeStatus, time.Time, error) {
+	var all []station.NodeStatus
+	for {
+		page, err := ask[station.NodesAnswer](ctx, c, station.QueryNodes, q)
+		if err != nil {
+			return nil, time.Time{}, err
+		}
+		all = append(all, page.Nodes...)
+		if !page.More {
+			return all, page.Now, nil
+		}
+		q.After = page.Nodes[len(page.Nodes)-1].Name
+	}
+}
+
+// Node is all that a station knows of a node; the error is Unknown where
+// there is none of that name.
+func (c *Client) Node(ctx context.Context, name string) (station.NodeDetail, error) {
+	return ask[station.NodeDetail](ctx, c, station.QueryNode, station.NodeQuestion{Name: name})
+}
+
+// Command is how far a command has come.
+func (c *Client) Command(ctx context.Context, id string) (station.CommandAnswer, error) {
+	return ask[station.CommandAnswer](ctx, c, station.QueryCommand, station.CommandQuestion{ID: id})
+}
+
+// Register puts nodes into the register, or changes what it says of them.
+func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) error {
+	for _, r := range records {
+		e, err := c.conn.Get(ctx, subjects.Nodes, r.Name)
+		if err == nil {
+			var have station.NodeRecord
+			if json.Unmarshal(e.Body, &have) == nil && sameRecord(have, r) {
+				continue
+			}
+		} else if fleet.KindOf(err) != fleet.Unknown {
+			return err
+		}
+		m, err := station.SignRecord(r, c.Me(), c.creds)
+		if err != nil {
+			return err
+		}
+		if _, err := c.conn.Put(ctx, subjects.Nodes, bus.Change{Key: r.Name, Document: m, Expect: e.Sequence}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func sameRecord(a, b station.NodeRecord) bool {
+	a.Since, b.Since = time.Time{}, time.Time{}
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+// key is a node's public key by the register, "" where it is not there.
+func (c *Client) key(ctx context.Context, node string) string {
+	c.mu.Lock()
+	key, known := c.keys[node]
+	c.mu.Unlock()
+	if known {
+		return key
+	}
+	var r station.NodeRecord
+	if e, err := c.conn.Get(ctx, subjects.Nodes, node); err == nil {
+		_ = json.Unmarshal(e.Body, &r) // a record that cannot be read proves nothing
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.keys[node] = r.Key
+	return r.Key
+}
+
+func (c *Client) sign(m *message.Message) error {
+	m.From = c.Me()
+	return m.Sign(c.creds)
+}

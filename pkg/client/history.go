@@ -1,0 +1,72 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Record is one message of the audit: a command, an answer or a lifecycle event.
+type Record struct {
+	message.Delivery
+	Proven bool // the signature fits the message
+}
+
+// AuditOptions choose messages of the audit.
+type AuditOptions struct {
+	Node   string    // "" for all
+	ID     string    // a command and its answers
+	Since  time.Time // by the broker's clock
+	Follow bool
+}
+
+// Audit hands over the audit's messages in the order in which they were stored.
+func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) error) error {
+	node := o.Node
+	if node == "" {
+		node = "*"
+	}
+	return c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.EverythingOf(node), Since: o.Since, Follow: o.Follow}, func(i bus.Item) error {
+		d := message.ReceiveCopied(i.Stored, i.Origin)
+		if o.ID != "" && d.Message.ID != o.ID && d.Message.Command != o.ID {
+			return nil
+		}
+		return handle(Record{d, d.Message.CheckSignature() == nil})
+	})
+}
+
+// LogBatch is a batch of log records of one node and domain.
+type LogBatch struct {
+	handlers.LogBatch
+	Node, Domain string
+	StoredAt     time.Time
+}
+
+// LogOptions choose log batches.
+type LogOptions struct {
+	Node   string // "" for all
+	Since  time.Time
+	Follow bool
+}
+
+// Logs hands over log batches in the order in which they were stored.
+func (c *Client) Logs(ctx context.Context, o LogOptions, handle func(LogBatch) error) error {
+	node := o.Node
+	if node == "" {
+		node = "*"
+	}
+	return c.conn.Read(ctx, subjects.Logs, bus.ReadOptions{Filter: subjects.LogsOf(node), Since: o.Since, Follow: o.Follow}, func(i bus.Item) error {
+		d := message.Receive(i.Stored)
+		b := LogBatch{Node: d.Message.Subject.Node, Domain: d.Message.Subject.Domain, StoredAt: i.At}
+		if err := json.Unmarshal(i.Body, &b.LogBatch); err != nil {
+			c.log.Warn("a log batch cannot be read", "node", b.Node, "sequence", i.Sequence, "error", err)
+			return nil
+		}
+		return handle(b)
+	})
+}

@@ -1,0 +1,303 @@
+package client
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"github.com/rogpeppe/go-internal/diff"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/manifest"
+	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+)
+
+// What a plan does to a resource.
+const (
+	Create    = "create"
+	Update    = "update"
+	Remove    = "delete"
+	Unchanged = "unchanged"
+)
+
+// ResourceChange is what a plan does to one resource.
+type ResourceChange struct {
+	Resource string `json:"resource"` // "<Kind>/<name>"
+	Action   string `json:"action"`
+	By       string `json:"by,omitempty"` // who wrote what is there now
+	Diff     string `json:"diff,omitempty"`
+
+	key      string
+	sequence uint64
+	value    fleet.Resource
+}
+
+// NodeChange is what a plan does to one node, or to several for which it is
+// the same.
+type NodeChange struct {
+	Nodes  []string `json:"nodes"`
+	Digest string   `json:"digest"` // that the nodes must report afterwards
+	Diff   string   `json:"diff"`   // of the rendered files, unified
+}
+
+// Plan is what an apply would do. It holds the revisions that it was made
+// from, so carrying it out fails if somebody was faster.
+type Plan struct {
+	Resources []ResourceChange `json:"resources"`
+	Nodes     []NodeChange     `json:"nodes"`
+}
+
+// Changes counts the resources that are not unchanged.
+func (p Plan) Changes() int {
+	n := 0
+	for _, r := range p.Resources {
+		if r.Action != Unchanged {
+			n++
+		}
+	}
+	return n
+}
+
+// stored is the fleet as it is.
+type stored struct {
+	resources map[string]storedResource // by ID
+	nodes     []station.NodeRecord
+	desired   map[string]nginx.Desired
+	known     map[string]uint64 // sequences by key, deleted ones included
+}
+
+type storedResource struct {
+	fleet.Resource
+	sequence uint64
+	by       string
+}
+
+// Plan finds out what applying a set would do, or deleting it. The error is
+// fleet.Faults, with file and line, where a node could not take it.
+func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan, error) {
+	now, err := c.stored(ctx)
+	if err != nil {
+		return Plan{}, err
+	}
+	var p Plan
+	after := make(map[string]fleet.Resource)
+	for id, r := range now.resources {
+		after[id] = r.Resource
+	}
+	for _, r := range set.Resources() {
+		change := ResourceChange{Resource: r.ID(), key: subjects.ResourceKey(r.Kind, r.Metadata.Name), value: r}
+		change.sequence = now.known[change.key]
+		have, exists := now.resources[r.ID()]
+		change.By = have.by
+		switch {
+		case remove && !exists:
+			change.Action = Unchanged
+		case remove:
+			change.Action, change.Diff = Remove, resourceDiff(r.ID(), &have.Resource, nil)
+			delete(after, r.ID())
+		case !exists:
+			change.Action, change.Diff = Create, resourceDiff(r.ID(), nil, &r)
+			after[r.ID()] = r
+		case same(have.Resource, r):
+			change.Action = Unchanged
+		default:
+			change.Action, change.Diff = Update, resourceDiff(r.ID(), &have.Resource, &r)
+			after[r.ID()] = r
+		}
+		p.Resources = append(p.Resources, change)
+	}
+	before, _ := station.Compile(now.list(), now.nodes)
+	plans, err := station.Compile(sorted(after), now.nodes)
+	if err != nil {
+		return p, located(set, err)
+	}
+	if err := newFaults(set, before, plans); err != nil {
+		return p, err
+	}
+	p.Nodes = nodeChanges(now, plans)
+	return p, nil
+}
+
+func (c *Client) stored(ctx context.Context) (stored, error) {
+	s := stored{resources: make(map[string]storedResource), desired: make(map[string]nginx.Desired), known: make(map[string]uint64)}
+	err := c.conn.Keys(ctx, subjects.Fleet, func(e bus.Entry) error {
+		s.known[e.Key] = e.Sequence
+		if e.Deleted {
+			return nil
+		}
+		r, err := station.DecodeResource(e.Body)
+		if err != nil {
+			return fleet.Errorf(fleet.Invalid, "stored resource %s: %w", e.Key, err)
+		}
+		m, err := e.Message(message.ResourceSubject(r.Kind, r.Metadata.Name))
+		if err != nil {
+			return err
+		}
+		s.resources[r.ID()] = storedResource{r, e.Sequence, m.From}
+		return nil
+	})
+	if err != nil {
+		return s, err
+	}
+	err = c.conn.Entries(ctx, subjects.Nodes, ">", func(e bus.Entry) error {
+		var r station.NodeRecord
+		if err := json.Unmarshal(e.Body, &r); err != nil {
+			return fleet.Errorf(fleet.Invalid, "register entry %s: %w", e.Key, err)
+		}
+		s.nodes = append(s.nodes, r)
+		return nil
+	})
+	if err != nil {
+		return s, err
+	}
+	return s, c.conn.Entries(ctx, subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "*"), func(e bus.Entry) error {
+		var d nginx.Desired
+		if err := json.Unmarshal(e.Body, &d); err != nil {
+			return fleet.Errorf(fleet.Invalid, "desired state %s: %w", e.Key, err)
+		}
+		name, _, _ := strings.Cut(e.Key, ".")
+		s.desired[name] = d
+		return nil
+	})
+}
+
+func (s stored) list() []fleet.Resource {
+	all := make(map[string]fleet.Resource, len(s.resources))
+	for id, r := range s.resources {
+		all[id] = r.Resource
+	}
+	return sorted(all)
+}
+
+func sorted(byID map[string]fleet.Resource) []fleet.Resource {
+	all := make([]fleet.Resource, 0, len(byID))
+	for _, r := range byID {
+		all = append(all, r)
+	}
+	slices.SortFunc(all, func(a, b fleet.Resource) int { return cmp.Compare(a.ID(), b.ID()) })
+	return all
+}
+
+func same(a, b fleet.Resource) bool {
+	x, _ := json.Marshal(a)
+	y, _ := json.Marshal(b)
+	return string(x) == string(y)
+}
+
+func located(set manifest.Set, err error) error {
+	if faults, ok := err.(fleet.Faults); ok {
+		return set.Locate(faults)
+	}
+	return err
+}
+
+// newFaults are those that the change would bring; a node that could not take
+// what is there already must not stop everybody else's work.
+func newFaults(set manifest.Set, before, after []station.Plan) error {
+	had := make(map[string]string)
+	for _, p := range before {
+		if p.Err != nil {
+			had[p.Node] = p.Err.Error()
+		}
+	}
+	var faults fleet.Faults
+	seen := make(map[string]bool)
+	for _, p := range after {
+		if p.Err == nil || had[p.Node] == p.Err.Error() {
+			continue
+		}
+		list, ok := p.Err.(fleet.Faults)
+		if !ok {
+			return p.Err
+		}
+		for _, f := range set.Locate(list) {
+			if !seen[f.String()] {
+				seen[f.String()] = true
+				faults = append(faults, f)
+			}
+		}
+	}
+	return faults.Err()
+}
+
+func nodeChanges(now stored, plans []station.Plan) []NodeChange {
+	var changes []NodeChange
+	index := make(map[string]int)
+	for _, p := range plans {
+		have := now.desired[p.Node]
+		if p.Err != nil || have.Digest == p.Bundle.Digest || have.Revision == 0 && len(p.Resources) == 0 {
+			continue
+		}
+		text := bundleDiff(have, p)
+		key := p.Bundle.Digest + text
+		i, ok := index[key]
+		if !ok {
+			i = len(changes)
+			index[key] = i
+			changes = append(changes, NodeChange{Digest: p.Bundle.Digest, Diff: text})
+		}
+		changes[i].Nodes = append(changes[i].Nodes, p.Node)
+	}
+	return changes
+}
+
+// bundleDiff compares what a node should render now with what it would then.
+func bundleDiff(have nginx.Desired, p station.Plan) string {
+	old := make(map[string]string)
+	if have.Revision > 0 {
+		if bundle, err := nginx.Render(have.Address, have.Resources); err == nil {
+			for _, f := range bundle.Files {
+				old[f.Path] = string(f.Content)
+			}
+		}
+	}
+	var b strings.Builder
+	seen := make(map[string]bool)
+	for _, f := range p.Bundle.Files {
+		seen[f.Path] = true
+		b.Write(unified(f.Path, old[f.Path], string(f.Content)))
+	}
+	for _, path := range sortedKeys(old) {
+		if !seen[path] {
+			b.Write(unified(path, old[path], ""))
+		}
+	}
+	return b.String()
+}
+
+func sortedKeys(m map[string]string) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func resourceDiff(id string, a, b *fleet.Resource) string {
+	text := func(r *fleet.Resource) string {
+		if r == nil {
+			return ""
+		}
+		y, err := manifest.Marshal([]fleet.Resource{*r})
+		if err != nil {
+			return err.Error()
+		}
+		return string(y)
+	}
+	return string(unified(id, text(a), text(b)))
+}
+
+func unified(name, a, b string) []byte {
+	if a == b {
+		return nil
+	}
+	return diff.Diff("before/"+name, []byte(a), "after/"+name, []byte(b))
+}

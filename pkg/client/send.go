@@ -1,0 +1,68 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Command is a command to send.
+type Command struct {
+	Subject subjects.Subject
+	Body    []byte
+	Expires time.Duration // message.DefaultExpiry when 0, at most subjects.MaxCommandAge
+	Replays string        // id of the command that this one repeats
+}
+
+// Sent is a command that is stored.
+type Sent struct {
+	ID       string `json:"id"`
+	Subject  string `json:"subject"`
+	Node     string `json:"node"`
+	Sequence uint64 `json:"sequence,omitempty"`
+}
+
+// Send stores commands, in order, and returns once all are stored. The error
+// names the first that was not; those before it are under way.
+func (c *Client) Send(ctx context.Context, commands ...Command) ([]Sent, error) {
+	messages, err := c.messages(commands)
+	if err != nil {
+		return nil, err
+	}
+	sent := make([]Sent, 0, len(messages))
+	for i, err := range c.conn.PublishAll(ctx, messages) {
+		m := messages[i]
+		if err != nil {
+			return sent, fleet.Errorf(fleet.KindOf(err), "%s: %w", m.Subject, err)
+		}
+		sent = append(sent, Sent{ID: m.ID, Subject: m.Subject.String(), Node: m.Subject.Node})
+	}
+	return sent, nil
+}
+
+func (c *Client) messages(commands []Command) ([]message.Message, error) {
+	var faults []error
+	messages := make([]message.Message, len(commands))
+	for i, command := range commands {
+		expires := command.Expires
+		switch {
+		case expires == 0:
+			expires = message.DefaultExpiry
+		case expires < time.Second || expires > subjects.MaxCommandAge:
+			faults = append(faults, fleet.Errorf(fleet.Invalid, "%s: expires %s: use 1s to %s", command.Subject, expires, subjects.MaxCommandAge))
+		}
+		if len(command.Body) > message.MaxBody {
+			faults = append(faults, fleet.Errorf(fleet.Invalid, "%s: the body has %d bytes: at most %d", command.Subject, len(command.Body), message.MaxBody))
+		}
+		messages[i] = message.Message{Subject: command.Subject, ID: message.NewID(), Body: command.Body,
+			Expires: time.Now().Add(expires), Replays: command.Replays}
+		if err := c.sign(&messages[i]); err != nil {
+			faults = append(faults, err)
+		}
+	}
+	return messages, errors.Join(faults...)
+}

@@ -1,0 +1,154 @@
+package client
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Outcome is how far a command has come.
+type Outcome struct {
+	Sent
+	State  message.State  `json:"state"`
+	Answer message.Answer `json:"answer"`
+	From   string         `json:"from,omitempty"` // who answered: the node, or a station for one that expired
+	At     time.Time      `json:"at,omitzero"`
+}
+
+// Waiter hears answers. Make it before sending, so that none is missed.
+type Waiter struct {
+	client *Client
+	sub    *bus.Subscription
+	mu     sync.Mutex
+	heard  map[string]message.Delivery // newest by command
+	moved  chan struct{}
+}
+
+// Listen hears the answers of one node, or of all where node is "*".
+func (c *Client) Listen(node string) (*Waiter, error) {
+	w := &Waiter{client: c, heard: make(map[string]message.Delivery), moved: make(chan struct{}, 1)}
+	sub, err := c.conn.Subscribe(subjects.AnswersOf(node), w.hear, nil)
+	if err != nil {
+		return nil, err
+	}
+	w.sub = sub
+	if err := c.conn.Flush(context.Background()); err != nil {
+		sub.Stop()
+		return nil, err
+	}
+	return w, nil
+}
+
+// Close stops hearing.
+func (w *Waiter) Close() { w.sub.Stop() }
+
+func (w *Waiter) hear(d message.Delivery) {
+	w.mu.Lock()
+	if have, ok := w.heard[d.Message.Command]; !ok || !have.Message.State.Final() {
+		w.heard[d.Message.Command] = d
+	}
+	w.mu.Unlock()
+	select {
+	case w.moved <- struct{}{}:
+	default:
+	}
+}
+
+// lookEvery is how often the store is asked for ends that were not heard.
+const lookEvery = 2 * time.Second
+
+// Wait returns when every command has its end, or ctx ends; then those without
+// are in the state that was heard last, published where nothing was. changed,
+// which may be nil, is called for each outcome that moved.
+func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) []Outcome {
+	outcomes := make([]Outcome, len(sent))
+	open := make(map[string]int, len(sent))
+	for i, s := range sent {
+		outcomes[i] = Outcome{Sent: s, State: message.Published}
+		open[s.ID] = i
+	}
+	take := func(i int, d message.Delivery) {
+		o := &outcomes[i]
+		if o.State == d.Message.State || !w.client.proven(ctx, d) {
+			return
+		}
+		o.State, o.From, o.At = d.Message.State, d.Message.From, d.StoredAt
+		if answer, err := d.Message.ReadAnswer(); err == nil {
+			o.Answer = answer
+		}
+		if o.State.Final() {
+			delete(open, o.ID)
+		}
+		if changed != nil {
+			changed(*o)
+		}
+	}
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for len(open) > 0 {
+		for id, i := range open {
+			if d, ok := w.take(id); ok {
+				take(i, d)
+			}
+		}
+		if len(open) == 0 {
+			break
+		}
+		select {
+		case <-w.moved:
+		case <-tick.C:
+			w.look(ctx, outcomes, open, take)
+		case <-ctx.Done():
+			return outcomes
+		}
+	}
+	return outcomes
+}
+
+func (w *Waiter) take(id string) (message.Delivery, bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	d, ok := w.heard[id]
+	delete(w.heard, id)
+	return d, ok
+}
+
+// lookMost bounds one look into the store.
+const lookMost = 100
+
+// look asks the store for ends that were not heard, as after a reconnection.
+func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]int, take func(int, message.Delivery)) {
+	left := lookMost
+	for id, i := range open {
+		if left--; left < 0 {
+			return
+		}
+		s, err := subjects.Parse(outcomes[i].Subject)
+		if err != nil {
+			continue
+		}
+		stored, err := w.client.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(s, message.AnswerID(id, message.Succeeded)))
+		if err == nil && stored != nil {
+			take(i, message.Receive(*stored))
+		}
+	}
+}
+
+// proven reports whether an answer is signed by its node's registered key, or
+// by whoever else may end a command for it, a station.
+func (c *Client) proven(ctx context.Context, d message.Delivery) bool {
+	m := d.Message
+	if err := m.CheckSignature(); err != nil {
+		c.log.Warn("ignored an answer", "id", m.ID, "error", err)
+		return false
+	}
+	if m.From == m.Subject.Node && m.Key != c.key(ctx, m.Subject.Node) {
+		c.log.Warn("ignored an answer: the key is not the node's", "id", m.ID, "node", m.Subject.Node)
+		return false
+	}
+	return true
+}

@@ -1,0 +1,285 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/agent"
+	"fairlead/pkg/broker"
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/identity"
+	"fairlead/pkg/nginx"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+)
+
+// Names of the users that dev makes beside its nodes.
+const (
+	AdminUser   = "admin"
+	StationUser = "station"
+)
+
+// Dev is everything on one host. Make it with New and give it to Run.
+type Dev struct {
+	options   Options
+	log       *slog.Logger
+	authority *identity.Authority
+	admin     *identity.Credentials
+	broker    *broker.Broker
+	ready     chan struct{}
+	progress  func(string)
+}
+
+// New makes identities and directories below the data directory.
+func New(o Options) (*Dev, error) {
+	o, err := o.complete()
+	if err != nil {
+		return nil, err
+	}
+	// Workers of nginx, which are not root, must reach their sockets below it;
+	// what is secret has directories of its own.
+	if err := os.MkdirAll(o.Data, 0o755); err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "data directory: %w: give another with --data", err)
+	}
+	authority, err := identity.Open(filepath.Join(o.Data, "identity"), identity.Options{Methods: handlers.All().Sent()})
+	if err != nil {
+		return nil, fmt.Errorf("identity: %w", err)
+	}
+	d := &Dev{options: o, log: o.Logger, authority: authority, ready: make(chan struct{}), progress: func(string) {}}
+	if d.admin, err = d.credentials(AdminUser, subjects.Admin); err != nil {
+		return nil, err
+	}
+	if _, err = d.credentials(StationUser, subjects.Station); err != nil {
+		return nil, err
+	}
+	host, port, err := net.SplitHostPort(o.NATS)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "--nats %q: use HOST:PORT", o.NATS)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "--nats %q: the port is not a number", o.NATS)
+	}
+	d.broker, err = broker.New(broker.Config{
+		Name: "fairlead-dev", Host: host, Port: number, StoreDir: filepath.Join(o.Data, "broker"), Sync: o.Sync,
+		Authority: authority, Logger: o.Logger.With("part", "broker"),
+	})
+	return d, err
+}
+
+// OnProgress is told, in words, what Run is about to do.
+func (d *Dev) OnProgress(f func(string)) { d.progress = f }
+
+// Ready is closed when everything runs.
+func (d *Dev) Ready() <-chan struct{} { return d.ready }
+
+// URL is the broker's address, once Ready.
+func (d *Dev) URL() string { return d.broker.URL() }
+
+// Data is the directory that holds everything.
+func (d *Dev) Data() string { return d.options.Data }
+
+// AdminCreds is the administrator's credentials file.
+func (d *Dev) AdminCreds() string { return d.admin.File }
+
+// Broker is the embedded broker.
+func (d *Dev) Broker() *broker.Broker { return d.broker }
+
+func (d *Dev) credentials(name string, role subjects.Role) (*identity.Credentials, error) {
+	user, err := d.authority.User(name, role)
+	if err != nil {
+		return nil, err
+	}
+	return identity.LoadCreds(user.CredsFile)
+}
+
+// Client connects as the administrator.
+func (d *Dev) Client(ctx context.Context) (*client.Client, error) {
+	return client.Open(ctx, client.Options{URL: d.broker.URL(), Credentials: d.admin, Logger: d.log.With("part", "client")})
+}
+
+// Station makes a station of this fleet; any number may run.
+func (d *Dev) Station() (*station.Station, error) {
+	creds, err := d.credentials(StationUser, subjects.Station)
+	if err != nil {
+		return nil, err
+	}
+	return station.New(station.Config{
+		URL: d.broker.URL(), Credentials: creds, Trust: d.authority.Trust().Lookup(), Version: d.options.Version,
+		Storage: d.options.Storage, NudgeAfter: d.options.NudgeAfter, ExpireAfter: d.options.ExpireAfter,
+		Logger: d.log.With("part", "station"),
+	})
+}
+
+// Node is one node's place below the data directory.
+type Node struct {
+	Name    string
+	Address string // its virtual hosts listen here
+	Dir     string
+}
+
+// Nodes are the nodes that Run runs.
+func (d *Dev) Nodes() ([]Node, error) {
+	var all []Node
+	for i := 1; i <= d.options.Nodes; i++ {
+		address, err := nodeAddress(d.options.FirstAddress, i)
+		if err != nil {
+			return nil, err
+		}
+		name := NodeName(i)
+		all = append(all, Node{Name: name, Address: address, Dir: filepath.Join(d.options.Data, "nodes", name)})
+	}
+	return all, nil
+}
+
+// AgentConfig is the configuration of a node's agent.
+func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
+	creds, err := d.credentials(n.Name, subjects.Node)
+	if err != nil {
+		return agent.Config{}, err
+	}
+	run := filepath.Join(n.Dir, "run")
+	return agent.Config{
+		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), Credentials: creds,
+		Trust: d.authority.Trust().Lookup(), State: filepath.Join(n.Dir, "state"),
+		Nginx: &nginx.Config{
+			State: filepath.Join(n.Dir, "nginx"), Conf: filepath.Join(n.Dir, "conf"), Run: run,
+			Logs: filepath.Join(n.Dir, "logs"), Manage: nginx.Child, Workers: 2,
+		},
+		Syslog:      map[string]string{"nginx": "unixgram:" + filepath.Join(run, "syslog.sock")},
+		Programs:    d.options.Programs,
+		HealthEvery: d.options.HealthEvery,
+		Logger:      d.log.With("part", "agent"),
+	}, nil
+}
+
+// stopTime bounds the end of each node's nginx.
+const stopTime = 10 * time.Second
+
+// Run starts the parts in order, each when the one before it is ready, and
+// stops them in the opposite order when ctx ends or one of them fails.
+func (d *Dev) Run(ctx context.Context) error {
+	// Each layer's context ends only after the layer above has gone.
+	brokerCtx, stopBroker := context.WithCancel(context.WithoutCancel(ctx))
+	stationCtx, stopStation := context.WithCancel(context.WithoutCancel(ctx))
+	agentCtx, stopAgents := context.WithCancel(context.WithoutCancel(ctx))
+	var brokers, stations, agents group
+	defer func() {
+		d.progress("stopping")
+		stopAgents()
+		agents.wait()
+		stopStation()
+		stations.wait()
+		stopBroker()
+		brokers.wait()
+	}()
+	failed := make(chan error, 1)
+
+	d.progress("starting the broker on " + d.options.NATS)
+	brokers.run(failed, "broker", func() error { return d.broker.Run(brokerCtx) })
+	if stop, err := await(ctx, d.broker.Ready(), failed); stop {
+		return err
+	}
+	d.progress("starting the station")
+	st, err := d.Station()
+	if err != nil {
+		return err
+	}
+	stations.run(failed, "station", func() error { return st.Run(stationCtx) })
+	if stop, err := await(ctx, st.Ready(), failed); stop {
+		return err
+	}
+	nodes, err := d.Nodes()
+	if err != nil {
+		return err
+	}
+	if err := d.register(ctx, nodes); err != nil {
+		return err
+	}
+	var waiting []<-chan struct{}
+	for _, n := range nodes {
+		d.progress("starting " + n.Name + " and its nginx on " + n.Address)
+		cfg, err := d.AgentConfig(n)
+		if err != nil {
+			return err
+		}
+		a, err := agent.New(cfg)
+		if err != nil {
+			return err
+		}
+		waiting = append(waiting, a.Ready())
+		agents.run(failed, n.Name, func() error {
+			err := a.Run(agentCtx)
+			sctx, cancel := context.WithTimeout(context.Background(), stopTime)
+			defer cancel()
+			return errors.Join(err, a.Engine().Stop(sctx))
+		})
+	}
+	for _, ready := range waiting {
+		if stop, err := await(ctx, ready, failed); stop {
+			return err
+		}
+	}
+	close(d.ready)
+	_, err = await(ctx, nil, failed)
+	return err
+}
+
+func (d *Dev) register(ctx context.Context, nodes []Node) error {
+	c, err := d.Client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for i, n := range nodes {
+		user, err := d.authority.User(n.Name, subjects.Node)
+		if err != nil {
+			return err
+		}
+		record := station.NodeRecord{Name: n.Name, Key: user.Key, Address: n.Address, Since: time.Now().UTC(),
+			Labels: map[string]string{"env": "dev", "index": strconv.Itoa(i + 1)}}
+		if err := c.Register(ctx, record); err != nil {
+			return fmt.Errorf("register %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// await returns when ready is closed; stop is true when ctx ended or a part
+// failed, with its error.
+func await(ctx context.Context, ready <-chan struct{}, failed <-chan error) (stop bool, err error) {
+	select {
+	case <-ready:
+		return false, nil
+	case err := <-failed:
+		return true, err
+	case <-ctx.Done():
+		return true, nil
+	}
+}
+
+// group is the goroutines of one layer.
+type group struct{ all sync.WaitGroup }
+
+func (g *group) run(failed chan<- error, name string, f func() error) {
+	g.all.Go(func() {
+		if err := f(); err != nil {
+			select {
+			case failed <- fmt.Errorf("%s: %w", name, err):
+			default:
+			}
+		}
+	})
+}
+
+func (g *group) wait() { g.all.Wait() }

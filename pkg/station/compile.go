@@ -1,0 +1,124 @@
+package station
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/nginx"
+)
+
+// Plan is what one node should be, by the resources and the register.
+type Plan struct {
+	Node      string
+	Address   string
+	Resources []fleet.Resource // sorted by ID
+	Bundle    nginx.Bundle     // empty where Err is set
+	Err       error            // fleet.Faults: why the node cannot take them
+}
+
+// Compile decides what every node should be. It is a pure function, the same
+// for the station and for a person who asks what would change. Nodes for which
+// the same comes out share one bundle.
+func Compile(resources []fleet.Resource, nodes []NodeRecord) ([]Plan, error) {
+	selectors, err := selectorsOf(resources)
+	if err != nil {
+		return nil, err
+	}
+	upstreams := make(map[string]fleet.Resource)
+	for _, r := range resources {
+		if r.Kind == "Upstream" {
+			upstreams[r.Metadata.Name] = r
+		}
+	}
+	type rendered struct {
+		bundle nginx.Bundle
+		err    error
+	}
+	cache := make(map[string]rendered)
+	plans := make([]Plan, 0, len(nodes))
+	for _, node := range nodes {
+		plan := Plan{Node: node.Name, Address: node.Address, Resources: chosen(resources, selectors, upstreams, node.Labels)}
+		key := node.Address
+		for _, r := range plan.Resources {
+			key += "\x00" + r.ID()
+		}
+		done, ok := cache[key]
+		if !ok {
+			done.bundle, done.err = nginx.Render(plan.Address, plan.Resources)
+			cache[key] = done
+		}
+		plan.Bundle, plan.Err = done.bundle, done.err
+		plans = append(plans, plan)
+	}
+	return plans, nil
+}
+
+// selectorsOf parses the selectors of all resources that have one.
+func selectorsOf(resources []fleet.Resource) (map[string]fleet.Selector, error) {
+	selectors := make(map[string]fleet.Selector)
+	var faults fleet.Faults
+	for _, r := range resources {
+		text, selects := selectorOf(r)
+		if !selects {
+			continue
+		}
+		s, err := fleet.ParseSelector(text)
+		if err != nil {
+			faults = append(faults, fleet.Fault{Subject: r.ID(), Path: "spec.selector", Message: err.Error()})
+		}
+		selectors[r.ID()] = s
+	}
+	return selectors, faults.Err()
+}
+
+// selectorOf is the resource's own selector; an upstream has none and follows
+// the hosts that use it.
+func selectorOf(r fleet.Resource) (text string, selects bool) {
+	switch spec := r.Spec.(type) {
+	case *fleet.VirtualHost:
+		return spec.Selector, true
+	case *fleet.ConfigFile:
+		return spec.Selector, true
+	}
+	return "", false
+}
+
+func chosen(resources []fleet.Resource, selectors map[string]fleet.Selector, upstreams map[string]fleet.Resource, labels map[string]string) []fleet.Resource {
+	var all []fleet.Resource
+	used := make(map[string]bool)
+	for _, r := range resources {
+		selector, selects := selectors[r.ID()]
+		if !selects || !selector.Matches(labels) {
+			continue
+		}
+		all = append(all, r)
+		if host, ok := r.Spec.(*fleet.VirtualHost); ok {
+			for _, l := range host.Locations {
+				if l.Proxy != nil {
+					used[l.Proxy.Upstream] = true
+				}
+			}
+		}
+	}
+	for name := range used {
+		if u, ok := upstreams[name]; ok {
+			all = append(all, u)
+		}
+	}
+	slices.SortFunc(all, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
+	return all
+}
+
+// DecodeResource reads a resource as the fleet bucket keeps it.
+func DecodeResource(body []byte) (fleet.Resource, error) {
+	var r fleet.Resource
+	if err := json.Unmarshal(body, &r); err != nil {
+		return r, fmt.Errorf("resource: %w", err)
+	}
+	return r, r.Validate().Err()
+}
+
+func compare(a, b string) int { return strings.Compare(a, b) }

@@ -1,0 +1,350 @@
+package station
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
+	"fairlead/subjects"
+)
+
+// desiredDomain is the one domain of nginx that this version compiles for.
+const desiredDomain = "nginx"
+
+// compiler turns resources and register into every node's desired state and
+// the commands that go with it.
+type compiler struct {
+	station *Station
+	wakes   chan struct{}
+
+	mu        sync.Mutex
+	resources map[string]resource // by key in the fleet bucket
+	sequence  uint64              // of the fleet bucket, as read
+	author    string              // who made the last change
+	reason    string
+	desired   map[string]desiredEntry // by node
+	faults    map[string]string       // by node: why the newest resources do not fit it
+	compiled  uint64                  // sequence up to which desired states are written
+	moved     chan struct{}           // closed when compiled moves
+}
+
+type resource struct {
+	resource fleet.Resource
+	by       string
+}
+
+type desiredEntry struct {
+	sequence uint64 // of the desired bucket
+	nginx.Desired
+}
+
+func newCompiler(s *Station) *compiler {
+	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource),
+		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{})}
+}
+
+func (c *compiler) wake() {
+	select {
+	case c.wakes <- struct{}{}:
+	default:
+	}
+}
+
+func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
+	return c.station.conn.Watch(ctx, subjects.Fleet, caughtUp, func(e bus.Entry) error {
+		c.station.clock.Observe(e.At)
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		defer c.wake()
+		if e.Sequence > c.sequence {
+			c.sequence = e.Sequence
+		}
+		r, owner, err := c.read(e)
+		if err != nil {
+			// The last good revision of the resource stays in force.
+			c.station.log.Error("ignored a resource", "key", e.Key, "error", err)
+			return nil
+		}
+		c.author = owner
+		if e.Deleted {
+			delete(c.resources, e.Key)
+		} else {
+			c.resources[e.Key] = resource{r, owner}
+		}
+		return nil
+	})
+}
+
+// read proves who wrote a resource and that they may.
+func (c *compiler) read(e bus.Entry) (r fleet.Resource, owner string, err error) {
+	kind, name, ok := strings.Cut(e.Key, ".")
+	if !ok {
+		return r, "", fleet.Errorf(fleet.Invalid, "key %s is not <kind>.<name>", e.Key)
+	}
+	m, err := e.Message(message.ResourceSubject(kind, name))
+	if err != nil {
+		return r, "", err
+	}
+	roles := []subjects.Role{subjects.Admin, subjects.Operator}
+	if kind == "ConfigFile" {
+		roles = roles[:1]
+	}
+	if err := message.VerifyDocument(m, c.station.cfg.Trust, roles...); err != nil {
+		return r, "", err
+	}
+	trusted, _ := c.station.cfg.Trust(m.Key)
+	if e.Deleted {
+		return r, trusted.Name, nil
+	}
+	r, err = DecodeResource(e.Body)
+	if err == nil && (r.Kind != kind || r.Metadata.Name != name) {
+		err = fleet.Errorf(fleet.Invalid, "key %s holds %s", e.Key, r.ID())
+	}
+	return r, trusted.Name, err
+}
+
+func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
+	return c.station.conn.Watch(ctx, subjects.Desired, caughtUp, func(e bus.Entry) error {
+		c.station.clock.Observe(e.At)
+		name, method, domain, ok := splitStateKey(e.Key)
+		if !ok || method != handlers.MethodNginxConfig || domain != desiredDomain || e.Deleted {
+			return nil
+		}
+		m, err := e.Message(message.DesiredSubject(name, method, domain))
+		if err == nil {
+			err = message.VerifyDocument(m, c.station.cfg.Trust, subjects.Station)
+		}
+		var d nginx.Desired
+		if err == nil {
+			err = json.Unmarshal(e.Body, &d)
+		}
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if err != nil {
+			c.station.log.Error("a desired state is not a station's and will be written anew", "node", name, "error", err)
+			d = nginx.Desired{Revision: c.desired[name].Revision}
+		}
+		if e.Sequence > c.desired[name].sequence {
+			c.desired[name] = desiredEntry{e.Sequence, d}
+		}
+		return nil
+	})
+}
+
+// calmTime is how long no change may come before a compilation: an apply of
+// several resources is one change.
+const calmTime = 20 * time.Millisecond
+
+// reconcileEvery is the pause between looks for desired revisions whose
+// command was never published, because a station ended between the two.
+const reconcileEvery = 30 * time.Second
+
+func (c *compiler) run(ctx context.Context) {
+	c.wake()
+	tick := time.NewTicker(reconcileEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		case <-c.wakes:
+			pause(ctx, calmTime)
+			select {
+			case <-c.wakes:
+			default:
+			}
+		}
+		for {
+			again, err := c.compile(ctx)
+			if err != nil && ctx.Err() == nil {
+				c.station.log.Warn("the desired state cannot be written, trying again", "error", err)
+				pause(ctx, connectPause)
+				continue
+			}
+			if !again || ctx.Err() != nil {
+				break
+			}
+			pause(ctx, calmTime)
+		}
+	}
+}
+
+// compile writes what changed. It reports true when another station wrote
+// first: then its work is to be read before looking again.
+func (c *compiler) compile(ctx context.Context) (again bool, err error) {
+	nodes := c.station.register.records()
+	c.mu.Lock()
+	sequence := c.sequence
+	var resources []fleet.Resource
+	for _, r := range c.resources {
+		resources = append(resources, r.resource)
+	}
+	author := c.author
+	c.mu.Unlock()
+	slices.SortFunc(resources, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
+
+	plans, err := Compile(resources, nodes)
+	if err != nil { // every resource was validated when it was read
+		return false, err
+	}
+	faults := make(map[string]string)
+	for _, plan := range plans {
+		if plan.Err != nil {
+			faults[plan.Node] = plan.Err.Error()
+			continue
+		}
+		switch err := c.write(ctx, plan, author); {
+		case fleet.KindOf(err) == fleet.Conflict:
+			again = true
+		case err != nil:
+			return false, err
+		}
+	}
+	if again {
+		return true, nil
+	}
+	if err := c.announce(ctx); err != nil {
+		return false, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.faults = faults
+	c.compiled = sequence
+	close(c.moved)
+	c.moved = make(chan struct{})
+	return false, nil
+}
+
+// write stores a node's desired state if it is another than before.
+func (c *compiler) write(ctx context.Context, plan Plan, author string) error {
+	c.mu.Lock()
+	before := c.desired[plan.Node]
+	c.mu.Unlock()
+	if before.Digest == plan.Bundle.Digest || before.Revision == 0 && len(plan.Resources) == 0 {
+		return nil
+	}
+	d := nginx.Desired{
+		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: plan.Resources,
+		By: author, At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
+	}
+	body, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	m, err := c.station.sign(message.Message{
+		Subject: message.DesiredSubject(plan.Node, handlers.MethodNginxConfig, desiredDomain), ID: message.NewID(), Body: body})
+	if err != nil {
+		return err
+	}
+	key := subjects.StateKey(plan.Node, handlers.MethodNginxConfig, desiredDomain)
+	sequence, err := c.station.conn.Put(ctx, subjects.Desired, bus.Change{Key: key, Document: m, Expect: before.sequence})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sequence > c.desired[plan.Node].sequence {
+		c.desired[plan.Node] = desiredEntry{sequence, d}
+	}
+	c.station.log.Info("desired state", "node", plan.Node, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", author)
+	return nil
+}
+
+// announce publishes the command for every desired revision of which its node
+// has said nothing. Its id follows from node and revision, so it is created
+// once, whoever finds that it is missing.
+func (c *compiler) announce(ctx context.Context) error {
+	var due []message.Message
+	for name, d := range c.all() {
+		if d.Revision == 0 || c.station.register.tried(name) >= d.Revision {
+			continue
+		}
+		m := CommandFor(name, d.Desired, c.station.clock.Now())
+		if c.station.ledger.holds(ledgerKey(name, m.Subject.Method, m.ID)) {
+			continue
+		}
+		m, err := c.station.sign(m)
+		if err != nil {
+			return err
+		}
+		due = append(due, m)
+	}
+	return errors.Join(c.station.conn.PublishAll(ctx, due)...)
+}
+
+// CommandFor is the command that wakes a node for a revision, unsigned.
+func CommandFor(name string, d nginx.Desired, now time.Time) message.Message {
+	seed := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(name+"\x00"+d.Digest+"\x00"), d.Revision))
+	body, _ := json.Marshal(handlers.NginxConfigBody{Revision: d.Revision, Digest: d.Digest, By: d.By}) // of plain fields: cannot fail
+	return message.Message{
+		Subject: subjects.Subject{Node: name, Direction: subjects.Command, Method: handlers.MethodNginxConfig, Domain: desiredDomain},
+		ID:      message.DerivedID(d.At, seed[:]),
+		Expires: now.Add(message.DefaultExpiry),
+		Body:    body,
+	}
+}
+
+func (c *compiler) all() map[string]desiredEntry {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	all := make(map[string]desiredEntry, len(c.desired))
+	for name, d := range c.desired {
+		all[name] = d
+	}
+	return all
+}
+
+// of is a node's desired state and why the newest resources do not fit it.
+func (c *compiler) of(name string) (desiredEntry, string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.desired[name], c.faults[name]
+}
+
+// until waits for desired states to be written up to a sequence of the fleet
+// bucket.
+func (c *compiler) until(ctx context.Context, sequence uint64) error {
+	for {
+		c.mu.Lock()
+		compiled, moved := c.compiled, c.moved
+		c.mu.Unlock()
+		if compiled >= sequence {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fleet.Errorf(fleet.Timeout, "the station has not compiled the change yet: %w", ctx.Err())
+		}
+	}
+}
+
+// tried is the newest revision that a node reported about.
+func (r *register) tried(name string) uint64 {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if n, ok := r.nodes[name]; ok && n.said {
+		return n.reported.Revision
+	}
+	return 0
+}
+
+func splitStateKey(key string) (node, method, domain string, ok bool) {
+	parts := strings.Split(key, ".")
+	if len(parts) != 3 {
+		return "", "", "", false
+	}
+	return parts[0], parts[1], parts[2], true
+}

@@ -1,0 +1,66 @@
+package station
+
+import (
+	"log/slog"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Config is everything a station needs to know.
+type Config struct {
+	URL         string
+	CA          string        // file with certificates to trust, "" for the system's
+	Server      bus.InProcess // instead of URL
+	Credentials bus.Credentials
+	Trust       message.Trust     // whose resources it takes: stations and people
+	Storage     subjects.Settings // of streams and buckets; zero fields take the defaults
+	Version     string
+
+	// SweepEvery is the pause between looks for commands that ended, expired or
+	// seem stuck; a second.
+	SweepEvery time.Duration
+	// NudgeAfter is how long a command to a node that is there may stay without
+	// any answer before the node is told to ask; 5 seconds.
+	NudgeAfter time.Duration
+	// ExpireAfter is how long after a command's time a node may still answer
+	// before the station ends it as expired; a minute.
+	ExpireAfter time.Duration
+
+	Logger *slog.Logger
+}
+
+func (c Config) withDefaults() Config {
+	set(&c.SweepEvery, time.Second)
+	set(&c.NudgeAfter, 5*time.Second)
+	set(&c.ExpireAfter, time.Minute)
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+func set[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate returns all faults at once.
+func (c Config) Validate() error {
+	var faults fleet.Faults
+	if c.URL == "" && c.Server == nil {
+		faults.Addf("url", "is empty: give the broker's address, such as nats://broker.example.org:4222")
+	}
+	if c.Credentials == nil {
+		faults.Addf("credentials", "are missing")
+	}
+	if c.Trust == nil {
+		faults.Addf("trust", "is missing")
+	}
+	return faults.Err()
+}

@@ -1,0 +1,281 @@
+package station
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// ledger knows the state of every command that has not been cleared from the
+// mailbox. It is rebuilt from the streams at each start.
+type ledger struct {
+	station *Station
+	mu      sync.Mutex
+	byKey   map[string]*command
+	byNode  map[string][]*command // without a final answer, as they were stored
+	ended   []ended               // have one and wait to be cleared
+	early   map[string]message.Delivery
+	order   []string // keys of early, the oldest first
+	last    uint64   // sequence of the last command seen
+	moved   chan struct{}
+	recent  map[string][]Ended // by node, the newest last
+}
+
+type command struct {
+	stored   message.Stored
+	message  message.Message
+	state    message.State
+	answered time.Time
+	nudged   time.Time
+}
+
+type ended struct {
+	sequence uint64
+	key      string
+}
+
+// Ended is a command that has its final answer.
+type Ended struct {
+	ID      string         `json:"id"`
+	Subject string         `json:"subject"`
+	From    string         `json:"from"`
+	State   message.State  `json:"state"`
+	Answer  message.Answer `json:"answer"`
+	At      time.Time      `json:"at"`
+}
+
+const (
+	earlyMost  = 8192 // answers kept that came before their command
+	recentMost = 8    // ended commands remembered for each node
+)
+
+func newLedger(s *Station) *ledger {
+	return &ledger{station: s, byKey: make(map[string]*command), byNode: make(map[string][]*command),
+		early: make(map[string]message.Delivery), moved: make(chan struct{}), recent: make(map[string][]Ended)}
+}
+
+// ledgerKey joins a command and its answers: an answer names method and id.
+func ledgerKey(node, method, id string) string { return node + "." + method + "." + id }
+
+func (l *ledger) followCommands(ctx context.Context, caughtUp func()) error {
+	return l.station.conn.Read(ctx, subjects.Commands, bus.ReadOptions{After: l.seen(), Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
+		l.station.clock.Observe(i.At)
+		l.published(i.Stored)
+		return nil
+	})
+}
+
+func (l *ledger) seen() uint64 {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.last
+}
+
+func (l *ledger) published(stored message.Stored) {
+	d := message.Receive(stored)
+	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Method, d.Message.ID)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.last = max(l.last, stored.Sequence)
+	close(l.moved)
+	l.moved = make(chan struct{})
+	if _, known := l.byKey[key]; known {
+		return
+	}
+	c := &command{stored: stored, message: d.Message, state: message.Published}
+	l.byKey[key] = c
+	l.byNode[d.Message.Subject.Node] = append(l.byNode[d.Message.Subject.Node], c)
+	if answer, came := l.early[key]; came {
+		delete(l.early, key)
+		l.settle(key, c, answer)
+	}
+}
+
+// until waits for the ledger to have seen a sequence.
+func (l *ledger) until(ctx context.Context, sequence uint64) error {
+	for {
+		l.mu.Lock()
+		last, moved := l.last, l.moved
+		l.mu.Unlock()
+		if last >= sequence {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (l *ledger) followEvents(ctx context.Context, caughtUp func()) error {
+	// What ended before the oldest command in the mailbox was stored is of no
+	// interest; the register wants each node's last lifecycle event, which
+	// health reports tell as well.
+	return l.station.conn.Read(ctx, subjects.Events, bus.ReadOptions{Since: l.oldest(), Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
+		l.station.clock.Observe(i.At)
+		l.event(message.Receive(i.Stored))
+		return nil
+	})
+}
+
+// lookBack is how far a station that starts reads events, at least.
+const lookBack = time.Hour
+
+func (l *ledger) oldest() time.Time {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	oldest := l.station.clock.Now().Add(-lookBack)
+	for _, c := range l.byKey {
+		if c.stored.At.Before(oldest) {
+			oldest = c.stored.At
+		}
+	}
+	return oldest
+}
+
+// event takes an answer or a lifecycle event, once its signature is proven.
+func (l *ledger) event(d message.Delivery) {
+	m := d.Message
+	if d.Fault != nil {
+		l.station.log.Warn("ignored a malformed event", "subject", m.Subject.String(), "error", d.Fault)
+		return
+	}
+	// Notes change nothing that matters; verifying ends and lifecycle is enough,
+	// and half the work.
+	if m.State.Final() || m.Subject.Method == subjects.MethodLifecycle {
+		if err := message.VerifyEvent(m, l.station.register.key(m.Subject.Node), l.station.cfg.Trust); err != nil {
+			l.station.log.Warn("ignored an event", "subject", m.Subject.String(), "id", m.ID, "error", err)
+			return
+		}
+	}
+	if m.From == m.Subject.Node {
+		l.station.register.saw(m.Subject.Node, d.StoredAt)
+	}
+	if m.Subject.Method == subjects.MethodLifecycle {
+		l.station.register.lifecycleEvent(m.Subject.Node, d.StoredAt, m.Body)
+		return
+	}
+	l.answered(d)
+}
+
+func (l *ledger) answered(d message.Delivery) {
+	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Domain, d.Message.Command)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, known := l.byKey[key]
+	if !known {
+		if d.Message.State.Final() {
+			l.keepEarly(key, d)
+		}
+		return
+	}
+	l.settle(key, c, d)
+}
+
+// keepEarly remembers an end whose command has not been read yet: commands
+// and events are two streams.
+func (l *ledger) keepEarly(key string, d message.Delivery) {
+	l.early[key] = d
+	l.order = append(l.order, key)
+	if len(l.order) > earlyMost {
+		delete(l.early, l.order[0])
+		l.order = l.order[1:]
+	}
+}
+
+// settle moves a command on. The lock is held.
+func (l *ledger) settle(key string, c *command, d message.Delivery) {
+	if c.state.Final() {
+		return
+	}
+	c.state, c.answered = d.Message.State, d.StoredAt
+	if !c.state.Final() {
+		return
+	}
+	name := c.message.Subject.Node
+	l.byNode[name] = slices.DeleteFunc(l.byNode[name], func(o *command) bool { return o == c })
+	if len(l.byNode[name]) == 0 {
+		delete(l.byNode, name)
+	}
+	l.ended = append(l.ended, ended{c.stored.Sequence, key})
+	answer, err := d.Message.ReadAnswer()
+	if err != nil {
+		l.station.log.Warn("an answer cannot be read", "id", d.Message.ID, "error", err)
+	}
+	answer.Result = nil // the streams have it
+	recent := append(l.recent[name], Ended{c.message.ID, c.message.Subject.String(), c.message.From, c.state, answer, d.StoredAt})
+	l.recent[name] = recent[max(0, len(recent)-recentMost):]
+	c.stored.Body, c.message.Body, c.stored.Headers = nil, nil, nil
+}
+
+func (l *ledger) len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0
+	for _, waiting := range l.byNode {
+		n += len(waiting)
+	}
+	return n
+}
+
+// Waiting is a command without a final answer.
+type Waiting struct {
+	ID      string        `json:"id"`
+	Subject string        `json:"subject"`
+	From    string        `json:"from"`
+	State   message.State `json:"state"`
+	At      time.Time     `json:"at"`
+	Expires time.Time     `json:"expires,omitzero"`
+}
+
+// waiting are a node's commands without a final answer.
+func (l *ledger) waiting(name string) []Waiting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []Waiting
+	for _, c := range l.byNode[name] {
+		all = append(all, Waiting{c.message.ID, c.message.Subject.String(), c.message.From, c.state, c.stored.At, c.message.Expires})
+	}
+	return all
+}
+
+func (l *ledger) ends(name string) []Ended {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.recent[name])
+}
+
+// find looks for a command by id, among those that wait and those that ended
+// not long ago.
+func (l *ledger) find(id string) (w Waiting, e Ended, state message.State) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, c := range l.byKey {
+		if strings.HasSuffix(key, "."+id) && !c.state.Final() {
+			return Waiting{c.message.ID, c.message.Subject.String(), c.message.From, c.state, c.stored.At, c.message.Expires}, e, c.state
+		}
+	}
+	for _, recent := range l.recent {
+		for _, e := range recent {
+			if e.ID == id {
+				return w, e, e.State
+			}
+		}
+	}
+	return w, e, ""
+}
+
+// holds reports whether the mailbox holds a command, ended or not.
+func (l *ledger) holds(key string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.byKey[key]
+	return ok
+}

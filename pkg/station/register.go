@@ -1,0 +1,246 @@
+package station
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// NodeRecord is a node's entry in the register.
+type NodeRecord struct {
+	Name string `json:"name"`
+	// Key is the node's public nkey, which proves its events.
+	Key    string            `json:"key"`
+	Labels map[string]string `json:"labels,omitempty"`
+	// Address is where the node's virtual hosts listen when they do not say;
+	// empty is every address of the node.
+	Address string    `json:"address,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+// register knows the nodes and what they last said.
+type register struct {
+	station *Station
+	mu      sync.RWMutex
+	nodes   map[string]*node
+}
+
+// node is what a station knows of a node.
+type node struct {
+	record    NodeRecord
+	seen      time.Time // broker's time of the last event
+	every     time.Duration
+	lifecycle message.Lifecycle
+	health    json.RawMessage
+	reported  handlers.Reported
+	said      bool // reported holds something
+}
+
+func newRegister(s *Station) *register {
+	return &register{station: s, nodes: make(map[string]*node)}
+}
+
+// SignRecord makes the signed document of a register entry.
+func SignRecord(r NodeRecord, from string, signer message.Signer) (message.Message, error) {
+	body, err := json.Marshal(r)
+	if err != nil {
+		return message.Message{}, err
+	}
+	m := message.Message{Subject: message.RegisterSubject(r.Name), ID: message.NewID(), From: from, Body: body}
+	return m, m.Sign(signer)
+}
+
+func (r *register) follow(ctx context.Context, caughtUp func()) error {
+	return r.station.conn.Watch(ctx, subjects.Nodes, caughtUp, func(e bus.Entry) error {
+		r.station.clock.Observe(e.At)
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		defer r.station.compiler.wake()
+		if e.Deleted {
+			delete(r.nodes, e.Key)
+			return nil
+		}
+		record, err := r.read(e)
+		if err != nil {
+			r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
+			return nil
+		}
+		r.node(record.Name).record = record
+		return nil
+	})
+}
+
+func (r *register) read(e bus.Entry) (record NodeRecord, err error) {
+	m, err := e.Message(message.RegisterSubject(e.Key))
+	if err != nil {
+		return record, err
+	}
+	if err := message.VerifyDocument(m, r.station.cfg.Trust, subjects.Admin, subjects.Station); err != nil {
+		return record, err
+	}
+	if err := json.Unmarshal(e.Body, &record); err != nil {
+		return record, err
+	}
+	if record.Name != e.Key {
+		return record, fleet.Errorf(fleet.Invalid, "the entry of %s says it is %s", e.Key, record.Name)
+	}
+	return record, nil
+}
+
+// node returns the entry of a name, made if need be. The lock is held.
+func (r *register) node(name string) *node {
+	n, ok := r.nodes[name]
+	if !ok {
+		n = &node{record: NodeRecord{Name: name}}
+		r.nodes[name] = n
+	}
+	return n
+}
+
+func (r *register) followReported(ctx context.Context, caughtUp func()) error {
+	return r.station.conn.Watch(ctx, subjects.Reported, caughtUp, func(e bus.Entry) error {
+		r.station.clock.Observe(e.At)
+		name, method, domain, ok := splitStateKey(e.Key)
+		if !ok || method != handlers.MethodNginxConfig || e.Deleted {
+			return nil
+		}
+		m, err := e.Message(message.ReportedSubject(name, method, domain))
+		if err == nil {
+			err = message.VerifyEvent(m, r.key(name), r.station.cfg.Trust)
+		}
+		var reported handlers.Reported
+		if err == nil {
+			err = json.Unmarshal(e.Body, &reported)
+		}
+		if err != nil {
+			r.station.log.Warn("ignored a report", "key", e.Key, "error", err)
+			return nil
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		n := r.node(name)
+		n.reported, n.said = reported, true
+		return nil
+	})
+}
+
+func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
+	return r.station.conn.Read(ctx, subjects.Health, bus.ReadOptions{Latest: true, Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
+		r.station.clock.Observe(i.At)
+		d := message.Receive(i.Stored)
+		s := d.Message.Subject
+		err := d.Fault
+		if err == nil {
+			err = message.VerifyEvent(d.Message, r.key(s.Node), r.station.cfg.Trust)
+		}
+		if err != nil {
+			r.station.log.Warn("ignored a health report", "subject", i.Subject, "error", err)
+			return nil
+		}
+		var beat struct {
+			EverySeconds float64 `json:"everySeconds"`
+		}
+		if json.Unmarshal(i.Body, &beat) != nil {
+			return nil
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if n, ok := r.nodes[s.Node]; ok {
+			n.health = i.Body
+			n.every = time.Duration(beat.EverySeconds * float64(time.Second))
+			n.see(i.At)
+			if n.lifecycle.Event == message.LifecycleStopped {
+				n.lifecycle.Event = message.LifecycleReturned
+			}
+		}
+		return nil
+	})
+}
+
+func (n *node) see(at time.Time) {
+	if at.After(n.seen) {
+		n.seen = at
+	}
+}
+
+// lifecycleEvent takes what a node said about its coming and going.
+func (r *register) lifecycleEvent(name string, at time.Time, body []byte) {
+	var l message.Lifecycle
+	if json.Unmarshal(body, &l) != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n, ok := r.nodes[name]
+	if !ok || at.Before(n.seen) && l.Event == message.LifecycleStopped {
+		return
+	}
+	if l.Event != message.LifecycleRecovered {
+		n.lifecycle = l
+	}
+	if l.EverySeconds > 0 {
+		n.every = time.Duration(l.EverySeconds * float64(time.Second))
+	}
+	n.see(at)
+}
+
+func (r *register) saw(name string, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n, ok := r.nodes[name]; ok {
+		n.see(at)
+	}
+}
+
+func (r *register) key(name string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if n, ok := r.nodes[name]; ok {
+		return n.record.Key
+	}
+	return ""
+}
+
+func (r *register) len() int {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return len(r.nodes)
+}
+
+// records are all nodes that were registered, by name.
+func (r *register) records() []NodeRecord {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var all []NodeRecord
+	for _, n := range r.nodes {
+		if n.record.Key != "" {
+			all = append(all, n.record)
+		}
+	}
+	slices.SortFunc(all, func(a, b NodeRecord) int { return compare(a.Name, b.Name) })
+	return all
+}
+
+// missedBeats is how many health reports a node may miss before it counts as
+// not there.
+const missedBeats = 3
+
+// there reports whether the node speaks, at a moment of the broker's clock.
+func (n *node) there(now time.Time) bool {
+	if n.seen.IsZero() || n.lifecycle.Event == message.LifecycleStopped {
+		return false
+	}
+	every := n.every
+	if every <= 0 {
+		every = 15 * time.Second
+	}
+	return now.Sub(n.seen) <= missedBeats*every
+}

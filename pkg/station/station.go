@@ -1,0 +1,174 @@
+package station
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Station is one management station. Make it with New and give it to Run.
+type Station struct {
+	cfg      Config
+	log      *slog.Logger
+	conn     *bus.Conn
+	clock    bus.Clock
+	register *register
+	ledger   *ledger
+	compiler *compiler
+	barrier  *barrier
+	ready    chan struct{}
+}
+
+// New checks the configuration; it does no I/O.
+func New(cfg Config) (*Station, error) {
+	cfg = cfg.withDefaults()
+	if err := cfg.Validate(); err != nil {
+		return nil, err
+	}
+	s := &Station{cfg: cfg, log: cfg.Logger, ready: make(chan struct{})}
+	s.register = newRegister(s)
+	s.ledger = newLedger(s)
+	s.compiler = newCompiler(s)
+	s.barrier = &barrier{station: s}
+	return s, nil
+}
+
+// Ready is closed when the station knows everything that is stored and serves.
+func (s *Station) Ready() <-chan struct{} { return s.ready }
+
+// connectPause is the time between attempts to reach the broker at the start.
+const connectPause = time.Second
+
+// Run runs the station until ctx ends.
+func (s *Station) Run(ctx context.Context) error {
+	var err error
+	s.conn, err = bus.Connect(ctx, bus.Options{URL: s.cfg.URL, CA: s.cfg.CA, Server: s.cfg.Server,
+		Credentials: s.cfg.Credentials, Persist: true, Logger: s.log,
+		OnConnect:    func() { s.log.Info("connected", "broker", s.cfg.URL) },
+		OnDisconnect: func(err error) { s.log.Warn("link lost", "error", err) },
+	})
+	if err != nil {
+		return err
+	}
+	defer s.conn.Close()
+	if err := s.ensureStorage(ctx); err != nil {
+		return err
+	}
+
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	defer all.Wait()
+	defer cancel()
+	failures := make(chan error, 1)
+	fail := func(err error) {
+		select {
+		case failures <- err:
+		default:
+		}
+	}
+	// Each stage knows what the one before it read: the register says whose
+	// signature proves an answer, the ledger who waits for which revision.
+	stages := []struct {
+		name string
+		run  func(ctx context.Context, caughtUp func()) error
+	}{
+		{"register", s.register.follow},
+		{"resources", s.compiler.followResources},
+		{"desired state", s.compiler.followDesired},
+		{"reported state", s.register.followReported},
+		{"commands", s.ledger.followCommands},
+		{"answers", s.ledger.followEvents},
+		{"health", s.register.followHealth},
+	}
+	for _, stage := range stages {
+		known := make(chan struct{})
+		all.Go(func() {
+			if err := s.persist(ctx, stage.name, stage.run, sync.OnceFunc(func() { close(known) })); err != nil {
+				fail(err)
+			}
+		})
+		select {
+		case <-known:
+		case err := <-failures:
+			return err
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	stop, err := s.serve(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	all.Go(func() { s.sweep(ctx) })
+	all.Go(func() { s.compiler.run(ctx) })
+	close(s.ready)
+	s.log.Info("station runs", "nodes", s.register.len(), "waiting", s.ledger.len())
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failures:
+		return err
+	}
+}
+
+// persist runs a stage again when its stream cannot be read for a while; what
+// it hands over twice is known and does nothing.
+func (s *Station) persist(ctx context.Context, name string, run func(context.Context, func()) error, caughtUp func()) error {
+	for {
+		err := run(ctx, caughtUp)
+		if ctx.Err() != nil {
+			return nil
+		}
+		s.log.Warn("reading was interrupted, beginning again", "what", name, "error", err)
+		pause(ctx, connectPause)
+	}
+}
+
+func (s *Station) ensureStorage(ctx context.Context) error {
+	for {
+		if s.conn.Connected() {
+			ectx, cancel := context.WithTimeout(ctx, 30*time.Second)
+			err := s.conn.EnsureStorage(ectx, s.cfg.Storage)
+			var state bus.StreamState
+			if err == nil {
+				state, err = s.conn.State(ectx, subjects.Commands)
+			}
+			cancel()
+			if err == nil {
+				s.clock.Observe(state.Now)
+				return nil
+			}
+			if ctx.Err() != nil {
+				return nil
+			}
+			s.log.Warn("the streams cannot be made, trying again", "error", err)
+		}
+		pause(ctx, connectPause/4)
+		if ctx.Err() != nil {
+			return fmt.Errorf("ensure storage: %w", ctx.Err())
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+// sign completes a message of the station's own.
+func (s *Station) sign(m message.Message) (message.Message, error) {
+	m.From = s.cfg.Credentials.UserName()
+	err := m.Sign(s.cfg.Credentials)
+	return m, err
+}

@@ -1,0 +1,189 @@
+package station
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// sweep ends what expired, tells nodes about what seems stuck, and clears the
+// mailbox of what ended.
+func (s *Station) sweep(ctx context.Context) {
+	tick := time.NewTicker(s.cfg.SweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, step := range []func(context.Context) error{s.expire, s.nudge, s.clear} {
+			sctx, cancel := context.WithTimeout(ctx, 10*time.Second)
+			err := step(sctx)
+			cancel()
+			if err != nil && ctx.Err() == nil {
+				s.log.Warn("sweep", "error", err)
+			}
+		}
+	}
+}
+
+// expire ends commands whose time is long over and that no node answered. The
+// answer's id is that of any final answer, so a node that ends the command in
+// the same moment and the station cannot both do it.
+func (s *Station) expire(ctx context.Context) error {
+	now := s.clock.Now()
+	var over []message.Message
+	s.ledger.each(func(c *command) {
+		limit := c.message.Expires
+		if limit.IsZero() || limit.After(c.stored.At.Add(subjects.MaxCommandAge)) {
+			limit = c.stored.At.Add(subjects.MaxCommandAge - 2*s.cfg.ExpireAfter)
+		}
+		if now.After(limit.Add(s.cfg.ExpireAfter)) {
+			over = append(over, c.message)
+		}
+	})
+	for _, m := range over {
+		text := fmt.Sprintf("%s had not answered when the command's time ran out", m.Subject.Node)
+		answer, err := s.sign(message.NewAnswer(m, s.cfg.Credentials.UserName(), message.Expired, message.Answer{Message: text, Kind: "expired"}))
+		if err != nil {
+			return err
+		}
+		if _, err := s.conn.Publish(ctx, answer); err != nil && !isExists(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// nudge looks after commands to nodes that are there and did not answer: the
+// end may have been missed here, or the command there.
+func (s *Station) nudge(ctx context.Context) error {
+	now := s.clock.Now()
+	var stuck []message.Message
+	s.ledger.each(func(c *command) {
+		since := c.stored.At
+		if c.nudged.After(since) {
+			since = c.nudged
+		}
+		if c.state == message.Published && now.Sub(since) > s.cfg.NudgeAfter && len(stuck) < nudgeMost {
+			c.nudged = now
+			stuck = append(stuck, c.message)
+		}
+	})
+	told := make(map[string]bool)
+	for _, m := range stuck {
+		if !s.register.there(m.Subject.Node, now) {
+			continue
+		}
+		final, err := s.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, message.Succeeded)))
+		if err != nil {
+			return err
+		}
+		if final != nil {
+			s.ledger.event(message.Receive(*final))
+			continue
+		}
+		if !told[m.Subject.Node] {
+			told[m.Subject.Node] = true
+			if err := s.conn.Tell(subjects.Nudge(m.Subject.Node), nil); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Bounds of one sweep.
+const (
+	nudgeMost = 500
+	clearMost = 500
+)
+
+// clear removes ended commands from the mailbox, but only those that the audit
+// has copied.
+func (s *Station) clear(ctx context.Context) error {
+	if !s.ledger.anyEnded() {
+		return nil
+	}
+	copied, err := s.conn.CopiedUpTo(ctx, subjects.Audit, subjects.CopiedCommands)
+	if err != nil {
+		return err
+	}
+	before, singly, gone := s.ledger.clearable(copied)
+	if len(gone) == 0 {
+		return nil
+	}
+	if err := s.conn.Clear(ctx, before, singly); err != nil {
+		return err
+	}
+	s.ledger.cleared(gone)
+	return nil
+}
+
+// each calls f for every command without a final answer.
+func (l *ledger) each(f func(*command)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, waiting := range l.byNode {
+		for _, c := range waiting {
+			f(c)
+		}
+	}
+}
+
+func (l *ledger) anyEnded() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.ended) > 0
+}
+
+// clearable splits the ended commands that are copied: all messages below
+// before are ended and can go in one call; those above a waiting one go singly.
+func (l *ledger) clearable(copied uint64) (before uint64, singly []uint64, gone []ended) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before = copied + 1
+	for _, waiting := range l.byNode {
+		for _, c := range waiting {
+			before = min(before, c.stored.Sequence)
+		}
+	}
+	for _, e := range l.ended {
+		switch {
+		case e.sequence > copied:
+		case e.sequence < before:
+			gone = append(gone, e)
+		case len(singly) < clearMost:
+			singly = append(singly, e.sequence)
+			gone = append(gone, e)
+		}
+	}
+	return before, singly, gone
+}
+
+func (l *ledger) cleared(gone []ended) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	keys := make(map[string]bool, len(gone))
+	for _, e := range gone {
+		keys[e.key] = true
+		delete(l.byKey, e.key)
+	}
+	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return keys[e.key] })
+}
+
+func (r *register) there(name string, now time.Time) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	n, ok := r.nodes[name]
+	return ok && n.there(now)
+}
+
+func isExists(err error) bool { return errors.Is(err, bus.ErrExists) }
