@@ -99,23 +99,30 @@ func (b *Broker) explain(err error) error {
 	return fmt.Errorf("start broker: %w", err)
 }
 
+// unhealthy is how many looks in a row must be bad: a stream that is being
+// made or deleted looks bad once.
+const unhealthy = 3
+
 // watch returns when ctx ends or the server can no longer store. nats-server
-// turns JetStream off when a disk fails and goes on without it, which would
-// leave a broker that takes connections and keeps nothing.
+// goes on without JetStream when the disk is full, and without a stream when
+// a write to it failed: a broker that takes connections and keeps nothing.
 func watch(ctx context.Context, s *server.Server, log *logger) error {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
-	for {
+	for bad := 0; ; {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-every.C:
-			switch {
-			case !s.Running():
-				return errors.Join(errors.New("the broker's server ended by itself"), log.failure())
-			case !s.JetStreamEnabled():
-				return fleet.Errorf(fleet.Unavailable, "JetStream stopped: is the disk full or read-only? See the log before this")
-			}
+		}
+		if !s.Running() {
+			return errors.Join(errors.New("the broker's server ended by itself"), log.failure())
+		}
+		health := s.Healthz(nil)
+		if health.Error == "" {
+			bad = 0
+		} else if bad++; bad == unhealthy {
+			return fleet.Errorf(fleet.Unavailable, "the broker can no longer store: %s: free or mend the disk, then start it again", health.Error)
 		}
 	}
 }

@@ -11,6 +11,9 @@
 // interval a power cut takes what was acknowledged since the last sync, while
 // the death of the process alone takes nothing.
 //
+// A broker that can no longer store, on a full or broken disk, ends with an
+// error within seconds instead of taking connections and keeping nothing.
+//
 // One store directory belongs to one broker at a time, by a file lock that
 // the kernel releases when the process ends, however it ends.
 package broker

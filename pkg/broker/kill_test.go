@@ -1,10 +1,8 @@
 package broker_test
 
 import (
-	"bufio"
-	"context"
+	"bytes"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,68 +12,39 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fairlead/pkg/broker"
 	"fairlead/pkg/identity"
 	"fairlead/subjects"
 )
 
-// childDir in the environment turns the test binary into a broker.
-const childDir = "FAIRLEAD_TEST_BROKER"
-
-func TestMain(m *testing.M) {
-	if dir := os.Getenv(childDir); dir != "" {
-		if err := child(dir); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
-	os.Exit(m.Run())
-}
-
-// child runs a broker that syncs always, says its URL and waits for its end.
-func child(dir string) error {
-	a, err := identity.Open(filepath.Join(dir, "identity"), identity.Options{})
-	if err != nil {
-		return err
-	}
-	b, err := broker.New(broker.Config{
-		StoreDir: filepath.Join(dir, "store"), Sync: "always", Authority: a,
-		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		return err
-	}
-	go func() {
-		<-b.Ready()
-		fmt.Println(b.URL())
-	}()
-	return b.Run(context.Background())
-}
-
-// spawn starts a child and returns its URL and what kills it with SIGKILL.
-func spawn(t *testing.T, dir string) (url string, kill func()) {
-	t.Helper()
+func TestABrokerThatCannotStoreEnds(t *testing.T) {
+	dir := t.TempDir()
+	a := authority(t, filepath.Join(dir, "identity"), identity.Options{})
+	var said bytes.Buffer
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childDir+"="+dir)
-	cmd.Stderr = os.Stderr
-	out, err := cmd.StdoutPipe()
+	cmd.Env = append(os.Environ(), childDir+"="+dir, childLimit+"=1048576")
+	cmd.Stderr = &said
+	url := begin(t, cmd)
+	ensureStorage(t, url, a)
+
+	nc, err := nats.Connect(url, nats.UserCredentials(user(t, a, "alice", subjects.Admin).CredsFile), nats.NoReconnect())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := cmd.Start(); err != nil {
+	defer nc.Close()
+	for range 3 { // the second does not fit
+		if err := nc.Publish("ship1.command.reload.nginx", make([]byte, 900<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	kill = func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
+	if err := cmd.Wait(); err == nil {
+		t.Error("the broker ended without an error")
 	}
-	t.Cleanup(kill)
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		t.Fatal("the broker said nothing:", err)
+	if !strings.Contains(said.String(), "the broker can no longer store: ") {
+		t.Errorf("the broker said %s", &said)
 	}
-	return strings.TrimSpace(line), kill
 }
 
 func TestAKilledBrokerKeepsWhatItAcknowledged(t *testing.T) {
