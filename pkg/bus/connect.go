@@ -148,8 +148,12 @@ func (c *Conn) Close() {
 	c.nc.Close()
 }
 
+const flushTime = 10 * time.Second
+
 // Flush waits until the server has seen everything sent so far.
 func (c *Conn) Flush(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, flushTime) // the client insists on a limit
+	defer cancel()
 	return kinded(c.nc.FlushWithContext(ctx), "flush")
 }
 

@@ -29,14 +29,14 @@ type Waiter struct {
 }
 
 // Listen hears the answers of one node, or of all where node is "*".
-func (c *Client) Listen(node string) (*Waiter, error) {
+func (c *Client) Listen(ctx context.Context, node string) (*Waiter, error) {
 	w := &Waiter{client: c, heard: make(map[string]message.Delivery), moved: make(chan struct{}, 1)}
 	sub, err := c.conn.Subscribe(subjects.AnswersOf(node), w.hear, nil)
 	if err != nil {
 		return nil, err
 	}
 	w.sub = sub
-	if err := c.conn.Flush(context.Background()); err != nil {
+	if err := c.conn.Flush(ctx); err != nil {
 		sub.Stop()
 		return nil, err
 	}

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fairlead/handlers"
@@ -36,6 +38,7 @@ type Dev struct {
 	authority *identity.Authority
 	admin     *identity.Credentials
 	broker    *broker.Broker
+	station   atomic.Pointer[station.Station] // once it was made
 	ready     chan struct{}
 	progress  func(string)
 }
@@ -91,6 +94,17 @@ func (d *Dev) Data() string { return d.options.Data }
 
 // AdminCreds is the administrator's credentials file.
 func (d *Dev) AdminCreds() string { return d.admin.File }
+
+// Metrics serves the station's health and metrics.
+func (d *Dev) Metrics() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if st := d.station.Load(); st != nil {
+			st.Metrics().ServeHTTP(w, r)
+			return
+		}
+		http.Error(w, "not ready", http.StatusServiceUnavailable)
+	})
+}
 
 // Broker is the embedded broker.
 func (d *Dev) Broker() *broker.Broker { return d.broker }
@@ -148,6 +162,10 @@ func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
 	if err != nil {
 		return agent.Config{}, err
 	}
+	// For the workers of nginx to pass through, as above.
+	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
+		return agent.Config{}, fleet.Errorf(fleet.Invalid, "directory of %s: %w", n.Name, err)
+	}
 	run := filepath.Join(n.Dir, "run")
 	return agent.Config{
 		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), Credentials: creds,
@@ -195,6 +213,7 @@ func (d *Dev) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.station.Store(st)
 	stations.run(failed, "station", func() error { return st.Run(stationCtx) })
 	if stop, err := await(ctx, st.Ready(), failed); stop {
 		return err

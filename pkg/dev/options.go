@@ -77,6 +77,9 @@ func (o Options) complete() (Options, error) {
 	if o.FirstAddress == "" {
 		o.FirstAddress = "127.0.0.1"
 	}
+	if o.Storage.LogsBytes == 0 {
+		o.Storage.LogsBytes = 1 << 30
+	}
 	if o.Sync == "" {
 		o.Sync = "2m"
 	}

@@ -1,0 +1,74 @@
+package main
+
+import (
+	"path/filepath"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/agent"
+	"fairlead/pkg/nginx"
+)
+
+func newAgent(a *app) *cobra.Command {
+	var d daemonFlags
+	var state, run, logs string
+	var n nginx.Config
+	var without bool
+	var allow []string
+	syslogs := map[string]string{}
+	health := days(15 * time.Second)
+	c := &cobra.Command{
+		Use:   "agent",
+		Short: "run the agent of this node",
+		Long: `Makes nginx what the fleet says it should be, runs commands, reports. It dials out to the broker and listens on nothing
+but unix sockets and the syslog addresses that you give. Without a link it goes on with what it has on disk.
+
+The node's name is that of its credentials.`,
+		Example: `  fairlead agent --url nats://broker.example.org:4222 --creds ship1.creds --trust trust.json
+  fairlead agent --creds ship1.creds --trust trust.json --nginx external --nginx-pid /run/nginx.pid --nginx-conf /etc/nginx
+  fairlead agent --creds ship1.creds --trust trust.json --allow /usr/bin/uname --syslog edge=udp:127.0.0.1:5514`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			// An agent is small: a soft limit keeps the collector from letting the
+			// heap grow to twice what is in use.
+			debug.SetGCPercent(50)
+			url, ca, creds, trust, err := a.connection(d)
+			if err != nil {
+				return err
+			}
+			cfg := agent.Config{Name: creds.Name, Version: version, URL: url, CA: ca, Credentials: creds, Trust: trust.Lookup(),
+				State: state, Programs: allow, Syslog: syslogs, HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
+			if !without {
+				n.State = filepath.Join(state, "nginx")
+				n.Run, n.Logs = run, logs
+				cfg.Nginx = &n
+				if syslogs["nginx"] == "" {
+					syslogs["nginx"] = "unixgram:" + filepath.Join(run, "syslog.sock")
+				}
+			}
+			ag, err := agent.New(cfg)
+			if err != nil {
+				return err
+			}
+			return ag.Run(cmd.Context())
+		},
+	}
+	d.flags(c.Flags())
+	f := c.Flags()
+	f.StringVar(&state, "state", "/var/lib/fairlead/agent", "directory for the journal and nginx versions")
+	f.StringVar(&run, "run", "/run/fairlead", "directory for sockets")
+	f.StringVar(&logs, "logs", "/var/log/fairlead", "directory for nginx's error logs")
+	f.StringVar(&n.Manage, "nginx", nginx.Child, "who runs nginx: child (the agent) or external (systemd, a container)")
+	f.BoolVar(&without, "without-nginx", false, "care for no nginx at all")
+	f.StringVar(&n.Conf, "nginx-conf", "/etc/fairlead/nginx", "directory that holds nginx.conf")
+	f.StringVar(&n.Binary, "nginx-binary", "", "nginx, when it is not on the PATH")
+	f.StringVar(&n.PidFile, "nginx-pid", "", "pid file of an external nginx")
+	f.StringVar(&n.User, "nginx-user", "", "user of nginx's workers (default www-data, else nobody)")
+	f.IntVar(&n.Workers, "nginx-workers", 0, "nginx's worker processes; 0 is one for each processor")
+	f.StringArrayVar(&allow, "allow", nil, "absolute path of a program that shellcommand may run; may be given several times")
+	f.StringToStringVar(&syslogs, "syslog", syslogs, "DOMAIN=ADDRESS to forward syslog from: unixgram:/path, udp:host:port, tcp:host:port")
+	f.Var(&health, "health-every", "time between health reports")
+	return c
+}

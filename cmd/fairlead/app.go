@@ -1,0 +1,112 @@
+package main
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"golang.org/x/term"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/identity"
+)
+
+// app is what every verb shares: streams, settings, output format.
+type app struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+
+	context, url, creds, ca string
+	output                  string
+	asJSON, debug           bool
+	colour                  bool // stderr and stdout are terminals, and nobody said NO_COLOR
+	terminal                bool // stderr is a terminal: progress may overwrite its line
+}
+
+func newApp() *app {
+	tty := term.IsTerminal(int(os.Stdout.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
+	return &app{
+		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
+		colour:   tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
+		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
+	}
+}
+
+func (a *app) globalFlags(f *pflag.FlagSet) {
+	f.StringVar(&a.context, "context", os.Getenv("FAIRLEAD_CONTEXT"), "NATS context to connect by (FAIRLEAD_CONTEXT); the selected one by default")
+	f.StringVar(&a.url, "url", os.Getenv("FAIRLEAD_URL"), "broker's address instead of the context's (FAIRLEAD_URL)")
+	f.StringVar(&a.creds, "creds", os.Getenv("FAIRLEAD_CREDS"), "credentials file instead of the context's (FAIRLEAD_CREDS)")
+	f.StringVar(&a.ca, "ca", os.Getenv("FAIRLEAD_CA"), "file with certificates to trust (FAIRLEAD_CA)")
+	f.StringVarP(&a.output, "output", "o", "table", "table, wide, json, yaml or name")
+	f.BoolVar(&a.asJSON, "json", false, "the same as -o json")
+	f.BoolVar(&a.debug, "debug", false, "say on stderr what happens inside")
+}
+
+// logger writes to stderr: warnings for a person at a terminal, all that
+// matters for a daemon.
+func (a *app) logger(level slog.Level) *slog.Logger {
+	if a.debug {
+		level = slog.LevelDebug
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// settings are where to connect and as whom: flags before FAIRLEAD_* before
+// the NATS context.
+func (a *app) settings() (url, ca string, creds *identity.Credentials, err error) {
+	var c bus.Context
+	if a.url == "" || a.creds == "" {
+		if c, err = bus.LoadContext(a.context); err != nil {
+			return "", "", nil, err
+		}
+	}
+	or(&c.URL, a.url)
+	or(&c.Creds, a.creds)
+	or(&c.CA, a.ca)
+	if c.Creds == "" {
+		return "", "", nil, fleet.Errorf(fleet.Invalid, "context %q has no credentials file: Fairlead signs with it; give --creds FILE", c.Name)
+	}
+	creds, err = identity.LoadCreds(c.Creds)
+	if err != nil {
+		return "", "", nil, err
+	}
+	if creds.Warning != "" {
+		a.logger(slog.LevelWarn).Warn(creds.Warning)
+	}
+	return c.URL, c.CA, creds, nil
+}
+
+func or(field *string, value string) {
+	if value != "" {
+		*field = value
+	}
+}
+
+// open connects to the fleet.
+func (a *app) open(ctx context.Context) (*client.Client, error) {
+	url, ca, creds, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	return client.Open(ctx, client.Options{URL: url, CA: ca, Credentials: creds, Logger: a.logger(slog.LevelError)})
+}
+
+// with runs f with a connection.
+func (a *app) with(f func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		if err := a.checkOutput(); err != nil {
+			return err
+		}
+		c, err := a.open(cmd.Context())
+		if err != nil {
+			return err
+		}
+		defer c.Close()
+		return f(cmd.Context(), c, args)
+	}
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/manifest"
+	"fairlead/pkg/message"
+)
+
+func newApply(a *app) *cobra.Command {
+	var paths []string
+	var dry, wait bool
+	var w waiting
+	c := &cobra.Command{
+		Use:   "apply -f PATH",
+		Short: "store resources and have the nodes converge to them",
+		Long: `Checks all files, plans what every node will run, and stores the resources: all of them or none.
+Nodes that are there take the change at once; the others when they return. With --wait it ends when every
+node that is there has proven it: exit code 0 all succeeded, 1 some failed, 3 some are still pending.`,
+		Example: `  fairlead apply -f examples/hello --wait
+  fairlead apply -f site.yaml --dry-run
+  cat site.yaml | fairlead apply -f -`,
+		Args: cobra.NoArgs,
+		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
+			set, err := load(paths)
+			if err != nil {
+				return err
+			}
+			if dry {
+				return a.printPlan(ctx, c, set, false)
+			}
+			plan, err := c.Plan(ctx, set, false)
+			if err != nil {
+				return err
+			}
+			return a.carryOut(ctx, c, plan, wait, w.timeout)
+		}),
+	}
+	pathFlag(c, &paths)
+	c.Flags().BoolVar(&dry, "dry-run", false, "show what would change and store nothing")
+	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
+	w.timeout = days(time.Minute)
+	c.Flags().Var(&w.timeout, "timeout", "how long to wait; the change itself goes on")
+	return c
+}
+
+func pathFlag(c *cobra.Command, paths *[]string) {
+	c.Flags().StringArrayVarP(paths, "file", "f", nil, "file or directory with resources, - for standard input; may be given several times")
+	if err := c.MarkFlagRequired("file"); err != nil {
+		panic(err) // the flag was made above
+	}
+	if err := c.MarkFlagFilename("file", "yaml", "yml", "json"); err != nil {
+		panic(err)
+	}
+}
+
+func load(paths []string) (manifest.Set, error) {
+	set, err := manifest.Load(paths...)
+	if err != nil {
+		return set, err
+	}
+	return set, nil
+}
+
+// applied is what apply prints for machines.
+type applied struct {
+	Resources []client.ResourceChange `json:"resources"`
+	Nodes     []client.Outcome        `json:"nodes"`
+	Unfit     map[string]string       `json:"unfit,omitempty"`
+}
+
+// carryOut stores a plan and tells what became of it.
+func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, wait bool, timeout days) error {
+	w, err := c.Listen(ctx, "*")
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	done, err := c.Apply(ctx, plan)
+	if err != nil {
+		return err
+	}
+	result := applied{Resources: plan.Resources, Nodes: []client.Outcome{}}
+	machine := a.output == "json" || a.output == "yaml"
+	if !machine {
+		a.printResources(plan)
+	}
+	if done.Sequence == 0 {
+		if machine {
+			return a.print(result, nil, nil)
+		}
+		a.say("nothing changed")
+		return nil
+	}
+	sent, unfit, err := c.Told(ctx, done)
+	if err != nil {
+		a.say("stored; what the nodes make of it is not known yet: %v", err)
+		return exitError(message.ExitPending)
+	}
+	result.Unfit = unfit
+	if !wait {
+		for _, s := range sent {
+			result.Nodes = append(result.Nodes, client.Outcome{Sent: s, State: message.Published})
+		}
+		if machine {
+			return a.print(result, nil, nil)
+		}
+		a.say("%d nodes are told; `fairlead status` shows how far they are", len(sent))
+		return nil
+	}
+	result.Nodes = a.waitFor(ctx, c, w, sent, timeout)
+	if machine {
+		err = a.print(result, nil, nil)
+	} else if len(result.Nodes) > 0 {
+		err = a.printOutcomes(ctx, c, result.Nodes)
+	}
+	for node, why := range unfit {
+		a.say("%s cannot take it: %s", node, why)
+	}
+	var code exitError
+	if err != nil && !errors.As(err, &code) {
+		return err
+	}
+	if len(unfit) > 0 {
+		return exitError(message.ExitFailed)
+	}
+	return worst(result.Nodes)
+}
+
+func (a *app) printResources(plan client.Plan) {
+	for _, r := range plan.Resources {
+		word := map[string]string{client.Create: "created", client.Update: "changed", client.Remove: "deleted", client.Unchanged: "unchanged"}[r.Action]
+		fmt.Fprintf(a.stdout, "%s %s\n", r.Resource, word)
+	}
+}
+
+// printPlan shows what a change would do.
+func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set, remove bool) error {
+	plan, err := c.Plan(ctx, set, remove)
+	if err != nil {
+		return err
+	}
+	if a.output == "json" || a.output == "yaml" {
+		return a.print(plan, nil, nil)
+	}
+	for _, r := range plan.Resources {
+		fmt.Fprintf(a.stdout, "%s: %s%s\n", r.Resource, r.Action, by(map[bool]string{true: r.By}[r.Action != client.Unchanged]))
+		fmt.Fprint(a.stdout, a.paintDiff(r.Diff))
+	}
+	for _, n := range plan.Nodes {
+		fmt.Fprintf(a.stdout, "\n%s would run %s:\n", group(n.Nodes), short(n.Digest))
+		fmt.Fprint(a.stdout, a.paintDiff(n.Diff))
+	}
+	switch {
+	case plan.Changes() == 0:
+		a.say("nothing would change")
+	case len(plan.Nodes) == 0:
+		a.say("%d resources would change, and no node", plan.Changes())
+	}
+	return nil
+}
+
+// group names a few nodes, or counts many.
+func group(nodes []string) string {
+	const few = 5
+	if len(nodes) <= few {
+		return strings.Join(nodes, ", ")
+	}
+	return fmt.Sprintf("%s and %d more nodes", strings.Join(nodes[:few], ", "), len(nodes)-few)
+}
+
+func (a *app) paintDiff(text string) string {
+	if !a.colour {
+		return text
+	}
+	var b strings.Builder
+	for line := range strings.Lines(text) {
+		switch {
+		case strings.HasPrefix(line, "+"):
+			b.WriteString(a.paint(green, strings.TrimSuffix(line, "\n")) + "\n")
+		case strings.HasPrefix(line, "-"):
+			b.WriteString(a.paint(red, strings.TrimSuffix(line, "\n")) + "\n")
+		default:
+			b.WriteString(line)
+		}
+	}
+	return b.String()
+}

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+func newAudit(a *app) *cobra.Command {
+	var o client.AuditOptions
+	var replay bool
+	var to string
+	since := days(24 * time.Hour)
+	w := waiting{timeout: days(time.Minute)}
+	c := &cobra.Command{
+		Use:   "audit [--node N] [--since 24h] [--id ID] [-f] [--replay [--to-node X]]",
+		Short: "what was done, to whom, by whose order, and how it ended",
+		Long: `Prints the audit from JetStream in the order in which it was stored, one line per message: every command, and every answer to it.
+--replay prints the whole history from its beginning. --replay --to-node X publishes the selected commands again, to node X,
+with new ids that name the old ones; an operator's signature is needed for that, and nginxconfig commands are left out,
+since every node converges to its own desired state.`,
+		Example: `  fairlead audit
+  fairlead audit --node node1 --since 7d
+  fairlead audit --id 01KAM3S2Y1C6Q8Z5V7W9X0ABCD
+  fairlead audit --replay --json
+  fairlead audit --replay --node node1 --to-node node2`,
+		Args: cobra.NoArgs,
+	}
+	c.RunE = a.with(func(ctx context.Context, cl *client.Client, _ []string) error {
+		if to != "" && !replay {
+			return usagef("--to-node goes with --replay")
+		}
+		if !replay || c.Flags().Changed("since") {
+			o.Since = time.Now().Add(-time.Duration(since))
+		}
+		if to != "" {
+			return a.replayTo(ctx, cl, o, to, w)
+		}
+		if !replay && o.ID != "" && !c.Flags().Changed("since") {
+			o.Since = time.Time{}
+		}
+		found := 0
+		err := cl.Audit(ctx, o, func(r client.Record) error {
+			found++
+			return a.printRecord(r)
+		})
+		if ctx.Err() != nil && o.Follow {
+			return nil
+		}
+		if err == nil && found == 0 {
+			a.say("nothing matches")
+			return exitError(message.ExitNothing)
+		}
+		return err
+	})
+	f := c.Flags()
+	f.StringVar(&o.Node, "node", "", "only what concerns one node")
+	f.StringVar(&o.ID, "id", "", "only one command and its answers")
+	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what comes, until interrupted")
+	f.Var(&since, "since", "how far to look back")
+	f.BoolVar(&replay, "replay", false, "the whole history from its beginning")
+	f.StringVar(&to, "to-node", "", "publish the selected commands again, to this node")
+	f.Var(&w.timeout, "timeout", "with --to-node: how long to wait for the answers")
+	if err := c.RegisterFlagCompletionFunc("node", a.completeNodes); err != nil {
+		panic(err) // the flag was made above
+	}
+	return c
+}
+
+// auditLine is one message of the audit for machines.
+type auditLine struct {
+	Sequence uint64          `json:"sequence"`
+	At       time.Time       `json:"at"`
+	Subject  string          `json:"subject"`
+	ID       string          `json:"id"`
+	From     string          `json:"from,omitempty"`
+	Key      string          `json:"key,omitempty"`
+	Proven   bool            `json:"proven"`
+	Command  string          `json:"command,omitempty"`
+	State    message.State   `json:"state,omitempty"`
+	Expires  *time.Time      `json:"expires,omitempty"`
+	Replays  string          `json:"replays,omitempty"`
+	Body     json.RawMessage `json:"body,omitempty"`
+	Text     string          `json:"text,omitempty"` // a body that is not JSON
+}
+
+func (a *app) printRecord(r client.Record) error {
+	m := r.Message
+	if a.output == "json" {
+		line := auditLine{Sequence: r.Sequence, At: r.StoredAt, Subject: m.Subject.String(), ID: m.ID, From: m.From, Key: m.Key,
+			Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays}
+		if !m.Expires.IsZero() {
+			line.Expires = &m.Expires
+		}
+		if json.Valid(m.Body) {
+			line.Body = m.Body
+		} else {
+			line.Text = strings.ToValidUTF8(string(m.Body), "�")
+		}
+		return a.printLine(line)
+	}
+	who := m.From
+	switch {
+	case m.Signature == "":
+		who = "(unsigned)"
+	case !r.Proven:
+		who += " (signature does not fit)"
+	}
+	what, state, id, text := describe(m)
+	if m.Replays != "" {
+		text = strings.TrimSpace("again what was " + m.Replays + " " + text)
+	}
+	_, err := fmt.Fprintf(a.stdout, "%s  %-8s  %-28s  %s  by %-10s  %s  %s\n", a.paint(dim, r.StoredAt.Local().Format("2006-01-02 15:04:05.000")),
+		m.Subject.Node, what, a.paint(stateColours[state], fmt.Sprintf("%-19s", state)), who, id, oneLine(text))
+	return err
+}
+
+// describe puts a message into words.
+func describe(m message.Message) (what, state, id, text string) {
+	id = m.ID
+	switch {
+	case m.Subject.Direction == subjects.Command:
+		return m.Subject.Method + "." + m.Subject.Domain, string(message.Published), id, clip(string(m.Body))
+	case m.Subject.Method == subjects.MethodAck:
+		answer, err := m.ReadAnswer()
+		if err != nil {
+			return m.Subject.Domain, string(m.State), m.Command, err.Error()
+		}
+		state = string(m.State)
+		if answer.AcceptedAt != nil {
+			state = string(message.Accepted) + ", " + state
+		}
+		if m.State == message.Late {
+			state = "late: " + string(answer.Ended)
+		}
+		return m.Subject.Domain, state, m.Command, clip(answer.Message)
+	case m.Subject.Method == subjects.MethodLifecycle:
+		var l message.Lifecycle
+		if json.Unmarshal(m.Body, &l) == nil {
+			return "agent", l.Event, id, strings.TrimSpace(l.Version + " " + l.Message)
+		}
+	}
+	return m.Subject.Method + "." + m.Subject.Domain, "", id, clip(string(m.Body))
+}
+
+func clip(s string) string {
+	const most = 160
+	if r := []rune(s); len(r) > most {
+		return string(r[:most]) + "…"
+	}
+	return s
+}
+
+// replayTo publishes the selected commands again, to one node.
+func (a *app) replayTo(ctx context.Context, c *client.Client, o client.AuditOptions, to string, w waiting) error {
+	o.Follow = false
+	if _, err := c.Node(ctx, to); err != nil {
+		return err
+	}
+	var commands []client.Command
+	left := 0
+	err := c.Audit(ctx, o, func(r client.Record) error {
+		m := r.Message
+		if m.Subject.Direction != subjects.Command {
+			return nil
+		}
+		// What nobody signed, and what says another node's revision, is not
+		// repeated; nor is a cancellation, whose command is another now.
+		if !r.Proven || m.Subject.Method == "nginxconfig" || m.Subject.Method == subjects.MethodCancel {
+			left++
+			return nil
+		}
+		s, err := subjects.Build(to, subjects.Command, m.Subject.Method, m.Subject.Domain)
+		if err != nil {
+			return err
+		}
+		commands = append(commands, client.Command{Subject: s, Body: m.Body, Replays: m.ID})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if left > 0 {
+		a.say("%d commands are left out: unsigned, nginxconfig or cancel", left)
+	}
+	if len(commands) == 0 {
+		return fleet.Errorf(fleet.Unknown, "no command to publish again matches")
+	}
+	outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
+	if err != nil {
+		return err
+	}
+	return a.printOutcomes(ctx, c, outcomes)
+}

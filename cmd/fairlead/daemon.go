@@ -1,0 +1,36 @@
+package main
+
+import (
+	"log/slog"
+
+	"github.com/spf13/pflag"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/identity"
+)
+
+// daemonFlags are shared by station and agent.
+type daemonFlags struct {
+	trust string
+	http  string
+}
+
+func (d *daemonFlags) flags(f *pflag.FlagSet) {
+	f.StringVar(&d.trust, "trust", "", "file with the public keys to trust, trust.json of the broker's identity directory")
+}
+
+// connection reads the settings of a daemon: where the broker is, who it is,
+// whom it trusts.
+func (a *app) connection(d daemonFlags) (url, ca string, creds *identity.Credentials, trust identity.Trust, err error) {
+	url, ca, creds, err = a.settings()
+	if err != nil {
+		return "", "", nil, trust, err
+	}
+	if d.trust == "" {
+		return "", "", nil, trust, fleet.Errorf(fleet.Invalid, "--trust is missing: without the keys to trust nothing could be believed")
+	}
+	trust, err = identity.LoadTrust(d.trust)
+	return url, ca, creds, trust, err
+}
+
+func (a *app) daemonLogger() *slog.Logger { return a.logger(slog.LevelInfo) }

@@ -1,0 +1,209 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/dev"
+	"fairlead/pkg/fleet"
+)
+
+// devContext is the NATS context that dev writes.
+const devContext = "fairlead-dev"
+
+func newDev(a *app) *cobra.Command {
+	var o dev.Options
+	var apply []string
+	var httpAddress string
+	c := &cobra.Command{
+		Use:   "dev",
+		Short: "run everything on this host: broker, station, agents, real nginx",
+		Long: `Runs a NATS broker with authentication, a station and one or more agents, each with its own nginx, in one process.
+It writes the NATS context ` + devContext + ` and selects it when none is selected, so that every other command works
+in a second terminal with no flag. Ctrl-C stops all that it started; a later start on the same data goes on.`,
+		Example: `  fairlead dev
+  fairlead dev --apply examples/hello
+  fairlead dev --nodes 3 --data /tmp/fleet --nats 127.0.0.1:5222`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			level := slog.LevelWarn
+			if a.debug {
+				level = slog.LevelDebug
+			}
+			o.Version, o.Logger = version, a.logger(level)
+			return a.runDev(cmd.Context(), o, apply, httpAddress)
+		},
+	}
+	f := c.Flags()
+	f.StringVar(&o.Data, "data", "", "directory that keeps everything (default /var/lib/fairlead/dev for root, else below your data directory)")
+	f.IntVar(&o.Nodes, "nodes", 1, "how many nodes; each has its own nginx and loopback address, node1 has 127.0.0.1")
+	f.StringVar(&o.NATS, "nats", "127.0.0.1:4222", "address of the broker")
+	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics, such as 127.0.0.1:9422")
+	f.StringArrayVar(&apply, "apply", nil, "file or directory with resources to apply once everything runs")
+	return c
+}
+
+func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAddress string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	begun := time.Now()
+	d, err := dev.New(o)
+	if err != nil {
+		return err
+	}
+	d.OnProgress(func(what string) { a.say("%s %s …", a.paint(dim, "·"), what) })
+	server, err := serveHTTP(httpAddress, d.Metrics)
+	if err != nil {
+		return err
+	}
+	defer server.Close()
+	done := make(chan error, 1)
+	go func() { done <- d.Run(ctx) }()
+	select {
+	case <-d.Ready():
+	case err := <-done:
+		return err
+	}
+	selected, err := a.devContext(d)
+	if err != nil {
+		a.say("the NATS context was not written: %v", err)
+	}
+	var failed error
+	if len(apply) > 0 {
+		failed = a.devApply(ctx, d, apply)
+	}
+	a.devBanner(ctx, d, o, httpAddress, selected, time.Since(begun))
+	if failed != nil && ctx.Err() == nil {
+		var code exitError
+		if !errors.As(failed, &code) {
+			a.say("%s %v", a.paint(red, "the resources were not applied:"), failed)
+		}
+	}
+	err = <-done
+	if ctx.Err() != nil {
+		a.say("stopped; the same command goes on where this ended")
+	}
+	return err
+}
+
+// devContext writes the context, and selects it when none is.
+func (a *app) devContext(d *dev.Dev) (selected bool, err error) {
+	if err := saveContext(devContext, "everything on this host, by fairlead dev", d.URL(), d.AdminCreds(), "", dev.AdminUser); err != nil {
+		return false, err
+	}
+	now, err := bus.SelectedContext()
+	if err != nil || now == "" {
+		return true, bus.SelectContext(devContext)
+	}
+	return now == devContext, nil
+}
+
+func (a *app) devApply(ctx context.Context, d *dev.Dev, paths []string) error {
+	set, err := load(paths)
+	if err != nil {
+		return err
+	}
+	c, err := d.Client(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	a.say("%s applying %s …", a.paint(dim, "·"), strings.Join(paths, ", "))
+	plan, err := c.Plan(ctx, set, false)
+	if err != nil {
+		return err
+	}
+	return a.carryOut(ctx, c, plan, true, days(time.Minute))
+}
+
+func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddress string, selected bool, took time.Duration) {
+	nodes, err := d.Nodes()
+	if err != nil {
+		return
+	}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Name+" "+n.Address)
+	}
+	p := func(name, value string) { fmt.Fprintf(a.stdout, "  %-9s %s\n", name, value) }
+	fmt.Fprintf(a.stdout, "\n%s in %s\n\n", a.paint(green, "Fairlead runs"), took.Round(time.Millisecond))
+	p("broker", d.URL()+"  (NATS with JetStream, authenticated)")
+	p("context", devContext+note(selected, "  (selected)", "  (another is selected: give --context "+devContext+")"))
+	p("nodes", group(names))
+	p("data", d.Data())
+	if httpAddress != "" {
+		p("metrics", "http://"+httpAddress+"/metrics")
+	}
+	sites := a.devSites(ctx, d, nodes)
+	for _, s := range sites {
+		p("site", s)
+	}
+	fmt.Fprintf(a.stdout, "\nIn a second terminal:\n")
+	if len(sites) == 0 {
+		fmt.Fprintf(a.stdout, "  fairlead apply -f examples/hello --wait\n")
+	} else {
+		fmt.Fprintf(a.stdout, "  fairlead status\n")
+	}
+	fmt.Fprintf(a.stdout, "  fairlead publish node1.command.reload.nginx --wait\n  fairlead audit --replay\n\nCtrl-C stops everything.\n\n")
+}
+
+func note(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}
+
+// devSites are the addresses at which node1 serves what is applied.
+func (a *app) devSites(ctx context.Context, d *dev.Dev, nodes []dev.Node) []string {
+	c, err := d.Client(ctx)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	found, err := c.Resources(ctx, "VirtualHost", "")
+	if err != nil {
+		return nil
+	}
+	var sites []string
+	for _, r := range found {
+		host := r.Spec.(*fleet.VirtualHost) // of this kind, by the question
+		for _, l := range host.Listen {
+			address := l.Address
+			if address == "" {
+				address = nodes[0].Address
+			}
+			sites = append(sites, fmt.Sprintf("http://%s:%d/  (%s)", address, l.Port, r.Metadata.Name))
+		}
+	}
+	return sites
+}
+
+// serveHTTP serves health and metrics on a loopback address; it has no
+// authentication, so no other address is taken.
+func serveHTTP(address string, handler func() http.Handler) (closer, error) {
+	if address == "" {
+		return nothing{}, nil
+	}
+	listener, err := loopback(address)
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: handler(), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with Close
+	return server, nil
+}
+
+type closer interface{ Close() error }
+
+type nothing struct{}
+
+func (nothing) Close() error { return nil }

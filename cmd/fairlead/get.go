@@ -1,0 +1,125 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/manifest"
+	"fairlead/pkg/message"
+)
+
+func newGet(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "get [KIND] [NAME]",
+		Short: "show stored resources",
+		Example: `  fairlead get
+  fairlead get VirtualHost
+  fairlead get VirtualHost hello -o yaml`,
+		Args: cobra.MaximumNArgs(2),
+		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			if len(args) == 0 {
+				return fleet.Kinds(), cobra.ShellCompDirectiveNoFileComp
+			}
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			kind, name, err := kindAndName(args)
+			if err != nil {
+				return err
+			}
+			found, err := c.Resources(ctx, kind, name)
+			if err != nil {
+				return err
+			}
+			if len(found) == 0 {
+				a.say("no such resource")
+				if name != "" || kind != "" {
+					return exitError(message.ExitNothing)
+				}
+			}
+			plain := make([]fleet.Resource, len(found))
+			for i, r := range found {
+				plain[i] = r.Resource
+			}
+			if a.output == "yaml" {
+				text, err := manifest.Marshal(plain)
+				if err != nil {
+					return err
+				}
+				_, err = a.stdout.Write(text)
+				return err
+			}
+			return a.print(plain, func(t *table) {
+				if len(found) == 0 {
+					return
+				}
+				t.row("KIND", "NAME", "SELECTOR", "BY", "WHAT")
+				for _, r := range found {
+					selector, what := about(r.Resource)
+					t.row(r.Kind, r.Metadata.Name, selector, r.By, what)
+				}
+			}, func() []string {
+				var ids []string
+				for _, r := range plain {
+					ids = append(ids, r.ID())
+				}
+				return ids
+			})
+		}),
+	}
+}
+
+// kindAndName reads "KIND", "KIND NAME" or "KIND/NAME"; a kind may be written
+// in any case and in the plural.
+func kindAndName(args []string) (kind, name string, err error) {
+	if len(args) == 0 {
+		return "", "", nil
+	}
+	kind = args[0]
+	if k, n, ok := strings.Cut(kind, "/"); ok {
+		kind, name = k, n
+	}
+	if len(args) == 2 {
+		name = args[1]
+	}
+	for _, k := range fleet.Kinds() {
+		if strings.EqualFold(kind, k) || strings.EqualFold(kind, k+"s") {
+			return k, name, nil
+		}
+	}
+	return "", "", usagef("no kind %q: use one of %s", kind, strings.Join(fleet.Kinds(), ", "))
+}
+
+// about is a resource in a few words.
+func about(r fleet.Resource) (selector, what string) {
+	switch spec := r.Spec.(type) {
+	case *fleet.VirtualHost:
+		var listens []string
+		for _, l := range spec.Listen {
+			listens = append(listens, strings.TrimPrefix(fmt.Sprintf("%s:%d", l.Address, l.Port), ":"))
+		}
+		return all(spec.Selector), strings.Join(spec.ServerNames, " ") + " on " + strings.Join(listens, " ")
+	case *fleet.Upstream:
+		var servers []string
+		for _, s := range spec.Servers {
+			servers = append(servers, s.Address)
+		}
+		return "-", strings.Join(slices.Compact(servers), " ")
+	case *fleet.ConfigFile:
+		return all(spec.Selector), spec.Context + ", " + size(uint64(len(spec.Content)))
+	}
+	return "", ""
+}
+
+func all(selector string) string {
+	if selector == "" {
+		return "every node"
+	}
+	return selector
+}

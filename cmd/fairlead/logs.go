@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/message"
+)
+
+func newLogs(a *app) *cobra.Command {
+	var follow bool
+	since := days(time.Hour)
+	c := &cobra.Command{
+		Use:   "logs [NODE] [-f]",
+		Short: "show the log lines that nodes forwarded",
+		Example: `  fairlead logs node1
+  fairlead logs -f
+  fairlead logs node1 --since 7d --json`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeNodes,
+		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			o := client.LogOptions{Since: time.Now().Add(-time.Duration(since)), Follow: follow}
+			if len(args) == 1 {
+				if _, err := c.Node(ctx, args[0]); err != nil {
+					return err
+				}
+				o.Node = args[0]
+			}
+			lines := 0
+			err := c.Logs(ctx, o, func(b client.LogBatch) error {
+				lines += len(b.Records)
+				return a.printLogs(b)
+			})
+			if ctx.Err() != nil && follow {
+				return nil
+			}
+			if err == nil && lines == 0 {
+				a.say("no log lines in the last %s", span(time.Duration(since)))
+				return exitError(message.ExitNothing)
+			}
+			return err
+		}),
+	}
+	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes, until interrupted")
+	c.Flags().Var(&since, "since", "how far to look back")
+	return c
+}
+
+func (a *app) printLogs(b client.LogBatch) error {
+	for _, r := range b.Records {
+		if a.output == "json" {
+			err := a.printLine(map[string]any{"node": b.Node, "domain": b.Domain, "storedAt": b.StoredAt, "record": r})
+			if err != nil {
+				return err
+			}
+			continue
+		}
+		at := r.At
+		if at.IsZero() {
+			at = b.StoredAt
+		}
+		if _, err := fmt.Fprintf(a.stdout, "%s %s %s %s\n", a.paint(dim, at.Format(time.RFC3339)), b.Node, r.App, oneLine(r.Message)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+// Command fairlead manages a fleet of nginx edge nodes over a NATS bus: it is
+// broker, station and agent, and the command line that steers them.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+)
+
+func main() {
+	os.Exit(run(os.Args[1:]))
+}
+
+// run is main without the exit. The first interrupt ends ctx, so that what was
+// started is stopped; the second ends the process.
+func run(args []string) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	context.AfterFunc(ctx, stop)
+	a := newApp()
+	root := newRoot(a)
+	root.SetArgs(args)
+	err := root.ExecuteContext(ctx)
+	return a.exit(ctx, err)
+}
+
+// exitError ends with a code after everything was said already.
+type exitError int
+
+func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+// exit says what is wrong and gives the exit code.
+func (a *app) exit(ctx context.Context, err error) int {
+	var code exitError
+	var usage usageError
+	switch {
+	case err == nil:
+		return message.ExitOK
+	case errors.As(err, &code):
+		return int(code)
+	case errors.As(err, &usage):
+		fmt.Fprintf(a.stderr, "%s %v\n", a.paint(red, "error:"), err)
+		return message.ExitRefused
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return 130
+	}
+	fmt.Fprintf(a.stderr, "%s %v\n", a.paint(red, "error:"), err)
+	if fleet.KindOf(err) == fleet.Internal && !isFleetError(err) {
+		return message.ExitRefused // cobra's own: unknown command, missing argument
+	}
+	return message.Settle(err).Exit
+}
+
+func isFleetError(err error) bool {
+	var e *fleet.Error
+	return errors.As(err, &e)
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+func newRoot(a *app) *cobra.Command {
+	root := &cobra.Command{
+		Use:   "fairlead",
+		Short: "manage a fleet of nginx edge nodes over NATS",
+		Long: `Fairlead says what every nginx edge node should be, makes it so, and tells the truth about it.
+
+Begin with everything on this host:
+  fairlead dev
+and in a second terminal:
+  fairlead status`,
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return usagef("%w (see `%s --help`)", err, c.CommandPath())
+	})
+	a.globalFlags(root.PersistentFlags())
+	root.AddGroup(
+		&cobra.Group{ID: "look", Title: "Look:"},
+		&cobra.Group{ID: "change", Title: "Change:"},
+		&cobra.Group{ID: "command", Title: "Command:"},
+		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "more", Title: "More:"},
+	)
+	root.SetHelpCommandGroupID("more")
+	root.SetCompletionCommandGroupID("more")
+	for group, commands := range map[string][]*cobra.Command{
+		"look":    {newNodes(a), newStatus(a), newWhy(a), newLogs(a), newAudit(a), newGet(a)},
+		"change":  {newApply(a), newDiff(a), newDelete(a)},
+		"command": {newPublish(a), newCancel(a), newReload(a), newHealth(a), newShell(a)},
+		"run":     {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},
+		"more":    {newContext(a), newVersion(a)},
+	} {
+		for _, c := range commands {
+			c.GroupID = group
+			root.AddCommand(c)
+		}
+	}
+	return root
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
+	"fairlead/pkg/station"
+)
+
+func newNodes(a *app) *cobra.Command {
+	var selector string
+	c := &cobra.Command{
+		Use:   "nodes [-l SELECTOR]",
+		Short: "list the nodes and whether they are there",
+		Example: `  fairlead nodes
+  fairlead nodes -l 'role=edge,region!=eu'
+  fairlead nodes -o name`,
+		Args: cobra.NoArgs,
+		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
+			nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Selector: selector})
+			if err != nil {
+				return err
+			}
+			return a.printNodes(nodes, now, func(t *table) {
+				t.row("NODE", "PRESENCE", "LAST SEEN", "SYNC", "REVISION", "LABELS")
+				for _, n := range nodes {
+					t.row(n.Name, n.Presence, ago(n.LastSeen, now), n.Sync, revisions(n), labels(n.Labels))
+				}
+			})
+		}),
+	}
+	c.Flags().StringVarP(&selector, "selector", "l", "", "only nodes whose labels match, such as role=edge,region!=eu")
+	return c
+}
+
+// printNodes prints nodes, and says so when there are none.
+func (a *app) printNodes(nodes []station.NodeStatus, _ time.Time, rows func(*table)) error {
+	if nodes == nil {
+		nodes = []station.NodeStatus{}
+	}
+	if len(nodes) == 0 && (a.output == "table" || a.output == "wide") {
+		a.say("no node matches")
+		return exitError(message.ExitNothing)
+	}
+	err := a.print(nodes, rows, func() []string {
+		var names []string
+		for _, n := range nodes {
+			names = append(names, n.Name)
+		}
+		return names
+	})
+	if err == nil && len(nodes) == 0 {
+		return exitError(message.ExitNothing)
+	}
+	return err
+}
+
+func revisions(n station.NodeStatus) string {
+	switch {
+	case n.DesiredRevision == 0:
+		return "-"
+	case n.DesiredRevision == n.ObservedRevision:
+		return strconv.FormatUint(n.DesiredRevision, 10)
+	}
+	return strconv.FormatUint(n.ObservedRevision, 10) + " of " + strconv.FormatUint(n.DesiredRevision, 10)
+}
+
+func labels(m map[string]string) string {
+	var all []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		all = append(all, k+"="+m[k])
+	}
+	return strings.Join(all, ",")
+}
+
+func short(digest string) string { return nginx.Short(digest) }
+
+// completeNodes completes the first argument with the nodes' names.
+func (a *app) completeNodes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	c, err := a.open(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer c.Close()
+	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{})
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, n := range nodes {
+		names = append(names, n.Name+"\t"+n.Presence)
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
+}

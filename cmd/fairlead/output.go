@@ -1,0 +1,183 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+)
+
+var formats = []string{"table", "wide", "json", "yaml", "name"}
+
+func (a *app) checkOutput() error {
+	if a.asJSON {
+		a.output = "json"
+	}
+	if !slices.Contains(formats, a.output) {
+		return usagef("-o %q: use %s", a.output, strings.Join(formats, ", "))
+	}
+	return nil
+}
+
+// print writes a value in the chosen format; rows and names are asked for
+// when they are needed.
+func (a *app) print(value any, rows func(t *table), names func() []string) error {
+	switch a.output {
+	case "json":
+		return a.printJSON(value)
+	case "yaml":
+		return a.printYAML(value)
+	case "name":
+		for _, n := range names() {
+			fmt.Fprintln(a.stdout, n)
+		}
+		return nil
+	}
+	t := &table{app: a, wide: a.output == "wide"}
+	rows(t)
+	return t.flush()
+}
+
+func (a *app) printJSON(value any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(value)
+}
+
+// printLine writes one JSON value on one line, for streams of them.
+func (a *app) printLine(value any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	return e.Encode(value)
+}
+
+func (a *app) printYAML(value any) error {
+	data, err := json.Marshal(value)
+	if err != nil {
+		return err
+	}
+	var node yaml.Node
+	if err := yaml.Unmarshal(data, &node); err != nil {
+		return err
+	}
+	plain(&node)
+	e := yaml.NewEncoder(a.stdout)
+	e.SetIndent(2)
+	if err := e.Encode(&node); err != nil {
+		return err
+	}
+	return e.Close()
+}
+
+// plain undoes JSON's flow style and quotes, where YAML needs neither.
+func plain(n *yaml.Node) {
+	n.Style = 0
+	for _, c := range n.Content {
+		plain(c)
+	}
+}
+
+// table is rows of columns; a first row of capitals is its head.
+type table struct {
+	app  *app
+	wide bool
+	rows [][]string
+}
+
+func (t *table) row(columns ...string) { t.rows = append(t.rows, columns) }
+
+func (t *table) flush() error {
+	var b bytes.Buffer
+	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
+	for _, r := range t.rows {
+		for i, c := range r {
+			r[i] = oneLine(c)
+		}
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	for line := range strings.Lines(b.String()) {
+		fmt.Fprintln(t.app.stdout, t.app.paintStates(strings.TrimRight(line, " \n")))
+	}
+	return nil
+}
+
+// oneLine makes text safe for a row: what nodes say may hold anything.
+func oneLine(s string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n', r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+			return '�'
+		}
+		return r
+	}, s)
+}
+
+type colour string
+
+const (
+	red    colour = "31"
+	green  colour = "32"
+	yellow colour = "33"
+	dim    colour = "2"
+)
+
+func (a *app) paint(c colour, s string) string {
+	if !a.colour {
+		return s
+	}
+	return "\x1b[" + string(c) + "m" + s + "\x1b[0m"
+}
+
+var stateColours = map[string]colour{
+	"succeeded": green, "in sync": green, "online": green,
+	"failed": red, "rejected": red, "unfit": red, "different": red, "expired": red,
+	"pending": yellow, "unknown": yellow, "offline": yellow, "never seen": yellow, "superseded": dim, "cancelled": dim,
+}
+
+// paintStates colours the words for states in a row of a table, where a column
+// is one.
+func (a *app) paintStates(line string) string {
+	if !a.colour {
+		return line
+	}
+	parts := strings.Split(line, "  ")
+	for i, p := range parts {
+		if c, ok := stateColours[strings.TrimSpace(p)]; ok {
+			parts[i] = a.paint(c, p)
+		}
+	}
+	return strings.Join(parts, "  ")
+}
+
+// ago is a time as people say it, by the broker's clock.
+func ago(at, now time.Time) string {
+	if at.IsZero() {
+		return "never"
+	}
+	return span(now.Sub(at)) + " ago"
+}
+
+// span is a duration with its two largest units.
+func span(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < time.Minute:
+		return fmt.Sprintf("%ds", int(d.Seconds()))
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%02ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%02dh", int(d.Hours())/24, int(d.Hours())%24)
+}

@@ -1,0 +1,264 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+)
+
+// targets are the nodes that a command is for: named, or chosen by labels.
+type targets struct{ selector string }
+
+func (t *targets) flags(c *cobra.Command) {
+	c.Flags().StringVarP(&t.selector, "selector", "l", "", "all nodes whose labels match, instead of one by name")
+}
+
+// find returns the nodes' names; the error says what to do where there is none.
+func (t *targets) find(ctx context.Context, c *client.Client, names []string) ([]string, error) {
+	switch {
+	case len(names) == 0 && t.selector == "":
+		return nil, usagef("name a NODE, or choose several with -l SELECTOR")
+	case len(names) > 0 && t.selector != "":
+		return nil, usagef("give NODE or -l SELECTOR, not both")
+	}
+	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{Selector: t.selector, Names: names})
+	if err != nil {
+		return nil, err
+	}
+	if len(nodes) == 0 {
+		if len(names) > 0 {
+			return nil, fleet.Errorf(fleet.Unknown, "no node %q: `fairlead nodes` lists those there are", names[0])
+		}
+		return nil, fleet.Errorf(fleet.Unknown, "no node matches %q", t.selector)
+	}
+	var found []string
+	for _, n := range nodes {
+		found = append(found, n.Name)
+	}
+	return found, nil
+}
+
+// waiting is how long to wait for answers.
+type waiting struct {
+	timeout days
+	expires days
+}
+
+func (w *waiting) flags(c *cobra.Command) {
+	w.timeout = days(30 * time.Second)
+	c.Flags().Var(&w.timeout, "timeout", "how long to wait for the answers; the command itself goes on")
+	w.expiryFlag(c)
+}
+
+func (w *waiting) expiryFlag(c *cobra.Command) {
+	w.expires = days(message.DefaultExpiry)
+	c.Flags().Var(&w.expires, "expires", "how long the command waits for a node that is not there, up to 30d")
+}
+
+// each makes the same command for every node.
+func each(nodes []string, method, domain string, body []byte, expires days) ([]client.Command, error) {
+	var all []client.Command
+	for _, n := range nodes {
+		s, err := subjects.Build(n, subjects.Command, method, domain)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, client.Command{Subject: s, Body: body, Expires: time.Duration(expires)})
+	}
+	return all, nil
+}
+
+// sendAndWait sends commands and waits for their ends.
+func (a *app) sendAndWait(ctx context.Context, c *client.Client, commands []client.Command, timeout days) ([]client.Outcome, error) {
+	w, err := c.Listen(ctx, listenTo(commands))
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	sent, err := c.Send(ctx, commands...)
+	if err != nil {
+		return nil, err
+	}
+	return a.waitFor(ctx, c, w, sent, timeout), nil
+}
+
+func listenTo(commands []client.Command) string {
+	node := commands[0].Subject.Node
+	for _, c := range commands {
+		if c.Subject.Node != node {
+			return "*"
+		}
+	}
+	return node
+}
+
+// goneGrace is how long a node that is not there is waited for, since it might
+// just be coming back.
+const goneGrace = 2 * time.Second
+
+// waitFor waits for ends with progress, and stops early when all that is open
+// is open at nodes that are not there.
+func (a *app) waitFor(ctx context.Context, c *client.Client, w *client.Waiter, sent []client.Sent, timeout days) []client.Outcome {
+	ctx, cancel := context.WithTimeout(ctx, time.Duration(timeout))
+	defer cancel()
+	done := make(chan struct{})
+	open := make(map[string]client.Sent, len(sent))
+	for _, s := range sent {
+		open[s.ID] = s
+	}
+	ended := make(chan string, len(sent))
+	go func() {
+		defer close(done)
+		a.watchOpen(ctx, c, open, ended, cancel)
+	}()
+	count := 0
+	outcomes := w.Wait(ctx, sent, func(o client.Outcome) {
+		if o.State.Final() {
+			count++
+			ended <- o.ID
+		}
+		a.progress("%d of %d answered; %s is %s", count, len(sent), o.Node, o.State)
+	})
+	cancel()
+	<-done
+	a.clearProgress()
+	return outcomes
+}
+
+// watchOpen calls giveUp when every open command is for a node that is not
+// there.
+func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]client.Sent, ended <-chan string, giveUp func()) {
+	tick := time.NewTicker(goneGrace)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case id := <-ended:
+			delete(open, id)
+			continue
+		case <-tick.C:
+		}
+		var names []string
+		for _, s := range open {
+			names = append(names, s.Node)
+		}
+		nodes, _, err := c.Nodes(ctx, station.NodesQuestion{Names: names})
+		if err != nil {
+			continue
+		}
+		there := slices.ContainsFunc(nodes, func(n station.NodeStatus) bool { return n.Presence == station.Online })
+		if !there && len(open) > 0 {
+			giveUp()
+			return
+		}
+		a.progress("waiting for %d of %d nodes …", len(open), len(open))
+	}
+}
+
+// printOutcomes prints how commands ended and returns the exit code.
+func (a *app) printOutcomes(ctx context.Context, c *client.Client, outcomes []client.Outcome) error {
+	seen := a.lastSeen(ctx, c, outcomes)
+	err := a.print(outcomes, func(t *table) {
+		for _, o := range outcomes {
+			columns := []string{o.Node, method(o.Subject), stateOf(o, seen), explain(o)}
+			if t.wide {
+				columns = append(columns, o.ID)
+			}
+			t.row(columns...)
+		}
+	}, func() []string {
+		var ids []string
+		for _, o := range outcomes {
+			ids = append(ids, o.ID)
+		}
+		return ids
+	})
+	if err != nil {
+		return err
+	}
+	return worst(outcomes)
+}
+
+func method(subject string) string {
+	s, err := subjects.Parse(subject)
+	if err != nil {
+		return subject
+	}
+	return s.Method + "." + s.Domain
+}
+
+// lastSeen asks for the nodes of commands that have no end.
+func (a *app) lastSeen(ctx context.Context, c *client.Client, outcomes []client.Outcome) map[string]string {
+	var names []string
+	for _, o := range outcomes {
+		if !o.State.Final() {
+			names = append(names, o.Node)
+		}
+	}
+	seen := make(map[string]string)
+	if len(names) == 0 {
+		return seen
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+	defer cancel()
+	nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Names: names})
+	if err != nil {
+		return seen
+	}
+	for _, n := range nodes {
+		seen[n.Name] = "last seen " + ago(n.LastSeen, now)
+		if n.LastSeen.IsZero() {
+			seen[n.Name] = "never seen"
+		}
+	}
+	return seen
+}
+
+func stateOf(o client.Outcome, seen map[string]string) string {
+	if o.State.Final() {
+		return string(o.State)
+	}
+	word := "pending"
+	if o.State != message.Published {
+		word = string(o.State)
+	}
+	last := seen[o.Node]
+	if last == "" {
+		last = "not in the register"
+	}
+	return fmt.Sprintf("%s (%s)", word, last)
+}
+
+func explain(o client.Outcome) string {
+	text := o.Answer.Message
+	if o.Answer.Took > 0 && o.State.Final() {
+		text += fmt.Sprintf(" (%s)", time.Duration(o.Answer.Took*float64(time.Millisecond)).Round(time.Millisecond/10))
+	}
+	return strings.TrimSpace(text)
+}
+
+// worst is the exit code of several outcomes: a failure counts more than a
+// refusal, and a refusal more than something pending.
+func worst(outcomes []client.Outcome) error {
+	has := make(map[int]bool)
+	for _, o := range outcomes {
+		has[message.ExitOf(o.State)] = true
+	}
+	for _, code := range []int{message.ExitFailed, message.ExitRefused, message.ExitPending} {
+		if has[code] {
+			return exitError(code)
+		}
+	}
+	return nil
+}

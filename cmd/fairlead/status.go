@@ -1,0 +1,164 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/message"
+	"fairlead/pkg/station"
+)
+
+func newStatus(a *app) *cobra.Command {
+	var selector string
+	c := &cobra.Command{
+		Use:   "status [NODE] [-l SELECTOR]",
+		Short: "what every node should be, what it is, and why not",
+		Long: `Compares what every node should be with what it says it is and what its nginx answers.
+
+The exit code tells the worst: 0 all in sync, 1 some failed, 3 some pending or unknown, 4 no node.`,
+		Example: `  fairlead status
+  fairlead status node1
+  fairlead status -l region=eu --json`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeNodes,
+		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			if len(args) == 1 {
+				return a.statusOf(ctx, c, args[0])
+			}
+			nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Selector: selector})
+			if err != nil {
+				return err
+			}
+			err = a.printNodes(nodes, now, func(t *table) {
+				t.row("NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY")
+				for _, n := range nodes {
+					t.row(n.Name, presenceOf(n, now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest),
+						revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message)
+				}
+			})
+			if err != nil {
+				return err
+			}
+			a.say("%s", summary(nodes))
+			return exitFor(nodes)
+		}),
+	}
+	c.Flags().StringVarP(&selector, "selector", "l", "", "only nodes whose labels match")
+	return c
+}
+
+func presenceOf(n station.NodeStatus, now time.Time) string {
+	if n.Presence == station.Offline {
+		return fmt.Sprintf("offline (last seen %s)", ago(n.LastSeen, now))
+	}
+	return n.Presence
+}
+
+func revision(r uint64, digest string) string {
+	if r == 0 {
+		return "-"
+	}
+	return strconv.FormatUint(r, 10) + " " + short(digest)
+}
+
+func waitingOf(n station.NodeStatus) string {
+	if n.Waiting == 0 {
+		return "-"
+	}
+	return strconv.Itoa(n.Waiting)
+}
+
+// summary counts nodes by how they are.
+func summary(nodes []station.NodeStatus) string {
+	counts := make(map[string]int)
+	offline := 0
+	for _, n := range nodes {
+		counts[n.Sync]++
+		if n.Presence != station.Online {
+			offline++
+		}
+	}
+	text := fmt.Sprintf("%d nodes", len(nodes))
+	if len(nodes) == 1 {
+		text = "1 node"
+	}
+	for _, word := range []string{station.InSync, station.Pending, station.FailedIn, station.Unfit, station.Drifted, station.Unsaid, station.NoneDue} {
+		if counts[word] > 0 {
+			name := word
+			if word == station.NoneDue {
+				name = "without resources"
+			}
+			text += fmt.Sprintf(", %d %s", counts[word], name)
+		}
+	}
+	if offline > 0 {
+		text += fmt.Sprintf(", %d not there", offline)
+	}
+	return text
+}
+
+// exitFor is the exit code of the worst node.
+func exitFor(nodes []station.NodeStatus) error {
+	pending := false
+	for _, n := range nodes {
+		switch n.Sync {
+		case station.FailedIn, station.Unfit, station.Drifted:
+			return exitError(message.ExitFailed)
+		case station.Pending, station.Unsaid:
+			pending = true
+		}
+	}
+	if pending {
+		return exitError(message.ExitPending)
+	}
+	return nil
+}
+
+func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error {
+	n, err := c.Node(ctx, name)
+	if err != nil {
+		return err
+	}
+	err = a.print(n, func(t *table) {
+		t.row("node", n.Name)
+		t.row("presence", presenceOf(n.NodeStatus, n.Now)+", last seen "+ago(n.LastSeen, n.Now))
+		t.row("labels", labels(n.Labels))
+		t.row("agent", n.Version)
+		t.row("sync", n.Sync)
+		if n.Message != "" {
+			t.row("why", n.Message)
+		}
+		t.row("desired", revision(n.DesiredRevision, n.DesiredDigest)+by(n.Desired.By)+since(n.Desired.At, n.Now))
+		t.row("observed", revision(n.ObservedRevision, n.Reported.Digest)+since(n.Reported.At, n.Now))
+		t.row("running", short(n.RunningDigest))
+		for _, r := range n.Desired.Resources {
+			t.row("resource", r)
+		}
+		for _, w := range n.Commands {
+			t.row("waiting", fmt.Sprintf("%s  %s%s%s  %s", w.Subject, w.State, by(w.From), since(w.At, n.Now), w.ID))
+		}
+	}, func() []string { return []string{n.Name} })
+	if err != nil {
+		return err
+	}
+	return exitFor([]station.NodeStatus{n.NodeStatus})
+}
+
+func by(name string) string {
+	if name == "" {
+		return ""
+	}
+	return " by " + name
+}
+
+func since(at, now time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return ", " + ago(at, now)
+}

@@ -1,0 +1,94 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/handlers"
+	"fairlead/pkg/client"
+	"fairlead/pkg/message"
+	"fairlead/pkg/station"
+)
+
+func newWhy(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "why NODE",
+		Short: "explain why a node is as it is, from the change to now",
+		Example: `  fairlead why node1
+  fairlead why node1 --json`,
+		Args:              cobra.ExactArgs(1),
+		ValidArgsFunction: a.completeNodes,
+		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			n, err := c.Node(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			chain := causes(n)
+			err = a.print(map[string]any{"node": n.Name, "sync": n.Sync, "causes": chain}, func(t *table) {
+				for i, line := range chain {
+					t.row(fmt.Sprintf("%d.", i+1), line)
+				}
+			}, func() []string { return []string{n.Name} })
+			if err != nil {
+				return err
+			}
+			return exitFor([]station.NodeStatus{n.NodeStatus})
+		}),
+	}
+}
+
+// causes are the links from the change that is desired to what nginx runs.
+func causes(n station.NodeDetail) []string {
+	var chain []string
+	add := func(format string, args ...any) { chain = append(chain, fmt.Sprintf(format, args...)) }
+	if n.DesiredRevision == 0 {
+		add("no resource selects %s: nothing is desired of its nginx", n.Name)
+	} else {
+		add("revision %d (%s) was made from %d resources%s%s", n.DesiredRevision, short(n.DesiredDigest), len(n.Desired.Resources), by(n.Desired.By), since(n.Desired.At, n.Now))
+	}
+	for _, w := range n.Commands {
+		add("command %s (%s) is %s%s%s", w.Subject, w.ID, w.State, by(w.From), since(w.At, n.Now))
+	}
+	for i := len(n.Recent) - 1; i >= 0; i-- {
+		if e := n.Recent[i]; e.Subject == n.Name+".command."+handlers.MethodNginxConfig+".nginx" {
+			add("its last nginxconfig command (%s) ended %s%s: %s", e.ID, e.State, since(e.At, n.Now), e.Answer.Message)
+			break
+		}
+	}
+	switch r := n.Reported; {
+	case r.At.IsZero():
+		add("%s has not reported what its nginx runs", n.Name)
+	case r.Status == handlers.StatusFailed:
+		add("%s tried revision %d%s and it failed: %s", n.Name, r.Revision, since(r.At, n.Now), r.Message)
+		add("nginx goes on with revision %d (%s)", r.ObservedRevision, short(r.RunningDigest))
+	default:
+		add("%s reported revision %d proven%s; nginx runs %s", n.Name, r.ObservedRevision, since(r.At, n.Now), short(r.RunningDigest))
+	}
+	add("%s is %s, last seen %s", n.Name, n.Presence, ago(n.LastSeen, n.Now))
+	add("%s", conclusion(n))
+	return chain
+}
+
+// conclusion says what follows, and what to do.
+func conclusion(n station.NodeDetail) string {
+	switch n.Sync {
+	case station.InSync:
+		return "so it is in sync"
+	case station.NoneDue:
+		return "so there is nothing to do; a resource with a selector that matches its labels would change that"
+	case station.FailedIn:
+		return "so it is not what it should be: mend the resource and apply it again"
+	case station.Unfit:
+		return "so its desired state stays as it was: " + n.Message
+	case station.Drifted:
+		return "so something changed nginx beside Fairlead: `fairlead reload " + n.Name + "` or apply again"
+	case station.Unsaid, station.Pending:
+		if n.Presence == station.Online {
+			return "so it is on its way; `fairlead status " + n.Name + "` again in a moment"
+		}
+		return "so it will take the newest revision when it is there again; nothing is lost and nothing is to be done"
+	}
+	return string(message.Published)
+}
