@@ -75,7 +75,7 @@ var _ = define(Definition[NginxConfigBody]{
 			}
 		}
 		if err != nil {
-			return Result{}, fmt.Errorf("revision %d: %w", desired.Revision, err)
+			return Result{}, err
 		}
 		message := fmt.Sprintf("revision %d serves", desired.Revision)
 		if !verdict.Changed {

@@ -112,7 +112,7 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		if machine {
 			return a.print(result, nil, nil)
 		}
-		a.say("%d nodes are told; `fairlead status` shows how far they are", len(sent))
+		a.say("%s told; `fairlead status` shows how far they are", count(len(sent), "node"))
 		return nil
 	}
 	result.Nodes = a.waitFor(ctx, c, w, sent, timeout)
@@ -162,7 +162,7 @@ func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set,
 	case plan.Changes() == 0:
 		a.say("nothing would change")
 	case len(plan.Nodes) == 0:
-		a.say("%d resources would change, and no node", plan.Changes())
+		a.say("%s would change, and no node", count(plan.Changes(), "resource"))
 	}
 	return nil
 }

@@ -83,10 +83,7 @@ func summary(nodes []station.NodeStatus) string {
 			offline++
 		}
 	}
-	text := fmt.Sprintf("%d nodes", len(nodes))
-	if len(nodes) == 1 {
-		text = "1 node"
-	}
+	text := count(len(nodes), "node")
 	for _, word := range []string{station.InSync, station.Pending, station.FailedIn, station.Unfit, station.Drifted, station.Unsaid, station.NoneDue} {
 		if counts[word] > 0 {
 			name := word

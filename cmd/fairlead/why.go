@@ -46,7 +46,7 @@ func causes(n station.NodeDetail) []string {
 	if n.DesiredRevision == 0 {
 		add("no resource selects %s: nothing is desired of its nginx", n.Name)
 	} else {
-		add("revision %d (%s) was made from %d resources%s%s", n.DesiredRevision, short(n.DesiredDigest), len(n.Desired.Resources), by(n.Desired.By), since(n.Desired.At, n.Now))
+		add("revision %d (%s) was made from %s%s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By), since(n.Desired.At, n.Now))
 	}
 	for _, w := range n.Commands {
 		add("command %s (%s) is %s%s%s", w.Subject, w.ID, w.State, by(w.From), since(w.At, n.Now))

@@ -152,8 +152,6 @@ func textProblem(r *Return) string {
 		return "is not valid UTF-8"
 	case strings.ContainsRune(r.Text, 0):
 		return "holds a NUL byte: remove it"
-	case strings.Contains(r.Text, "$"):
-		return "holds '$', which begins a variable in nginx: remove it, or serve a file with root"
 	case size > maxText:
 		return fmt.Sprintf("takes %d bytes in nginx, with quotes and backslashes counted twice: use at most %d, or serve a file with root", size, maxText)
 	}

@@ -1,14 +1,19 @@
 package fleet
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // MaxName is the longest name of a node or resource: a DNS label's length, so
 // that a name can become one.
 const MaxName = 63
 
 // reserved are node names that mean something else: `fleet` and `live` begin
-// the subjects of streams, `all` and `local` choose nodes on the command line.
-var reserved = []string{"fleet", "live", "all", "local"}
+// the subjects of streams, `all` and `local` choose nodes on the command line,
+// and an inbox of `command` or `event` would look like a message (the broker
+// maps _INBOX.event.x.y as it does an event, and the reply is lost).
+var reserved = []string{"fleet", "live", "all", "local", "command", "event"}
 
 // CheckName checks a name by the grammar of subject tokens: 1 to 63 ASCII
 // letters, digits, `-` or `_`; case counts. The error is Invalid and begins
@@ -35,7 +40,7 @@ func CheckNode(name string) error {
 		return err
 	}
 	if slices.Contains(reserved, name) {
-		return Errorf(Invalid, "node name %q is reserved: use another than fleet, live, all and local", name)
+		return Errorf(Invalid, "node name %q is reserved: use another than %s", name, strings.Join(reserved, ", "))
 	}
 	return nil
 }

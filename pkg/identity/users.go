@@ -32,7 +32,7 @@ const roleTag = "role:"
 // Invalid for a bad name or role, and Conflict where the name belongs to
 // another role, tenant or authority.
 func (a *Authority) User(name string, role subjects.Role) (User, error) {
-	if err := checkName(name); err != nil {
+	if err := fleet.CheckNode(name); err != nil {
 		return User{}, err
 	}
 	signer, ok := a.roles[role]
@@ -58,16 +58,6 @@ func (a *Authority) User(name string, role subjects.Role) (User, error) {
 		return User{}, fleet.Errorf(fleet.Conflict, "user %q is %s already: choose another name for %s, or remove %s", name, u.Role, role, path)
 	}
 	return u, nil
-}
-
-// checkName refuses, beside what no node may be called, the two words that
-// are a subject's second token: the user's inbox, _INBOX.event.x.y, would be
-// mapped like an event and replies would be lost (seen with 2.15.2).
-func checkName(name string) error {
-	if name == string(subjects.Command) || name == string(subjects.Event) {
-		return fleet.Errorf(fleet.Invalid, "user name %q is reserved: use another than command and event", name)
-	}
-	return fleet.CheckNode(name)
 }
 
 // Users are the tenant's users, by name. Those that could be read are returned
