@@ -1,6 +1,8 @@
 package message
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -52,11 +54,12 @@ func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Mes
 	m := Message{Subject: s, Body: body}
 	var faults fleet.Faults
 	var err error
-	for name, values := range headers {
-		value := ""
-		if len(values) > 0 {
-			value = values[0]
+	for _, name := range slices.Sorted(maps.Keys(headers)) {
+		values := headers[name]
+		if len(values) == 0 {
+			continue
 		}
+		value := values[0]
 		if len(values) > 1 && strings.HasPrefix(name, headerPrefix) {
 			faults.Addf("header "+name, "given %d times", len(values))
 		}
@@ -72,8 +75,11 @@ func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Mes
 		case HeaderKey:
 			m.Key = value
 		case HeaderExpires:
-			if m.Expires, err = time.Parse(time.RFC3339, value); err != nil {
+			// Only in the form that Sign wrote: the signature covers that form,
+			// and half a second more would not show in it.
+			if m.Expires, err = time.Parse(time.RFC3339, value); err != nil || m.Expires.UTC().Format(time.RFC3339) != value {
 				faults.Addf("header "+name, "%q is not a time such as 2026-01-02T15:04:05Z", value)
+				m.Expires = time.Time{}
 			}
 		case HeaderCommand:
 			m.Command = value

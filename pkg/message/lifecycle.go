@@ -19,6 +19,7 @@ const (
 	LifecycleReturned  = "returned"  // the link stands again after a break
 	LifecycleStopped   = "stopped"   // the agent was told to stop
 	LifecycleRecovered = "recovered" // the journal was set aside and begun anew
+	LifecycleDropped   = "dropped"   // the full spool lost log records
 )
 
 // LifecycleDomain is the domain of the agent's own lifecycle events.

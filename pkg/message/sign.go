@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nats-io/nkeys"
 
@@ -24,11 +26,16 @@ type Signer interface {
 	Sign(data []byte) ([]byte, error)
 }
 
-// Sign sets Key and Signature. Everything else must be as it will travel.
+// Sign sets Key and Signature. Everything else must be as it will travel. The
+// error is Invalid for what no header can carry, such as a line break.
 func (m *Message) Sign(s Signer) error {
 	m.Key = s.PublicKey()
 	m.Expires = m.Expires.Truncate(time.Second)
-	signature, err := s.Sign(m.signed())
+	data, err := m.signed()
+	if err != nil {
+		return fleet.Errorf(fleet.Invalid, "sign message %s: %w", m.ID, err)
+	}
+	signature, err := s.Sign(data)
 	if err != nil {
 		return fmt.Errorf("sign message %s: %w", m.ID, err)
 	}
@@ -37,9 +44,11 @@ func (m *Message) Sign(s Signer) error {
 }
 
 // signed is what the signature covers: one line per part, the headers sorted.
-// No part can contain a line break: tokens and ids by their grammar, header
-// values since NATS ends a header there.
-func (m Message) signed() []byte {
+//
+// Two messages that differ never look the same here, because no part can end
+// its line and no token of the subject or name of a header can go on into what
+// follows it. The error says which part could.
+func (m Message) signed() ([]byte, error) {
 	headers := m.Headers()
 	names := make([]string, 0, len(headers))
 	for name := range headers {
@@ -48,18 +57,41 @@ func (m Message) signed() []byte {
 		}
 	}
 	slices.Sort(names)
-	sum := sha256.Sum256(m.Body)
+	subject := m.Subject.String()
+	if strings.Count(subject, ".") != 3 || !plain(subject) {
+		return nil, fmt.Errorf("%q is not a subject of four tokens", subject)
+	}
+	if !plain(m.ID) {
+		return nil, fmt.Errorf("%q is not a message id", m.ID)
+	}
 
 	b := make([]byte, 0, 512)
 	b = append(b, "fairlead message 1\n"...)
-	b = append(append(b, m.Subject.String()...), '\n')
+	b = append(append(b, subject...), '\n')
 	b = append(append(b, m.ID...), '\n')
 	for _, name := range names {
+		if !plain(name) || strings.ContainsRune(name, ':') {
+			return nil, fmt.Errorf("%q is not the name of a header", name)
+		}
 		for _, value := range headers[name] {
+			if !plain(value) {
+				return nil, fmt.Errorf("header %s: %q is not one line of plain text", name, value)
+			}
 			b = append(append(append(append(b, name...), ": "...), value...), '\n')
 		}
 	}
-	return hex.AppendEncode(b, sum[:])
+	sum := sha256.Sum256(m.Body)
+	return hex.AppendEncode(b, sum[:]), nil
+}
+
+// plain reports whether every way that a message travels carries the text
+// unchanged: a NATS header ends at a line break and is trimmed, and JSON, by
+// which stations hand messages on, knows no broken UTF-8.
+func plain(text string) bool {
+	if !utf8.ValidString(text) || strings.TrimSpace(text) != text {
+		return false
+	}
+	return !strings.ContainsFunc(text, unicode.IsControl)
 }
 
 // CheckSignature reports whether the holder of m.Key signed the message as it
@@ -76,7 +108,11 @@ func (m Message) CheckSignature() error {
 	if err != nil {
 		return err
 	}
-	if !ed25519.Verify(public, m.signed(), signature) {
+	data, err := m.signed()
+	if err != nil {
+		return fleet.Errorf(fleet.Refused, "the message cannot have been signed: %w", err)
+	}
+	if !ed25519.Verify(public, data, signature) {
 		return fleet.Errorf(fleet.Refused, "the signature does not fit: subject, headers or body are not what key %s signed", short(m.Key))
 	}
 	return nil
