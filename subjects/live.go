@@ -20,6 +20,14 @@ func Nudge(node string) string { return "live.nudge." + node }
 // Query is where people ask a station: nodes, node, command, pending, settled.
 func Query(what string) string { return "live.query." + what }
 
+// Bench is a subject for measurements of the bare bus. What is published below
+// BenchStored goes to the stream BenchStream while a measurement runs.
+const (
+	Bench       = "live.bench.echo"
+	BenchStored = "live.bench.stored"
+	BenchStream = "BENCH"
+)
+
 // DesiredShown is where a node hears its desired keys when they are stored.
 func DesiredShown(node string) string { return "live.desired." + node + ".>" }
 

@@ -68,6 +68,7 @@ func Table() []Row {
 		{"live.sync.<node>", roles(Node), roles(Station), "", "a node asks for its waiting commands"},
 		{"live.nudge.<node>", roles(Station), roles(Node), "", "a station tells a node to ask now"},
 		{"live.query.*", roles(people), roles(Station), "", "people ask a station"},
+		{"live.bench.>", roles(Admin), roles(Admin), "BENCH", "measurements of the bare bus, beside which `fairlead bench` sets its own figures"},
 		{"$SRV.>", roles(people), roles(Station), "", "discovery of services"},
 
 		{"$JS.API.CONSUMER.CREATE.COMMANDS.<node>.fleet.<node>.command.>", roles(Node), nil, "", "the node's own short-lived consumer, where no station answers"},
@@ -90,10 +91,11 @@ func Table() []Row {
 		{"$JS.ACK.>", roles(people, Station), nil, "", "acknowledgements of reading a stream"},
 		{"$JS.API.STREAM.CREATE.*", roles(Admin, Station), nil, "", "making the streams"},
 		{"$JS.API.STREAM.UPDATE.*", roles(Admin, Station), nil, "", "changing their settings"},
+		{"$JS.API.STREAM.DELETE.BENCH", roles(Admin), nil, "", "the end of a measurement"},
 		{"$JS.API.STREAM.PURGE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 		{"$JS.API.STREAM.MSG.DELETE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 
-		{"_INBOX.<user>.>", nil, roles(people, Station, Node), "", "replies to one's own requests"},
+		{"_INBOX.<user>.>", roles(Admin), roles(people, Station, Node), "", "replies to one's own requests"},
 		{"_INBOX.>", roles(Station), nil, "", "the station's replies"},
 	}
 }

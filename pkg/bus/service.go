@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
 	"fairlead/pkg/fleet"
@@ -95,4 +96,20 @@ func (c *Conn) Request(ctx context.Context, subject string, body []byte) ([]byte
 // Echo answers plain requests on a subject with their own body, for measurements.
 func (c *Conn) Echo(subject string) (*Subscription, error) {
 	return c.listen(subject, func(msg *nats.Msg) { _ = msg.Respond(msg.Data) })
+}
+
+// Bare makes a plain stream for measurements and returns what publishes to it
+// and what removes it.
+func (c *Conn) Bare(ctx context.Context, stream, subject string) (publish func(ctx context.Context, body []byte) error, remove func() error, err error) {
+	if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: stream, Subjects: []string{subject}, Storage: jetstream.FileStorage}); err != nil {
+		return nil, nil, kinded(err, "create stream "+stream)
+	}
+	publish = func(ctx context.Context, body []byte) error {
+		_, err := c.js.Publish(ctx, subject, body)
+		return kinded(err, "publish "+subject)
+	}
+	remove = func() error {
+		return kinded(c.js.DeleteStream(context.WithoutCancel(ctx), stream), "remove stream "+stream)
+	}
+	return publish, remove, nil
 }

@@ -144,3 +144,6 @@ func (c *Client) sign(m *message.Message) error {
 	m.From = c.Me()
 	return m.Sign(c.creds)
 }
+
+// Credentials are the user's, for a second connection.
+func (c *Client) Credentials() bus.Credentials { return c.creds }

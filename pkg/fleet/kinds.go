@@ -47,7 +47,7 @@ type Location struct {
 // Return answers with a fixed status and text.
 type Return struct {
 	Code        int    `json:"code"`                  // 200 to 599
-	Text        string `json:"text,omitempty"`        // body, sent as it is; at most 4000 bytes and no `$`; not with a code that has no body
+	Text        string `json:"text,omitempty"`        // body, sent as it is; at most 4000 bytes; not with a code that has no body
 	ContentType string `json:"contentType,omitempty"` // media type of the text, text/plain when empty
 }
 

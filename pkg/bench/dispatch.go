@@ -1,0 +1,233 @@
+package bench
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// Dispatched is the result of Dispatch.
+type Dispatched struct {
+	Machine  Machine   `json:"machine"`
+	Nodes    int       `json:"nodes"`
+	Sync     string    `json:"brokerSync"`
+	Figures  []Figures `json:"figures"`
+	Answered int       `json:"answered"` // of all commands sent
+	Sent     int       `json:"sent"`
+	// Peak memory of the processes, in bytes; the bench holds all agents.
+	StationPeak uint64 `json:"stationPeakBytes"`
+	BrokerPeak  uint64 `json:"brokerPeakBytes"`
+	// SyncDisk is the time of one small synced write, where the broker keeps
+	// its streams, where the agents keep their journals, and on a real disk.
+	SyncBroker   time.Duration `json:"syncBrokerNs"`
+	SyncJournals time.Duration `json:"syncJournalsNs"`
+	SyncDisk     time.Duration `json:"syncDiskNs"`
+}
+
+// Machine is where it was measured.
+type Machine struct {
+	CPU    string    `json:"cpu"`
+	Cores  int       `json:"cores"`
+	Kernel string    `json:"kernel"`
+	Go     string    `json:"go"`
+	At     time.Time `json:"at"`
+}
+
+// ThisMachine describes this host.
+func ThisMachine() Machine {
+	m := Machine{Cores: runtime.NumCPU(), Go: runtime.Version(), At: time.Now().UTC()}
+	if data, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		for line := range strings.Lines(string(data)) {
+			if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+				m.CPU = strings.TrimSpace(value)
+				break
+			}
+		}
+	}
+	if data, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		m.Kernel = strings.TrimSpace(string(data))
+	}
+	return m
+}
+
+// Dispatch measures commands: publish → final answer seen and proven.
+func Dispatch(ctx context.Context, o Options) (Dispatched, error) {
+	o = o.complete()
+	s, err := start(ctx, o)
+	defer s.close()
+	if err != nil {
+		return Dispatched{}, err
+	}
+	d := Dispatched{Machine: ThisMachine(), Nodes: o.Nodes, Sync: o.Sync}
+	for _, sync := range []struct {
+		dir  string
+		into *time.Duration
+	}{{s.options.Data, &d.SyncBroker}, {s.options.Journals, &d.SyncJournals}, {"/var/tmp", &d.SyncDisk}} {
+		if *sync.into, err = syncTime(sync.dir); err != nil {
+			return d, err
+		}
+	}
+	request, publish, err := s.baselines(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.Figures = append(d.Figures, request, publish)
+
+	o.Progress("%d commands, one after the other", o.Singles)
+	single, err := s.singles(ctx, &d)
+	if err != nil {
+		return d, err
+	}
+	single.against(request)
+	d.Figures = append(d.Figures, single)
+
+	for _, run := range []struct {
+		name  string
+		count int
+		node  func(i int) int
+	}{
+		{"commands over all nodes", o.Commands, func(i int) int { return i % o.Nodes }},
+		{"commands at once to one agent", o.Burst, func(int) int { return 0 }},
+	} {
+		o.Progress("%d %s", run.count, run.name)
+		f, err := s.fan(ctx, &d, run.name, run.count, run.node)
+		if err != nil {
+			return d, err
+		}
+		f.Against, f.Ratio = publish.Name, f.Rate/publish.Rate
+		d.Figures = append(d.Figures, f)
+	}
+	if d.StationPeak, err = memory(s.station.PID, "VmHWM"); err != nil {
+		return d, err
+	}
+	d.BrokerPeak, err = memory(s.broker.PID, "VmHWM")
+	return d, err
+}
+
+// bodySize is that of a small command's body and answer.
+const bodySize = 64
+
+// baselines measures bare NATS on the same broker.
+func (s *system) baselines(ctx context.Context) (request, publish Figures, err error) {
+	s.options.Progress("bare NATS")
+	conn := s.client.Conn()
+	other, err := client.Open(ctx, client.Options{URL: s.url, Credentials: s.client.Credentials()})
+	if err != nil {
+		return request, publish, err
+	}
+	defer other.Close()
+	echo, err := other.Conn().Echo(subjects.Bench)
+	if err != nil {
+		return request, publish, err
+	}
+	defer echo.Stop()
+	if err := other.Conn().Flush(ctx); err != nil {
+		return request, publish, err
+	}
+	body := make([]byte, bodySize)
+	request, err = timed("bare request and reply", 2*s.options.Singles, func() error {
+		rctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		_, err := conn.Request(rctx, subjects.Bench, body)
+		return err
+	})
+	if err != nil {
+		return request, publish, err
+	}
+	send, remove, err := conn.Bare(ctx, subjects.BenchStream, subjects.BenchStored)
+	if err != nil {
+		return request, publish, err
+	}
+	publish, err = timed("bare JetStream publish", 2*s.options.Singles, func() error {
+		pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		return send(pctx, body)
+	})
+	if rerr := remove(); err == nil {
+		err = rerr
+	}
+	return request, publish, err
+}
+
+func command(i int) client.Command {
+	return client.Command{Subject: subjects.Subject{Node: nodeName(i), Direction: subjects.Command, Method: method, Domain: "bench"}}
+}
+
+// fanTime bounds the wait for the answers of one measurement.
+const fanTime = 2 * time.Minute
+
+func (s *system) singles(ctx context.Context, d *Dispatched) (Figures, error) {
+	w, err := s.client.Listen(ctx, nodeName(0))
+	if err != nil {
+		return Figures{}, err
+	}
+	defer w.Close()
+	return timed("one command, published to proven answer", s.options.Singles, func() error {
+		wctx, cancel := context.WithTimeout(ctx, fanTime)
+		defer cancel()
+		sent, err := s.client.Send(wctx, command(0))
+		if err != nil {
+			return err
+		}
+		return d.count(w.Wait(wctx, sent, nil))
+	})
+}
+
+// count adds outcomes; the error is about one that did not succeed.
+func (d *Dispatched) count(outcomes []client.Outcome) error {
+	d.Sent += len(outcomes)
+	for _, o := range outcomes {
+		if o.State != message.Succeeded {
+			return fleet.Errorf(fleet.Failed, "command %s to %s is %s: %s", o.ID, o.Node, o.State, o.Answer.Message)
+		}
+		d.Answered++
+	}
+	return nil
+}
+
+func (s *system) fan(ctx context.Context, d *Dispatched, name string, count int, node func(int) int) (Figures, error) {
+	ctx, cancel := context.WithTimeout(ctx, fanTime)
+	defer cancel()
+	w, err := s.client.Listen(ctx, "*")
+	if err != nil {
+		return Figures{}, err
+	}
+	defer w.Close()
+	commands := make([]client.Command, count)
+	for i := range commands {
+		commands[i] = command(node(i))
+	}
+	begun := time.Now()
+	sent, err := s.client.Send(ctx, commands...)
+	if err != nil {
+		return Figures{}, err
+	}
+	outcomes := w.Wait(ctx, sent, nil)
+	took := time.Since(begun)
+	return Figures{Name: name, Count: count, Rate: float64(count) / took.Seconds()}, d.count(outcomes)
+}
+
+// syncTime is the median time of a small synced write below a directory.
+func syncTime(dir string) (time.Duration, error) {
+	f, err := os.CreateTemp(dir, ".sync-*")
+	if err != nil {
+		return 0, err
+	}
+	defer os.Remove(filepath.Join(dir, filepath.Base(f.Name())))
+	defer f.Close()
+	figures, err := timed("", 50, func() error {
+		if _, err := f.WriteAt(make([]byte, 4096), 0); err != nil {
+			return err
+		}
+		return f.Sync()
+	})
+	return figures.P50, err
+}
