@@ -20,7 +20,8 @@ type outbox struct {
 	wakes chan struct{}
 
 	mu    sync.Mutex
-	notes map[string]*note // accepted notes that were not sent, by journal id
+	notes map[string]*note    // accepted notes that were not sent, by journal id
+	hot   map[string]outgoing // events that this process put into the journal, by id: no need to decode them again
 	send  []message.Message
 }
 
@@ -37,7 +38,7 @@ type note struct {
 const noteDelay = 20 * time.Millisecond
 
 func newOutbox(a *Agent) *outbox {
-	return &outbox{agent: a, wakes: make(chan struct{}, 1), notes: make(map[string]*note)}
+	return &outbox{agent: a, wakes: make(chan struct{}, 1), notes: make(map[string]*note), hot: make(map[string]outgoing)}
 }
 
 func (o *outbox) wake() {
@@ -94,6 +95,30 @@ func (o *outbox) again(answer message.Stored) {
 	o.send = append(o.send, message.Receive(answer).Message)
 	o.mu.Unlock()
 	o.wake()
+}
+
+// hotMost bounds what is kept decoded; without a link the outbox may grow long.
+const hotMost = 1024
+
+// keep remembers an event that is about to be put into the journal.
+func (o *outbox) keep(id string, out outgoing) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.hot) < hotMost {
+		o.hot[id] = out
+	}
+}
+
+func (o *outbox) decode(q journal.Queued, into *outgoing) error {
+	o.mu.Lock()
+	out, ok := o.hot[q.ID]
+	delete(o.hot, q.ID)
+	o.mu.Unlock()
+	if ok {
+		*into = out
+		return nil
+	}
+	return json.Unmarshal(q.Data, into)
 }
 
 // outgoing is an event as the outbox keeps it.
@@ -153,7 +178,7 @@ func (o *outbox) empty(ctx context.Context) (more bool, err error) {
 	var under []underWay
 	for _, q := range page {
 		u := underWay{position: q.Position}
-		if err := json.Unmarshal(q.Data, &u.out); err != nil {
+		if err := o.decode(q, &u.out); err != nil {
 			o.agent.log.Error("an event in the outbox cannot be read and is dropped", "id", q.ID, "error", err)
 		} else if u.pending, err = o.agent.conn.PublishAsync(message.Receive(u.out.Stored).Message); err != nil {
 			break // it and all behind it wait

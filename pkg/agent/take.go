@@ -153,6 +153,7 @@ func (a *Agent) finish(w *work, result handlers.Result, failure error, took time
 		a.log.Error("an answer cannot be encoded", "id", w.command.ID, "error", err)
 		return
 	}
+	a.outbox.keep(answer.ID, out)
 	err = a.journal.Finish(journal.Entry{
 		ID: journalID(w.command), Sequence: w.sequence, Subject: w.command.Subject.String(), State: string(settled.State),
 		At: time.Now(), Forget: w.forget, Answer: data,

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -31,12 +32,29 @@ var ErrExists = fleet.Errorf(fleet.Conflict, "a message of this id is stored alr
 // Publish stores a signed message and returns its sequence. Publishing the
 // same id again stores nothing and returns ErrExists.
 func (c *Conn) Publish(ctx context.Context, m message.Message) (uint64, error) {
-	ack, err := c.js.PublishMsg(ctx, encode(m), jetstream.WithRetryAttempts(0))
-	return settle(ack, err, m)
+	for {
+		ack, err := c.js.PublishMsg(ctx, encode(m), jetstream.WithRetryAttempts(0))
+		if !mistaken(ack, m) {
+			return settle(ack, err, m)
+		}
+		select {
+		case <-time.After(dedupeWindow):
+		case <-ctx.Done():
+			return 0, kinded(ctx.Err(), "publish "+m.StoredSubject())
+		}
+	}
+}
+
+// mistaken reports that the broker called a message a duplicate by its id
+// alone, which somebody may have used on another subject just before. Once
+// the broker has forgotten the id, the subject decides.
+func mistaken(ack *jetstream.PubAck, m message.Message) bool {
+	return ack != nil && ack.Duplicate && !perSubject(m)
 }
 
 // Pending is a message on its way into its stream.
 type Pending struct {
+	conn   *Conn
 	m      message.Message
 	future jetstream.PubAckFuture
 }
@@ -47,13 +65,16 @@ func (c *Conn) PublishAsync(m message.Message) (*Pending, error) {
 	if err != nil {
 		return nil, kinded(err, "publish "+m.ID)
 	}
-	return &Pending{m, future}, nil
+	return &Pending{c, m, future}, nil
 }
 
 // Wait returns as Publish does.
 func (p *Pending) Wait(ctx context.Context) (uint64, error) {
 	select {
 	case ack := <-p.future.Ok():
+		if mistaken(ack, p.m) {
+			return p.conn.Publish(ctx, p.m)
+		}
 		return settle(ack, nil, p.m)
 	case err := <-p.future.Err():
 		return settle(nil, err, p.m)
@@ -62,21 +83,30 @@ func (p *Pending) Wait(ctx context.Context) (uint64, error) {
 	}
 }
 
+// underWay is how many messages PublishAll sends before it waits for the
+// first: past a bound of its own the client gives up after 200 ms.
+const underWay = 1024
+
 // PublishAll stores messages in order, many under way at once. The result
 // holds one error for each message, nil where it is stored now or was before.
 func (c *Conn) PublishAll(ctx context.Context, ms []message.Message) []error {
 	errs := make([]error, len(ms))
 	pending := make([]*Pending, len(ms))
-	for i, m := range ms {
-		pending[i], errs[i] = c.PublishAsync(m)
-	}
-	for i, p := range pending {
-		if p == nil {
-			continue
+	wait := func(i int) {
+		if i < 0 || pending[i] == nil {
+			return
 		}
-		if _, err := p.Wait(ctx); !errors.Is(err, ErrExists) {
+		if _, err := pending[i].Wait(ctx); !errors.Is(err, ErrExists) {
 			errs[i] = err
 		}
+		pending[i] = nil
+	}
+	for i, m := range ms {
+		wait(i - underWay)
+		pending[i], errs[i] = c.PublishAsync(m)
+	}
+	for i := range ms {
+		wait(i)
 	}
 	return errs
 }

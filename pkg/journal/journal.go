@@ -20,6 +20,7 @@
 package journal
 
 import (
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -75,6 +76,7 @@ type Journal struct {
 	closed   chan struct{} // closed when the writer has ended
 	once     sync.Once
 	wake     chan struct{}
+	sent     sent
 
 	tally   atomic.Pointer[tally] // as of the last commit
 	commits atomic.Uint64
@@ -98,14 +100,21 @@ func (j *Journal) Commits() uint64 { return j.commits.Load() }
 func (j *Journal) Close() error {
 	var err error
 	j.once.Do(func() {
+		j.sent.stop()
+		if j.sent.len() > 0 {
+			err = j.write(false, nothing)
+		}
 		close(j.closing)
 		<-j.closed
 		if j.broken == nil { // a broken bbolt may hold its locks for ever
-			err = j.db.Close()
+			err = errors.Join(err, j.db.Close())
 		}
 	})
 	return err
 }
+
+// nothing is a request that has no change of its own.
+func nothing(*writing) error { return nil }
 
 func errClosed() error { return fleet.Errorf(fleet.Unavailable, "journal is closed") }
 

@@ -32,6 +32,7 @@ func Open(path string, o Options) (*Journal, error) {
 		path: path, options: o,
 		requests: make(chan *request), closing: make(chan struct{}), closed: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
+	j.sent.flush = func() { _ = j.write(false, nothing) } // an error leaves them for the next transaction
 	file, err := lockFile(path, o.LockTimeout)
 	if err != nil {
 		return nil, fmt.Errorf("open journal %s: %w", path, err)

@@ -35,9 +35,13 @@ func (j *Journal) Enqueue(events ...Event) error {
 // Outbox gives up to max waiting events, oldest first. They stay until Sent.
 func (j *Journal) Outbox(max int) ([]Queued, error) {
 	var all []Queued
+	sent := j.sent.all() // before the view: what is gone from here is gone from the file
 	err := j.view(func(tx *bbolt.Tx) error {
 		c := tx.Bucket(bucketOutbox).Cursor()
 		for key, sealed := c.First(); key != nil && len(all) < max; key, sealed = c.Next() {
+			if sent[positionOf(key)] {
+				continue
+			}
 			value, err := unseal(key, sealed)
 			if err != nil {
 				return err
@@ -55,28 +59,31 @@ func (j *Journal) Outbox(max int) ([]Queued, error) {
 }
 
 // Sent removes events that the broker has stored. Removing what is not there
-// is no error. After a crash before Sent they are sent again; their id keeps
-// the broker from storing them twice.
+// is no error. It does not wait for the disk: the removal rides with the next
+// write, or is written by itself after a second, so that a command costs one
+// transaction and not two. After a crash before that they are sent again;
+// their id keeps the broker from storing them twice.
 func (j *Journal) Sent(positions ...uint64) error {
-	if len(positions) == 0 {
-		return nil
-	}
-	return j.write(false, func(w *writing) error {
+	var there []uint64
+	err := j.view(func(tx *bbolt.Tx) error {
 		for _, p := range positions {
-			if w.tx.Bucket(bucketOutbox).Get(position(p)) == nil {
-				continue
+			if tx.Bucket(bucketOutbox).Get(position(p)) != nil {
+				there = append(there, p)
 			}
-			if err := w.delete(bucketOutbox, position(p)); err != nil {
-				return err
-			}
-			w.tally.outbox--
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if j.sent.add(there) {
+		return j.write(false, nothing)
+	}
+	return nil
 }
 
 // OutboxLen is how many events wait.
-func (j *Journal) OutboxLen() int { return j.tally.Load().outbox }
+func (j *Journal) OutboxLen() int { return max(0, j.tally.Load().outbox-j.sent.len()) }
 
 // Wake is signalled when something was put into the outbox, and after Open
 // when something is in it. Several signals may become one: read the outbox

@@ -168,9 +168,13 @@ func (j *Journal) attempt(all []*request) (spoiler *request, err error) {
 		return nil, nil
 	}
 	w := &writing{tally: *j.tally.Load()}
+	gone := j.sent.all()
 	err = guard(func() error {
 		return j.db.Update(func(tx *bbolt.Tx) error {
 			w.tx = tx
+			if err := w.remove(gone); err != nil {
+				return err
+			}
 			for _, r := range all {
 				before := w.changes
 				if r.err = guard(func() error { return r.run(w) }); r.err != nil && w.changes != before {
@@ -191,6 +195,7 @@ func (j *Journal) attempt(all []*request) (spoiler *request, err error) {
 	case spoiler != nil:
 		return spoiler, nil
 	case errors.Is(err, errNothing):
+		j.sent.done(gone)
 		return nil, nil
 	case err != nil:
 		// A failed sync leaves open what is in the file: count again.
@@ -198,6 +203,7 @@ func (j *Journal) attempt(all []*request) (spoiler *request, err error) {
 	}
 	j.commits.Add(1)
 	j.tally.Store(&w.tally)
+	j.sent.done(gone)
 	if w.events {
 		select {
 		case j.wake <- struct{}{}:
