@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/agent"
+	"fairlead/pkg/host"
 	"fairlead/pkg/nginx"
 )
 
@@ -52,6 +53,13 @@ The node's name is that of its credentials.`,
 			if err != nil {
 				return err
 			}
+			go func() {
+				select {
+				case <-ag.Ready():
+					host.TrimMemory()
+				case <-cmd.Context().Done():
+				}
+			}()
 			return ag.Run(cmd.Context())
 		},
 	}

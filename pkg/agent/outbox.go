@@ -35,7 +35,7 @@ type note struct {
 // was accepted. One that ends sooner is answered once, and its final answer
 // says when it was accepted: half the messages for a fleet of quick commands,
 // and no person would have seen the first.
-const noteDelay = 20 * time.Millisecond
+const noteDelay = 100 * time.Millisecond
 
 func newOutbox(a *Agent) *outbox {
 	return &outbox{agent: a, wakes: make(chan struct{}, 1), notes: make(map[string]*note), hot: make(map[string]outgoing)}
