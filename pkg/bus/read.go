@@ -129,12 +129,26 @@ func (c *Conn) handOver(msg jetstream.Msg, handle func(Item) error, caughtUp fun
 const headerSource = "Nats-Stream-Source"
 
 func origin(h map[string][]string) uint64 {
-	parts := strings.Fields(first(h, headerSource))
+	parts := strings.Fields(last(h, headerSource))
 	if len(parts) < 2 {
 		return 0
 	}
 	sequence, _ := strconv.ParseUint(parts[1], 10, 64)
 	return sequence
+}
+
+// HasAfter reports whether a stream still holds a message behind a sequence.
+func (c *Conn) HasAfter(ctx context.Context, stream string, sequence uint64) (bool, error) {
+	question, err := json.Marshal(map[string]any{"seq": sequence + 1, "next_by_subj": ">"})
+	if err != nil {
+		return false, err
+	}
+	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, question)
+	if err != nil {
+		return false, kinded(err, "read stream "+stream)
+	}
+	next, err := direct(reply, ">")
+	return next != nil, err
 }
 
 // CopiedUpTo is the sequence of a source up to which a stream has copied the

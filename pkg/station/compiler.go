@@ -271,7 +271,10 @@ func (c *compiler) announce(ctx context.Context) error {
 		if d.Revision == 0 || c.station.register.tried(name) >= d.Revision {
 			continue
 		}
-		m := CommandFor(name, d.Desired, c.station.clock.Now())
+		m := CommandFor(name, d.Desired)
+		if !c.station.clock.Now().Before(m.Expires) {
+			continue // the node converges by itself when it returns
+		}
 		if c.station.ledger.holds(ledgerKey(name, m.Subject.Method, m.ID)) {
 			continue
 		}
@@ -285,13 +288,13 @@ func (c *compiler) announce(ctx context.Context) error {
 }
 
 // CommandFor is the command that wakes a node for a revision, unsigned.
-func CommandFor(name string, d nginx.Desired, now time.Time) message.Message {
+func CommandFor(name string, d nginx.Desired) message.Message {
 	seed := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(name+"\x00"+d.Digest+"\x00"), d.Revision))
 	body, _ := json.Marshal(handlers.NginxConfigBody{Revision: d.Revision, Digest: d.Digest, By: d.By}) // of plain fields: cannot fail
 	return message.Message{
 		Subject: subjects.Subject{Node: name, Direction: subjects.Command, Method: handlers.MethodNginxConfig, Domain: desiredDomain},
 		ID:      message.DerivedID(d.At, seed[:]),
-		Expires: now.Add(message.DefaultExpiry),
+		Expires: d.At.Add(message.DefaultExpiry),
 		Body:    body,
 	}
 }

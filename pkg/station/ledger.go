@@ -64,7 +64,17 @@ func newLedger(s *Station) *ledger {
 func ledgerKey(node, method, id string) string { return node + "." + method + "." + id }
 
 func (l *ledger) followCommands(ctx context.Context, caughtUp func()) error {
-	return l.station.conn.Read(ctx, subjects.Commands, bus.ReadOptions{After: l.seen(), Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
+	// What was cleared is not handed over, so the stream's last sequence may be
+	// one that no reader ever sees.
+	state, err := l.station.conn.State(ctx, subjects.Commands)
+	if err != nil {
+		return err
+	}
+	known := func() {
+		l.advance(state.Last)
+		caughtUp()
+	}
+	return l.station.conn.Read(ctx, subjects.Commands, bus.ReadOptions{After: l.seen(), Follow: true, CaughtUp: known}, func(i bus.Item) error {
 		l.station.clock.Observe(i.At)
 		l.published(i.Stored)
 		return nil
@@ -82,9 +92,7 @@ func (l *ledger) published(stored message.Stored) {
 	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Method, d.Message.ID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = max(l.last, stored.Sequence)
-	close(l.moved)
-	l.moved = make(chan struct{})
+	l.reached(stored.Sequence)
 	if _, known := l.byKey[key]; known {
 		return
 	}
@@ -95,6 +103,21 @@ func (l *ledger) published(stored message.Stored) {
 		delete(l.early, key)
 		l.settle(key, c, answer)
 	}
+}
+
+// reached notes that the stream is known up to a sequence. The lock is held.
+func (l *ledger) reached(sequence uint64) {
+	if sequence > l.last {
+		l.last = sequence
+		close(l.moved)
+		l.moved = make(chan struct{})
+	}
+}
+
+func (l *ledger) advance(sequence uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.reached(sequence)
 }
 
 // until waits for the ledger to have seen a sequence.

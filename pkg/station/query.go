@@ -197,7 +197,7 @@ func (s *Station) answerCompiled(ctx context.Context, q CompiledQuestion) (Compi
 		d, fault := s.compiler.of(record.Name)
 		n := CompiledNode{Name: record.Name, Revision: d.Revision, Digest: d.Digest, Fault: fault}
 		if d.Revision > 0 {
-			n.Command = CommandFor(record.Name, d.Desired, answer.Now).ID
+			n.Command = CommandFor(record.Name, d.Desired).ID
 		}
 		answer.Nodes = append(answer.Nodes, n)
 	}

@@ -55,7 +55,11 @@ func (s *Station) expire(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if _, err := s.conn.Publish(ctx, answer); err != nil && !isExists(err) {
+		_, err = s.conn.Publish(ctx, answer)
+		if errors.Is(err, bus.ErrExists) { // it ended after all, and that was missed here
+			err = s.recall(ctx, m)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -82,12 +86,10 @@ func (s *Station) nudge(ctx context.Context) error {
 		if !s.register.there(m.Subject.Node, now) {
 			continue
 		}
-		final, err := s.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, message.Succeeded)))
-		if err != nil {
+		if err := s.recall(ctx, m); err != nil {
 			return err
 		}
-		if final != nil {
-			s.ledger.event(message.Receive(*final))
+		if s.ledger.hasEnded(m) {
 			continue
 		}
 		if !told[m.Subject.Node] {
@@ -98,6 +100,15 @@ func (s *Station) nudge(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// recall takes a command's end from the stream, where it has one.
+func (s *Station) recall(ctx context.Context, m message.Message) error {
+	final, err := s.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, message.Succeeded)))
+	if err == nil && final != nil {
+		s.ledger.event(message.Receive(*final))
+	}
+	return err
 }
 
 // Bounds of one sweep.
@@ -136,6 +147,14 @@ func (l *ledger) each(f func(*command)) {
 			f(c)
 		}
 	}
+}
+
+// hasEnded reports whether the ledger knows a command's end.
+func (l *ledger) hasEnded(m message.Message) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c, ok := l.byKey[ledgerKey(m.Subject.Node, m.Subject.Method, m.ID)]
+	return !ok || c.state.Final()
 }
 
 func (l *ledger) anyEnded() bool {
@@ -185,5 +204,3 @@ func (r *register) there(name string, now time.Time) bool {
 	n, ok := r.nodes[name]
 	return ok && n.there(now)
 }
-
-func isExists(err error) bool { return errors.Is(err, bus.ErrExists) }
