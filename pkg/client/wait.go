@@ -46,9 +46,14 @@ func (c *Client) Listen(ctx context.Context, node string) (*Waiter, error) {
 // Close stops hearing.
 func (w *Waiter) Close() { w.sub.Stop() }
 
+// heardMost bounds the answers kept that nobody has waited for yet, since on a
+// large fleet most are to others' commands. A lost one is looked up.
+const heardMost = 1 << 16
+
 func (w *Waiter) hear(d message.Delivery) {
 	w.mu.Lock()
-	if have, ok := w.heard[d.Message.Command]; !ok || !have.Message.State.Final() {
+	have, known := w.heard[d.Message.Command]
+	if known && !have.Message.State.Final() || !known && len(w.heard) < heardMost {
 		w.heard[d.Message.Command] = d
 	}
 	w.mu.Unlock()
@@ -90,10 +95,8 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 	tick := time.NewTicker(lookEvery)
 	defer tick.Stop()
 	for len(open) > 0 {
-		for id, i := range open {
-			if d, ok := w.take(id); ok {
-				take(i, d)
-			}
+		for _, d := range w.takeAll(open) {
+			take(open[d.Message.Command], d)
 		}
 		if len(open) == 0 {
 			break
@@ -109,12 +112,19 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 	return outcomes
 }
 
-func (w *Waiter) take(id string) (message.Delivery, bool) {
+// takeAll are the answers heard to open commands. Others stay: they may be to
+// commands that are waited for next.
+func (w *Waiter) takeAll(open map[string]int) []message.Delivery {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	d, ok := w.heard[id]
-	delete(w.heard, id)
-	return d, ok
+	var all []message.Delivery
+	for id, d := range w.heard {
+		if _, ok := open[id]; ok {
+			all = append(all, d)
+			delete(w.heard, id)
+		}
+	}
+	return all
 }
 
 // lookMost bounds one look into the store.
