@@ -78,18 +78,18 @@ func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*message.Sto
 
 // direct decodes the answer to a direct read, nil where nothing is stored.
 func direct(reply *nats.Msg, subject string) (*message.Stored, error) {
+	// The marks first: what is stored may bear a header called Status itself.
+	if stored, ok := fromShown(reply); ok {
+		return &stored, nil
+	}
 	switch status := first(reply.Header, "Status"); status {
 	case "":
+		return nil, fleet.Errorf(fleet.Unavailable, "read %s: the broker's answer has no sequence", subject)
 	case "404":
 		return nil, nil
 	default:
 		return nil, fleet.Errorf(fleet.Unavailable, "read %s: the broker answers %s %s", subject, status, first(reply.Header, "Description"))
 	}
-	stored, ok := fromShown(reply)
-	if !ok {
-		return nil, fleet.Errorf(fleet.Unavailable, "read %s: the broker's answer has no sequence", subject)
-	}
-	return &stored, nil
 }
 
 // Any expects nothing of a key.

@@ -119,7 +119,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if err != nil {
 		return nil, kinded(err, "connect to "+o.URL)
 	}
-	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4096))
+	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(16*underWay))
 	if err != nil {
 		nc.Close()
 		return nil, kinded(err, "connect to "+o.URL)

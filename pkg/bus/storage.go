@@ -9,9 +9,10 @@ import (
 	"fairlead/subjects"
 )
 
-// dedupeWindow is the shortest that matters: created-once subjects make
-// retries harmless, and a window costs the broker memory for every message.
-const dedupeWindow = time.Second
+// dedupeWindow is the shortest that nats-server takes: created-once subjects
+// make retries harmless, a window costs the broker memory for every message,
+// and it mistakes an id on two subjects for one message (see mistaken).
+const dedupeWindow = 100 * time.Millisecond
 
 // EnsureStorage makes the streams, buckets and the object store, or brings
 // their settings up to date. Any number of stations may call it at once.

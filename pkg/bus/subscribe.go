@@ -63,14 +63,15 @@ func (c *Conn) listen(subject string, handle nats.MsgHandler) (*Subscription, er
 	return &Subscription{sub}, nil
 }
 
-// fromShown reads the marks that a stream adds to what it shows.
+// fromShown reads the marks that a stream adds to what it shows: behind the
+// sender's own headers, which may bear the same names. So the last one counts.
 func fromShown(msg *nats.Msg) (message.Stored, bool) {
-	sequence, err := strconv.ParseUint(first(msg.Header, headerSequence), 10, 64)
-	subject := first(msg.Header, headerSubject)
+	sequence, err := strconv.ParseUint(last(msg.Header, headerSequence), 10, 64)
+	subject := last(msg.Header, headerSubject)
 	if err != nil || subject == "" {
 		return message.Stored{}, false
 	}
-	at, err := time.Parse(time.RFC3339Nano, first(msg.Header, headerTimeStamp))
+	at, err := time.Parse(time.RFC3339Nano, last(msg.Header, headerTimeStamp))
 	if err != nil {
 		return message.Stored{}, false
 	}
@@ -80,6 +81,13 @@ func fromShown(msg *nats.Msg) (message.Stored, bool) {
 func first(h map[string][]string, name string) string {
 	if values := h[name]; len(values) > 0 {
 		return values[0]
+	}
+	return ""
+}
+
+func last(h map[string][]string, name string) string {
+	if values := h[name]; len(values) > 0 {
+		return values[len(values)-1]
 	}
 	return ""
 }

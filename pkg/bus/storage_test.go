@@ -1,0 +1,98 @@
+package bus_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/subjects"
+)
+
+func TestTenStationsMakeTheStorageOfACleanBrokerAtOnce(t *testing.T) {
+	s := bare(t)
+	conns := make([]*bus.Conn, 10)
+	for i := range conns {
+		conns[i] = s.station()
+	}
+	errs := make([]error, len(conns))
+	var racing sync.WaitGroup
+	begin := make(chan struct{})
+	for i, c := range conns {
+		racing.Go(func() {
+			<-begin
+			errs[i] = c.EnsureStorage(t.Context(), subjects.Settings{})
+		})
+	}
+	close(begin)
+	racing.Wait()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+	for _, stream := range subjects.Streams(subjects.Settings{}) {
+		if _, err := conns[0].State(t.Context(), stream.Name); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bucket := range subjects.Buckets(subjects.Settings{}) {
+		if _, err := conns[0].State(t.Context(), subjects.BucketStream(bucket.Name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestMakingTheStorageAgainKeepsWhatItHolds(t *testing.T) {
+	s := open(t)
+	c := s.station()
+	m := s.command("ship1", "reload")
+	publish(t, s.admin(), m)
+	for _, settings := range []subjects.Settings{{}, {HealthKept: 7, LogsBytes: 1 << 20}, {}} {
+		if err := c.EnsureStorage(t.Context(), settings); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := all(t, c, subjects.Commands, bus.ReadOptions{}); len(got) != 1 || got[0].Subject != m.StoredSubject() {
+		t.Errorf("the mailbox holds %v", got)
+	}
+}
+
+func TestTheStateOfAStreamIsToldByTheBrokersClock(t *testing.T) {
+	s := open(t)
+	c := s.station()
+	for range 3 {
+		publish(t, s.admin(), s.command("ship1", "reload"))
+	}
+	state, err := c.State(t.Context(), subjects.Commands)
+	if err != nil || state.Messages != 3 || state.First != 1 || state.Last != 3 || state.Bytes == 0 {
+		t.Errorf("the state is %+v, %v", state, err)
+	}
+	items := all(t, c, subjects.Commands, bus.ReadOptions{})
+	if last := items[len(items)-1].At; state.Now.Before(last) {
+		t.Errorf("now is %s, before the last message of %s", state.Now, last)
+	}
+	if _, err := c.State(t.Context(), "NOWHERE"); fleet.KindOf(err) != fleet.Unknown {
+		t.Errorf("the state of no stream is %v", err)
+	}
+}
+
+func TestTheAuditTakesNoDeletion(t *testing.T) {
+	s := open(t)
+	nc := s.foreign("station-a", subjects.Station)
+	sub, err := nc.SubscribeSync(nc.NewInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The station may not even ask: no answer comes before that of the flush.
+	for _, what := range []string{"PURGE", "DELETE", "MSG.DELETE"} {
+		if err := nc.PublishRequest("$JS.API.STREAM."+what+"."+subjects.Audit, sub.Subject, []byte(`{"seq":1}`)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if n, _, err := sub.Pending(); n != 0 || err != nil {
+		t.Errorf("%d answers, %v", n, err)
+	}
+}
