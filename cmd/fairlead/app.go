@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -24,13 +25,20 @@ type app struct {
 	context, url, creds, ca string
 	output                  string
 	asJSON, debug           bool
+	begun                   bool // a command runs: what goes wrong now is not cobra's
 	colour                  bool // stderr and stdout are terminals, and nobody said NO_COLOR
 	terminal                bool // stderr is a terminal: progress may overwrite its line
+	width                   int  // of the terminal that stdout is, 0 where it is none
 }
 
 func newApp() *app {
 	tty := term.IsTerminal(int(os.Stdout.Fd())) && term.IsTerminal(int(os.Stderr.Fd()))
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		width = 0
+	}
 	return &app{
+		width: width,
 		stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr,
 		colour:   tty && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb",
 		terminal: term.IsTerminal(int(os.Stderr.Fd())) && os.Getenv("TERM") != "dumb",
@@ -65,6 +73,10 @@ func (a *app) settings() (url, ca string, creds *identity.Credentials, err error
 			return "", "", nil, err
 		}
 	}
+	from := ""
+	if a.creds == "" {
+		from = fmt.Sprintf("context %q: ", c.Name)
+	}
 	or(&c.URL, a.url)
 	or(&c.Creds, a.creds)
 	or(&c.CA, a.ca)
@@ -73,7 +85,7 @@ func (a *app) settings() (url, ca string, creds *identity.Credentials, err error
 	}
 	creds, err = identity.LoadCreds(c.Creds)
 	if err != nil {
-		return "", "", nil, err
+		return "", "", nil, fmt.Errorf("%s%w", from, err)
 	}
 	if creds.Warning != "" {
 		a.logger(slog.LevelWarn).Warn(creds.Warning)
@@ -93,15 +105,19 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Open(ctx, client.Options{URL: url, CA: ca, Credentials: creds, Logger: a.logger(slog.LevelError)})
+	c, err := client.Open(ctx, client.Options{URL: url, CA: ca, Credentials: creds, Logger: a.logger(slog.LevelError)})
+	switch fleet.KindOf(err) {
+	case fleet.Unavailable, fleet.Timeout:
+		return nil, fmt.Errorf("%w: is the broker running there? `fairlead dev` starts one, `fairlead context ls` lists others", err)
+	case fleet.Refused:
+		return nil, fmt.Errorf("%w: the broker does not take the credentials of %q (%s)", err, creds.Name, creds.File)
+	}
+	return c, err
 }
 
 // with runs f with a connection.
 func (a *app) with(f func(ctx context.Context, c *client.Client, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
-		if err := a.checkOutput(); err != nil {
-			return err
-		}
 		c, err := a.open(cmd.Context())
 		if err != nil {
 			return err

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/manifest"
 	"fairlead/pkg/message"
+	"fairlead/pkg/station"
 )
 
 func newApply(a *app) *cobra.Command {
@@ -28,11 +31,7 @@ node that is there has proven it: exit code 0 all succeeded, 1 some failed, 3 so
   fairlead apply -f site.yaml --dry-run
   cat site.yaml | fairlead apply -f -`,
 		Args: cobra.NoArgs,
-		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-			set, err := load(paths)
-			if err != nil {
-				return err
-			}
+		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
 			if dry {
 				return a.printPlan(ctx, c, set, false)
 			}
@@ -61,12 +60,15 @@ func pathFlag(c *cobra.Command, paths *[]string) {
 	}
 }
 
-func load(paths []string) (manifest.Set, error) {
-	set, err := manifest.Load(paths...)
-	if err != nil {
-		return set, err
+// withSet reads files, and runs f with a connection when they are right.
+func (a *app) withSet(paths *[]string, f func(ctx context.Context, c *client.Client, set manifest.Set) error) func(*cobra.Command, []string) error {
+	return func(cmd *cobra.Command, args []string) error {
+		set, err := manifest.Load(*paths...)
+		if err != nil {
+			return err
+		}
+		return a.with(func(ctx context.Context, c *client.Client, _ []string) error { return f(ctx, c, set) })(cmd, args)
 	}
-	return set, nil
 }
 
 // applied is what apply prints for machines.
@@ -93,11 +95,11 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		a.printResources(plan)
 	}
 	if done.Sequence == 0 {
-		if machine {
-			return a.print(result, nil, nil)
-		}
 		a.say("nothing changed")
-		return nil
+		// What was applied before may not have come through: never tell that as good.
+		if done.Nodes, err = behind(ctx, c, plan); err != nil {
+			return err
+		}
 	}
 	sent, unfit, err := c.Told(ctx, done)
 	if err != nil {
@@ -112,7 +114,11 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		if machine {
 			return a.print(result, nil, nil)
 		}
-		a.say("%s told; `fairlead status` shows how far they are", count(len(sent), "node"))
+		if done.Sequence > 0 {
+			a.say("%s told; `fairlead status` shows how far they are", count(len(sent), "node"))
+		} else if len(sent) > 0 {
+			a.say("%s not there yet; `fairlead status` shows why", count(len(sent), "node"))
+		}
 		return nil
 	}
 	result.Nodes = a.waitFor(ctx, c, w, sent, timeout)
@@ -128,10 +134,45 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	if err != nil && !errors.As(err, &code) {
 		return err
 	}
-	if len(unfit) > 0 {
+	if len(unfit) > 0 && code != exitInterrupted {
 		return exitError(message.ExitFailed)
 	}
-	return worst(result.Nodes)
+	if machine {
+		return a.end(ctx, result.Nodes)
+	}
+	return err
+}
+
+// behind are the nodes that one of a plan's resources is for and that are not
+// what they should be.
+func behind(ctx context.Context, c *client.Client, plan client.Plan) ([]client.NodeChange, error) {
+	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{})
+	if err != nil {
+		return nil, err
+	}
+	var late []string
+	for _, n := range nodes {
+		if n.Sync == station.InSync || n.Sync == station.NoneDue {
+			continue
+		}
+		desired, err := c.Desired(ctx, n.Name)
+		if fleet.KindOf(err) == fleet.Unknown {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		concerned := slices.ContainsFunc(plan.Resources, func(p client.ResourceChange) bool {
+			return slices.ContainsFunc(desired.Resources, func(r fleet.Resource) bool { return r.ID() == p.Resource })
+		})
+		if concerned {
+			late = append(late, n.Name)
+		}
+	}
+	if late == nil {
+		return nil, nil
+	}
+	return []client.NodeChange{{Nodes: late}}, nil
 }
 
 func (a *app) printResources(plan client.Plan) {

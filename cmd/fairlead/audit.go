@@ -39,6 +39,12 @@ since every node converges to its own desired state.`,
 		if to != "" && !replay {
 			return usagef("--to-node goes with --replay")
 		}
+		if to != "" && o.Follow {
+			return usagef("-f follows, and --to-node publishes again: give one of them")
+		}
+		if a.output == "name" {
+			return usagef("-o name: messages have no names; use table, json or yaml")
+		}
 		if !replay || c.Flags().Changed("since") {
 			o.Since = time.Now().Add(-time.Duration(since))
 		}
@@ -57,7 +63,11 @@ since every node converges to its own desired state.`,
 			return nil
 		}
 		if err == nil && found == 0 {
-			a.say("nothing matches")
+			if o.Since.IsZero() {
+				a.say("nothing matches in the whole audit")
+			} else {
+				a.say("nothing matches in the last %s: --since 7d looks further back, --replay at the whole audit", since.String())
+			}
 			return exitError(message.ExitNothing)
 		}
 		return err
@@ -95,7 +105,7 @@ type auditLine struct {
 
 func (a *app) printRecord(r client.Record) error {
 	m := r.Message
-	if a.output == "json" {
+	if a.streams() {
 		line := auditLine{Sequence: r.Sequence, At: r.StoredAt, Subject: m.Subject.String(), ID: m.ID, From: m.From, Key: m.Key,
 			Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays}
 		if !m.Expires.IsZero() {
@@ -106,7 +116,7 @@ func (a *app) printRecord(r client.Record) error {
 		} else {
 			line.Text = strings.ToValidUTF8(string(m.Body), "�")
 		}
-		return a.printLine(line)
+		return a.printNext(line)
 	}
 	who := m.From
 	switch {
@@ -119,8 +129,9 @@ func (a *app) printRecord(r client.Record) error {
 	if m.Replays != "" {
 		text = strings.TrimSpace("again what was " + m.Replays + " " + text)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%s  %-8s  %-28s  %s  by %-10s  %s  %s\n", a.paint(dim, r.StoredAt.Local().Format("2006-01-02 15:04:05.000")),
+	line := fmt.Sprintf("%s  %-8s  %-28s  %s  by %-10s  %s  %s", a.paint(dim, r.StoredAt.Local().Format("2006-01-02 15:04:05.000")),
 		m.Subject.Node, what, a.paint(stateColours[state], fmt.Sprintf("%-19s", state)), who, id, oneLine(text))
+	_, err := fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
 	return err
 }
 
@@ -190,7 +201,7 @@ func (a *app) replayTo(ctx context.Context, c *client.Client, o client.AuditOpti
 		return err
 	}
 	if left > 0 {
-		a.say("%d commands are left out: unsigned, nginxconfig or cancel", left)
+		a.say("left out: %s that nobody signed, or that is an nginxconfig or cancel", count(left, "command"))
 	}
 	if len(commands) == 0 {
 		return fleet.Errorf(fleet.Unknown, "no command to publish again matches")

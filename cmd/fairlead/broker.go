@@ -29,9 +29,6 @@ stations DATA/identity/trust.json.`,
   fairlead broker --data /var/lib/fairlead --node ship3 --print-users`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := a.checkOutput(); err != nil {
-				return err
-			}
 			authority, err := identity.Open(filepath.Join(data, "identity"), identity.Options{Methods: handlers.All().Sent()})
 			if err != nil {
 				return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -11,12 +12,14 @@ import (
 func newContext(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "context",
+		Args:  cobra.NoArgs,
 		Short: "list and select the NATS contexts to connect by",
 		Long:  "Contexts are those of the `nats` tool: the same files, the same selection.",
 		Example: `  fairlead context ls
   fairlead context select fairlead-dev
   fairlead context add ships --url nats://broker.example.org:4222 --creds admin.creds`,
 	}
+	c.RunE = func(c *cobra.Command, args []string) error { return c.Help() }
 	c.AddCommand(contextList(a), contextSelect(a), contextAdd(a), contextRemove(a))
 	return c
 }
@@ -31,9 +34,6 @@ func contextList(a *app) *cobra.Command {
 		Use: "ls", Aliases: []string{"list"}, Short: "list the contexts; the selected one is marked", Args: cobra.NoArgs,
 		Example: "  fairlead context ls",
 		RunE: func(*cobra.Command, []string) error {
-			if err := a.checkOutput(); err != nil {
-				return err
-			}
 			names, err := bus.Contexts()
 			if err != nil {
 				return err
@@ -57,9 +57,15 @@ func contextList(a *app) *cobra.Command {
 				}
 				rows = append(rows, row{name, c.URL, c.Creds, name == selected})
 			}
+			if len(rows) == 0 {
+				a.say("no context yet: `fairlead dev` makes one, and so does `fairlead context add`")
+			}
 			return a.print(rows, func(t *table) {
+				if len(rows) > 0 {
+					t.row("SELECTED", "NAME", "URL", "CREDENTIALS")
+				}
 				for _, r := range rows {
-					mark := " "
+					mark := ""
 					if r.Selected {
 						mark = "*"
 					}
@@ -90,11 +96,19 @@ func contextAdd(a *app) *cobra.Command {
 		Example: "  fairlead context add ships --url nats://broker.example.org:4222 --creds admin.creds",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if a.url == "" || a.creds == "" {
-				return usagef("give --url and --creds")
+				return usagef("give --url and --creds: fairlead context add ships --url nats://broker.example.org:4222 --creds admin.creds")
 			}
 			creds, err := loadCreds(a.creds)
 			if err != nil {
 				return err
+			}
+			// A context is used from any directory.
+			for _, file := range []*string{&a.creds, &a.ca} {
+				if *file != "" {
+					if *file, err = filepath.Abs(*file); err != nil {
+						return err
+					}
+				}
 			}
 			if err := saveContext(args[0], "Fairlead as "+creds.Name, a.url, a.creds, a.ca, creds.Name); err != nil {
 				return err

@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/client"
+	"fairlead/pkg/manifest"
 )
 
 func newDelete(a *app) *cobra.Command {
@@ -19,11 +20,7 @@ func newDelete(a *app) *cobra.Command {
 		Example: `  fairlead delete -f examples/proxy --wait
   fairlead delete -f site.yaml --dry-run`,
 		Args: cobra.NoArgs,
-		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-			set, err := load(paths)
-			if err != nil {
-				return err
-			}
+		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
 			if dry {
 				return a.printPlan(ctx, c, set, true)
 			}

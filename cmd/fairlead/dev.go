@@ -14,6 +14,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/dev"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/manifest"
 )
 
 // devContext is the NATS context that dev writes.
@@ -34,6 +35,9 @@ in a second terminal with no flag. Ctrl-C stops all that it started; a later sta
   fairlead dev --nodes 3 --data /tmp/fleet --nats 127.0.0.1:5222`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Nodes < 1 {
+				return usagef("--nodes %d: use 1 or more", o.Nodes)
+			}
 			level := slog.LevelWarn
 			if a.debug {
 				level = slog.LevelDebug
@@ -44,8 +48,9 @@ in a second terminal with no flag. Ctrl-C stops all that it started; a later sta
 	}
 	f := c.Flags()
 	f.StringVar(&o.Data, "data", "", "directory that keeps everything (default /var/lib/fairlead/dev for root, else below your data directory)")
-	f.IntVar(&o.Nodes, "nodes", 1, "how many nodes; each has its own nginx and loopback address, node1 has 127.0.0.1")
-	f.StringVar(&o.NATS, "nats", "127.0.0.1:4222", "address of the broker")
+	f.IntVar(&o.Nodes, "nodes", 1, "how many nodes; each has its own nginx and loopback address")
+	f.StringVar(&o.NATS, "nats", "127.0.0.1:4222", "address of the broker; port 0 takes a free one")
+	f.StringVar(&o.FirstAddress, "address", "127.0.0.1", "node1's loopback address; the others follow")
 	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics, such as 127.0.0.1:9422")
 	f.StringArrayVar(&apply, "apply", nil, "file or directory with resources to apply once everything runs")
 	return c
@@ -107,7 +112,7 @@ func (a *app) devContext(d *dev.Dev) (selected bool, err error) {
 }
 
 func (a *app) devApply(ctx context.Context, d *dev.Dev, paths []string) error {
-	set, err := load(paths)
+	set, err := manifest.Load(paths...)
 	if err != nil {
 		return err
 	}

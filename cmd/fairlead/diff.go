@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/client"
+	"fairlead/pkg/manifest"
 )
 
 func newDiff(a *app) *cobra.Command {
@@ -17,11 +18,7 @@ func newDiff(a *app) *cobra.Command {
 Nodes for which the same would change are shown together, with the digest that they must report afterwards.`,
 		Example: `  fairlead diff -f examples/proxy`,
 		Args:    cobra.NoArgs,
-		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-			set, err := load(paths)
-			if err != nil {
-				return err
-			}
+		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
 			return a.printPlan(ctx, c, set, false)
 		}),
 	}

@@ -38,7 +38,7 @@ func newGet(a *app) *cobra.Command {
 				return err
 			}
 			if len(found) == 0 {
-				a.say("no such resource")
+				a.say("%s", none(kind, name))
 				if name != "" || kind != "" {
 					return exitError(message.ExitNothing)
 				}
@@ -56,6 +56,7 @@ func newGet(a *app) *cobra.Command {
 				return err
 			}
 			return a.print(plain, func(t *table) {
+				t.cut = true
 				if len(found) == 0 {
 					return
 				}
@@ -73,6 +74,16 @@ func newGet(a *app) *cobra.Command {
 			})
 		}),
 	}
+}
+
+func none(kind, name string) string {
+	switch {
+	case name != "":
+		return fmt.Sprintf("no %s %q: `fairlead get %s` lists those there are", kind, name, kind)
+	case kind != "":
+		return "no " + kind + " is stored"
+	}
+	return "no resource is stored: `fairlead apply -f examples/hello` stores one"
 }
 
 // kindAndName reads "KIND", "KIND NAME" or "KIND/NAME"; a kind may be written

@@ -72,7 +72,7 @@ func (a *app) printHealth(ctx context.Context, c *client.Client, outcomes []clie
 	if err := t.flush(); err != nil {
 		return err
 	}
-	return worst(outcomes)
+	return a.end(ctx, outcomes)
 }
 
 func share(used, total uint64) string {

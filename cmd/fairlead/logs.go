@@ -23,6 +23,9 @@ func newLogs(a *app) *cobra.Command {
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeNodes,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			if a.output == "name" {
+				return usagef("-o name: log lines have no names; use table, json or yaml")
+			}
 			o := client.LogOptions{Since: time.Now().Add(-time.Duration(since)), Follow: follow}
 			if len(args) == 1 {
 				if _, err := c.Node(ctx, args[0]); err != nil {
@@ -39,7 +42,7 @@ func newLogs(a *app) *cobra.Command {
 				return nil
 			}
 			if err == nil && lines == 0 {
-				a.say("no log lines in the last %s", span(time.Duration(since)))
+				a.say("no log lines in the last %s: --since 7d looks further back, -f waits for the next", since.String())
 				return exitError(message.ExitNothing)
 			}
 			return err
@@ -52,8 +55,8 @@ func newLogs(a *app) *cobra.Command {
 
 func (a *app) printLogs(b client.LogBatch) error {
 	for _, r := range b.Records {
-		if a.output == "json" {
-			err := a.printLine(map[string]any{"node": b.Node, "domain": b.Domain, "storedAt": b.StoredAt, "record": r})
+		if a.streams() {
+			err := a.printNext(map[string]any{"node": b.Node, "domain": b.Domain, "storedAt": b.StoredAt, "record": r})
 			if err != nil {
 				return err
 			}
@@ -63,7 +66,7 @@ func (a *app) printLogs(b client.LogBatch) error {
 		if at.IsZero() {
 			at = b.StoredAt
 		}
-		if _, err := fmt.Fprintf(a.stdout, "%s %s %s %s\n", a.paint(dim, at.Format(time.RFC3339)), b.Node, r.App, oneLine(r.Message)); err != nil {
+		if _, err := fmt.Fprintf(a.stdout, "%s %s %s %s\n", a.paint(dim, at.Local().Format(time.RFC3339)), b.Node, r.App, oneLine(r.Message)); err != nil {
 			return err
 		}
 	}

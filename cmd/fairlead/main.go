@@ -8,11 +8,11 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 
-	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 )
 
@@ -29,17 +29,21 @@ func run(args []string) int {
 	a := newApp()
 	root := newRoot(a)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	return a.exit(ctx, err)
+	c, err := root.ExecuteContextC(ctx)
+	return a.exit(ctx, c, err)
 }
+
+// exitInterrupted is what a shell says of a program that Ctrl-C ended.
+const exitInterrupted = 130
 
 // exitError ends with a code after everything was said already.
 type exitError int
 
 func (e exitError) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// exit says what is wrong and gives the exit code.
-func (a *app) exit(ctx context.Context, err error) int {
+// exit says what is wrong and gives the exit code. What cobra refuses before a
+// command begins is a mistake on the command line.
+func (a *app) exit(ctx context.Context, c *cobra.Command, err error) int {
 	var code exitError
 	var usage usageError
 	switch {
@@ -48,27 +52,18 @@ func (a *app) exit(ctx context.Context, err error) int {
 	case errors.As(err, &code):
 		return int(code)
 	case errors.As(err, &usage):
-		fmt.Fprintf(a.stderr, "%s %v\n", a.paint(red, "error:"), err)
-		return message.ExitRefused
+	case !a.begun:
+		err = usagef("%s (see `%s --help`)", strings.TrimSpace(err.Error()), c.CommandPath())
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		return 130
+		a.say("interrupted")
+		return exitInterrupted
 	}
-	fmt.Fprintf(a.stderr, "%s %v\n", a.paint(red, "error:"), err)
-	if fleet.KindOf(err) == fleet.Internal && !isFleetError(err) {
-		return message.ExitRefused // cobra's own: unknown command, missing argument
+	a.say("%s %v", a.paint(red, "error:"), err)
+	if errors.As(err, &usage) {
+		return message.ExitRefused
 	}
 	return message.Settle(err).Exit
 }
-
-func isFleetError(err error) bool {
-	var e *fleet.Error
-	return errors.As(err, &e)
-}
-
-// usageError is a mistake on the command line.
-type usageError struct{ error }
-
-func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
 
 func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
@@ -80,8 +75,16 @@ Begin with everything on this host:
   fairlead dev
 and in a second terminal:
   fairlead status`,
+		Example: `  fairlead dev --apply examples/hello
+  fairlead apply -f examples/proxy --wait
+  fairlead audit --replay`,
+		Args:          cobra.NoArgs,
+		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		SilenceErrors: true,
 		SilenceUsage:  true,
+		PersistentPreRunE: func(*cobra.Command, []string) error {
+			return a.checkOutput()
+		},
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
@@ -96,8 +99,6 @@ and in a second terminal:
 		&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "more", Title: "More:"},
 	)
-	root.SetHelpCommandGroupID("more")
-	root.SetCompletionCommandGroupID("more")
 	for group, commands := range map[string][]*cobra.Command{
 		"look":    {newNodes(a), newStatus(a), newWhy(a), newLogs(a), newAudit(a), newGet(a)},
 		"change":  {newApply(a), newDiff(a), newDelete(a)},
@@ -110,5 +111,10 @@ and in a second terminal:
 			root.AddCommand(c)
 		}
 	}
+	root.SetHelpCommandGroupID("more")
+	root.SetHelpCommand(newHelp())
+	root.InitDefaultHelpCmd()
+	addCompletion(root)
+	a.prepare(root)
 	return root
 }

@@ -24,16 +24,22 @@ func newNodes(a *app) *cobra.Command {
 		Example: `  fairlead nodes
   fairlead nodes -l 'role=edge,region!=eu'
   fairlead nodes -o name`,
-		Args: cobra.NoArgs,
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 && nearest(c, args[0]) == "" {
+				return usagef("`fairlead nodes` takes no names: `fairlead status %s` shows one node, -l SELECTOR chooses several", args[0])
+			}
+			return cobra.NoArgs(c, args)
+		},
 		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
 			nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Selector: selector})
 			if err != nil {
 				return err
 			}
-			return a.printNodes(nodes, now, func(t *table) {
-				t.row("NODE", "PRESENCE", "LAST SEEN", "SYNC", "REVISION", "LABELS")
+			return a.printNodes(nodes, func(t *table) {
+				t.cut = true
+				t.row("NODE", "PRESENCE", "LAST SEEN", "SYNC", "REVISION", "LABELS").more("ADDRESS", "AGENT", "KEY")
 				for _, n := range nodes {
-					t.row(n.Name, n.Presence, ago(n.LastSeen, now), n.Sync, revisions(n), labels(n.Labels))
+					t.row(n.Name, n.Presence, ago(n.LastSeen, now), n.Sync, revisions(n), labels(n.Labels)).more(n.Address, n.Version, n.Key)
 				}
 			})
 		}),
@@ -44,7 +50,7 @@ func newNodes(a *app) *cobra.Command {
 }
 
 // printNodes prints nodes, and says so when there are none.
-func (a *app) printNodes(nodes []station.NodeStatus, _ time.Time, rows func(*table)) error {
+func (a *app) printNodes(nodes []station.NodeStatus, rows func(*table)) error {
 	if nodes == nil {
 		nodes = []station.NodeStatus{}
 	}

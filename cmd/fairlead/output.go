@@ -50,8 +50,18 @@ func (a *app) printJSON(value any) error {
 	return e.Encode(value)
 }
 
-// printLine writes one JSON value on one line, for streams of them.
-func (a *app) printLine(value any) error {
+// streams reports whether messages are printed for machines: one JSON value a
+// line, or one YAML document each.
+func (a *app) streams() bool { return a.output == "json" || a.output == "yaml" }
+
+// printNext writes one value of a stream.
+func (a *app) printNext(value any) error {
+	if a.output == "yaml" {
+		if _, err := fmt.Fprintln(a.stdout, "---"); err != nil {
+			return err
+		}
+		return a.printYAML(value)
+	}
 	e := json.NewEncoder(a.stdout)
 	e.SetEscapeHTML(false)
 	return e.Encode(value)
@@ -87,10 +97,22 @@ func plain(n *yaml.Node) {
 type table struct {
 	app  *app
 	wide bool
+	cut  bool // rows end at the edge of the terminal; -o wide has all of them
 	rows [][]string
 }
 
-func (t *table) row(columns ...string) { t.rows = append(t.rows, columns) }
+func (t *table) row(columns ...string) *table {
+	t.rows = append(t.rows, columns)
+	return t
+}
+
+// more adds columns to the last row for -o wide.
+func (t *table) more(columns ...string) {
+	if t.wide {
+		last := len(t.rows) - 1
+		t.rows[last] = append(t.rows[last], columns...)
+	}
+}
 
 func (t *table) flush() error {
 	var b bytes.Buffer
@@ -105,9 +127,23 @@ func (t *table) flush() error {
 		return err
 	}
 	for line := range strings.Lines(b.String()) {
-		fmt.Fprintln(t.app.stdout, t.app.paintStates(strings.TrimRight(line, " \n")))
+		line = strings.TrimRight(line, " \n")
+		if t.cut && !t.wide {
+			line = cutTo(line, t.app.width)
+		}
+		if _, err := fmt.Fprintln(t.app.stdout, t.app.paintStates(line)); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// cutTo cuts a line to a width, 0 for none.
+func cutTo(line string, width int) string {
+	if r := []rune(line); width > 0 && len(r) > width {
+		return string(r[:width-1]) + "…"
+	}
+	return line
 }
 
 // oneLine makes text safe for a row: what nodes say may hold anything.
@@ -153,7 +189,8 @@ func (a *app) paintStates(line string) string {
 	}
 	parts := strings.Split(line, "  ")
 	for i, p := range parts {
-		if c, ok := stateColours[strings.TrimSpace(p)]; ok {
+		word, _, _ := strings.Cut(strings.TrimSpace(p), " (") // pending (last seen …)
+		if c, ok := stateColours[word]; ok {
 			parts[i] = a.paint(c, p)
 		}
 	}

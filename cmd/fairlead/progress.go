@@ -1,9 +1,6 @@
 package main
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // say writes a line for people to stderr.
 func (a *app) say(format string, args ...any) {
@@ -16,11 +13,11 @@ func (a *app) progress(format string, args ...any) {
 	if !a.terminal {
 		return
 	}
-	line := fmt.Sprintf(format, args...)
-	if len(line) > 100 {
-		line = line[:99] + "…"
+	width := a.width
+	if width == 0 {
+		width = 80
 	}
-	fmt.Fprint(a.stderr, "\r\x1b[K"+strings.TrimRight(line, "\n"))
+	fmt.Fprint(a.stderr, "\r\x1b[K"+cutTo(oneLine(fmt.Sprintf(format, args...)), width-1))
 }
 
 func (a *app) clearProgress() {

@@ -3,18 +3,18 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
+	"fairlead/handlers"
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
 
@@ -34,53 +34,77 @@ A SUBJECT is <node>.command.<method>.<domain>. A FILE holds one message per YAML
 		Example: `  fairlead publish node1.command.reload.nginx --wait
   fairlead publish node1.command.shellcommand.operatingsystem --data '{"argv":["uname","-a"]}' --wait
   fairlead publish -f examples/messages/first-look.yaml --wait`,
-		Args: cobra.MaximumNArgs(1),
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeSubjects,
 	}
-	c.RunE = a.with(func(ctx context.Context, c *client.Client, args []string) error {
-		var commands []client.Command
-		switch {
-		case len(args) == 1 && file != "":
-			return usagef("give SUBJECT or -f FILE, not both")
-		case file != "":
-			if data != "" {
-				return usagef("--data goes with SUBJECT; the messages of a file hold their own")
-			}
-			read, err := a.readMessages(file, time.Duration(w.expires))
-			if err != nil {
-				return err
-			}
-			commands = read
-		case len(args) == 1:
-			body, err := a.readBody(data)
-			if err != nil {
-				return err
-			}
-			s, err := commandSubject(args[0])
-			if err != nil {
-				return err
-			}
-			commands = []client.Command{{Subject: s, Body: body, Expires: time.Duration(w.expires)}}
-		default:
-			return usagef("give a SUBJECT such as node1.command.reload.nginx, or -f FILE")
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		commands, err := a.toPublish(args, file, data, time.Duration(w.expires.days))
+		if err != nil {
+			return err
 		}
-		if wait {
-			outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
-			if err != nil {
-				return err
+		return a.with(func(ctx context.Context, c *client.Client, _ []string) error {
+			a.warnOfStrangers(ctx, c, commands)
+			if wait {
+				outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
+				if err != nil {
+					return err
+				}
+				return a.printOutcomes(ctx, c, outcomes)
 			}
-			return a.printOutcomes(ctx, c, outcomes)
-		}
-		sent, err := c.Send(ctx, commands...)
-		if perr := a.printSent(sent); perr != nil {
-			return perr
-		}
-		return err
-	})
+			sent, err := c.Send(ctx, commands...)
+			if perr := a.printSent(sent); perr != nil {
+				return perr
+			}
+			return err
+		})(cmd, args)
+	}
 	w.flags(c)
 	c.Flags().StringVar(&data, "data", "", "the body: JSON, @FILE, or - for standard input")
 	c.Flags().StringVarP(&file, "file", "f", "", "file with one message per YAML document, - for standard input")
 	c.Flags().BoolVar(&wait, "wait", false, "wait for the commands' ends")
 	return c
+}
+
+// toPublish reads what to send.
+func (a *app) toPublish(args []string, file, data string, expires time.Duration) ([]client.Command, error) {
+	switch {
+	case len(args) == 1 && file != "":
+		return nil, usagef("give SUBJECT or -f FILE, not both")
+	case file != "" && data != "":
+		return nil, usagef("--data goes with SUBJECT; the messages of a file hold their own")
+	case file != "":
+		return a.readMessages(file, expires)
+	case len(args) == 0:
+		return nil, usagef("give a SUBJECT such as node1.command.reload.nginx, or -f FILE")
+	}
+	s, err := commandSubject(args[0])
+	if err != nil {
+		return nil, err
+	}
+	body, err := a.readBody(data)
+	return []client.Command{{Subject: s, Body: body, Expires: expires}}, err
+}
+
+// warnOfStrangers says which nodes are in no register: a command may wait for
+// a node that is to come, but a slip of the pen is likelier.
+func (a *app) warnOfStrangers(ctx context.Context, c *client.Client, commands []client.Command) {
+	var names []string
+	for _, command := range commands {
+		if !slices.Contains(names, command.Subject.Node) {
+			names = append(names, command.Subject.Node)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	known, _, err := c.Nodes(ctx, station.NodesQuestion{Names: names})
+	if err != nil {
+		return // commands are stored without a station too
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(known, func(n station.NodeStatus) bool { return n.Name == name }) {
+			a.say("%s no node %q in the register (`fairlead nodes`): the command waits for it until it expires", a.paint(yellow, "warning:"), name)
+		}
+	}
 }
 
 func (a *app) printSent(sent []client.Sent) error {
@@ -102,10 +126,34 @@ func (a *app) printSent(sent []client.Sent) error {
 
 func commandSubject(text string) (subjects.Subject, error) {
 	s, err := subjects.Parse(text)
-	if err == nil && s.Direction != subjects.Command {
-		err = fleet.Errorf(fleet.Invalid, "subject %q is an event: only nodes send those; a command is <node>.command.<method>.<domain>", text)
+	if err != nil && strings.Count(text, ".") == 3 {
+		return s, fleet.Errorf(fleet.Invalid, "subject %q: %w; a command is <node>.command.<method>.<domain>", text, err)
 	}
-	return s, err
+	if err != nil {
+		return s, err
+	}
+	if s.Direction != subjects.Command {
+		return s, fleet.Errorf(fleet.Invalid, "subject %q is an event: only nodes send those; a command is <node>.command.<method>.<domain>", text)
+	}
+	return s, nil
+}
+
+// completeSubjects completes node, method and domain.
+func (a *app) completeSubjects(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	node, rest, _ := strings.Cut(typed, ".")
+	if rest == "" && !strings.Contains(typed, ".") {
+		names, _ := a.completeNodes(cmd, args, typed)
+		for i, n := range names {
+			name, note, _ := strings.Cut(n, "\t")
+			names[i] = name + ".command.\t" + note
+		}
+		return names, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	}
+	var found []string
+	for _, h := range handlers.All().Handlers() {
+		found = append(found, node+".command."+h.Method+"."+h.Domain+"\t"+h.Summary)
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
 }
 
 // readBody reads --data; what it gets must be JSON.
@@ -131,91 +179,3 @@ func (a *app) readBody(data string) ([]byte, error) {
 
 // bodyRead is more than any body may have, so that an oversize one is told.
 const bodyRead = 4 << 20
-
-// messageFile is one document of a message file.
-type messageFile struct {
-	Subject string    `yaml:"subject"`
-	Data    yaml.Node `yaml:"data"`
-	Expires string    `yaml:"expires"`
-}
-
-// readMessages reads a message file; all of its faults are returned at once.
-func (a *app) readMessages(path string, expires time.Duration) ([]client.Command, error) {
-	var in io.Reader = a.stdin
-	if path != "-" {
-		f, err := os.Open(path)
-		if err != nil {
-			return nil, fleet.Errorf(fleet.Invalid, "%w", err)
-		}
-		defer f.Close()
-		in = f
-	}
-	var commands []client.Command
-	var faults fleet.Faults
-	d := yaml.NewDecoder(in)
-	d.KnownFields(true)
-	for {
-		var node yaml.Node
-		err := d.Decode(&node)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			faults = append(faults, fleet.Fault{File: path, Message: err.Error()})
-			break
-		}
-		command, err := readMessage(&node, expires)
-		if err != nil {
-			faults = append(faults, fleet.Fault{File: path, Line: node.Line, Message: err.Error()})
-			continue
-		}
-		commands = append(commands, command)
-	}
-	if len(faults) == 0 && len(commands) == 0 {
-		faults = append(faults, fleet.Fault{File: path, Message: "holds no message: write subject: and data:"})
-	}
-	return commands, faults.Err()
-}
-
-func readMessage(node *yaml.Node, expires time.Duration) (client.Command, error) {
-	var m messageFile
-	if err := decodeKnown(node, &m); err != nil {
-		return client.Command{}, err
-	}
-	s, err := commandSubject(m.Subject)
-	if err != nil {
-		return client.Command{}, err
-	}
-	command := client.Command{Subject: s, Expires: expires}
-	if m.Expires != "" {
-		var d days
-		if err := d.Set(m.Expires); err != nil {
-			return client.Command{}, err
-		}
-		command.Expires = time.Duration(d)
-	}
-	if !m.Data.IsZero() {
-		var value any
-		if err := m.Data.Decode(&value); err != nil {
-			return client.Command{}, fmt.Errorf("data: %w", err)
-		}
-		if command.Body, err = json.Marshal(value); err != nil {
-			return client.Command{}, fmt.Errorf("data: %w", err)
-		}
-	}
-	return command, nil
-}
-
-// decodeKnown refuses unknown fields; yaml does so only for decoders.
-func decodeKnown(node *yaml.Node, m *messageFile) error {
-	text, err := yaml.Marshal(node)
-	if err != nil {
-		return err
-	}
-	d := yaml.NewDecoder(strings.NewReader(string(text)))
-	d.KnownFields(true)
-	if err := d.Decode(m); err != nil {
-		return fmt.Errorf("%s", strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", ""), "yaml: unmarshal errors:"))
-	}
-	return nil
-}

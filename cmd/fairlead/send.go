@@ -51,7 +51,7 @@ func (t *targets) find(ctx context.Context, c *client.Client, names []string) ([
 // waiting is how long to wait for answers.
 type waiting struct {
 	timeout days
-	expires days
+	expires life
 }
 
 func (w *waiting) flags(c *cobra.Command) {
@@ -61,19 +61,19 @@ func (w *waiting) flags(c *cobra.Command) {
 }
 
 func (w *waiting) expiryFlag(c *cobra.Command) {
-	w.expires = days(message.DefaultExpiry)
+	w.expires = life{days(message.DefaultExpiry)}
 	c.Flags().Var(&w.expires, "expires", "how long the command waits for a node that is not there, up to 30d")
 }
 
 // each makes the same command for every node.
-func each(nodes []string, method, domain string, body []byte, expires days) ([]client.Command, error) {
+func each(nodes []string, method, domain string, body []byte, expires life) ([]client.Command, error) {
 	var all []client.Command
 	for _, n := range nodes {
 		s, err := subjects.Build(n, subjects.Command, method, domain)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, client.Command{Subject: s, Body: body, Expires: time.Duration(expires)})
+		all = append(all, client.Command{Subject: s, Body: body, Expires: time.Duration(expires.days)})
 	}
 	return all, nil
 }
@@ -116,18 +116,19 @@ func (a *app) waitFor(ctx context.Context, c *client.Client, w *client.Waiter, s
 	for _, s := range sent {
 		open[s.ID] = s
 	}
+	a.progress("waiting for %s …", count(len(sent), "answer"))
 	ended := make(chan string, len(sent))
 	go func() {
 		defer close(done)
 		a.watchOpen(ctx, c, open, ended, cancel)
 	}()
-	count := 0
+	answered := 0
 	outcomes := w.Wait(ctx, sent, func(o client.Outcome) {
 		if o.State.Final() {
-			count++
+			answered++
 			ended <- o.ID
 		}
-		a.progress("%d of %d answered; %s is %s", count, len(sent), o.Node, o.State)
+		a.progress("%d of %d answered; %s on %s is %s …", answered, len(sent), method(o.Subject), o.Node, o.State)
 	})
 	cancel()
 	<-done
@@ -138,6 +139,7 @@ func (a *app) waitFor(ctx context.Context, c *client.Client, w *client.Waiter, s
 // watchOpen calls giveUp when every open command is for a node that is not
 // there.
 func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]client.Sent, ended <-chan string, giveUp func()) {
+	all := len(open)
 	tick := time.NewTicker(goneGrace)
 	defer tick.Stop()
 	for {
@@ -162,7 +164,7 @@ func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]c
 			giveUp()
 			return
 		}
-		a.progress("waiting for %d of %d nodes …", len(open), len(open))
+		a.progress("waiting for %d of %s …", len(open), count(all, "answer"))
 	}
 }
 
@@ -187,7 +189,27 @@ func (a *app) printOutcomes(ctx context.Context, c *client.Client, outcomes []cl
 	if err != nil {
 		return err
 	}
-	return worst(outcomes)
+	return a.end(ctx, outcomes)
+}
+
+// end is the exit code of what was waited for, and tells what goes on when
+// the waiting was interrupted.
+func (a *app) end(ctx context.Context, outcomes []client.Outcome) error {
+	var open []string
+	for _, o := range outcomes {
+		if !o.State.Final() {
+			open = append(open, o.ID)
+		}
+	}
+	if ctx.Err() == nil || len(open) == 0 {
+		return worst(outcomes)
+	}
+	what := "the command goes on"
+	if len(open) > 1 {
+		what = fmt.Sprintf("%d commands go on", len(open))
+	}
+	a.say("interrupted; %s: `fairlead audit --id %s` shows how it ends, `fairlead cancel %s` calls it off", what, open[0], open[0])
+	return exitError(exitInterrupted)
 }
 
 func method(subject string) string {
@@ -198,7 +220,8 @@ func method(subject string) string {
 	return s.Method + "." + s.Domain
 }
 
-// lastSeen asks for the nodes of commands that have no end.
+// lastSeen asks for the nodes of commands that have no end, and says what is
+// known of each.
 func (a *app) lastSeen(ctx context.Context, c *client.Client, outcomes []client.Outcome) map[string]string {
 	var names []string
 	for _, o := range outcomes {
@@ -213,8 +236,12 @@ func (a *app) lastSeen(ctx context.Context, c *client.Client, outcomes []client.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
 	nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Names: names})
+	word := "not in the register"
 	if err != nil {
-		return seen
+		word = "no station answers"
+	}
+	for _, name := range names {
+		seen[name] = word
 	}
 	for _, n := range nodes {
 		seen[n.Name] = "last seen " + ago(n.LastSeen, now)
@@ -233,11 +260,7 @@ func stateOf(o client.Outcome, seen map[string]string) string {
 	if o.State != message.Published {
 		word = string(o.State)
 	}
-	last := seen[o.Node]
-	if last == "" {
-		last = "not in the register"
-	}
-	return fmt.Sprintf("%s (%s)", word, last)
+	return fmt.Sprintf("%s (%s)", word, seen[o.Node])
 }
 
 func explain(o client.Outcome) string {

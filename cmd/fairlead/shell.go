@@ -78,5 +78,5 @@ func (a *app) printShell(ctx context.Context, c *client.Client, outcomes []clien
 			a.say("%s: %s: %s", o.Node, stateOf(o, seen), o.Answer.Message)
 		}
 	}
-	return worst(outcomes)
+	return a.end(ctx, outcomes)
 }

@@ -27,6 +27,9 @@ The exit code tells the worst: 0 all in sync, 1 some failed, 3 some pending or u
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeNodes,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			if len(args) == 1 && selector != "" {
+				return usagef("give NODE or -l SELECTOR, not both")
+			}
 			if len(args) == 1 {
 				return a.statusOf(ctx, c, args[0])
 			}
@@ -34,7 +37,8 @@ The exit code tells the worst: 0 all in sync, 1 some failed, 3 some pending or u
 			if err != nil {
 				return err
 			}
-			err = a.printNodes(nodes, now, func(t *table) {
+			err = a.printNodes(nodes, func(t *table) {
+				t.cut = true
 				t.row("NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY")
 				for _, n := range nodes {
 					t.row(n.Name, presenceOf(n, now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest),
@@ -95,6 +99,11 @@ func summary(nodes []station.NodeStatus) string {
 	}
 	if offline > 0 {
 		text += fmt.Sprintf(", %d not there", offline)
+	}
+	for _, n := range nodes {
+		if n.Sync != station.InSync && n.Sync != station.NoneDue {
+			return text + "; `fairlead why " + n.Name + "` explains"
+		}
 	}
 	return text
 }

@@ -15,9 +15,6 @@ func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "print the version", Args: cobra.NoArgs, Example: "  fairlead version --json",
 		RunE: func(*cobra.Command, []string) error {
-			if err := a.checkOutput(); err != nil {
-				return err
-			}
 			v := map[string]string{"version": version, "go": runtime.Version(), "platform": runtime.GOOS + "/" + runtime.GOARCH}
 			if info, ok := debug.ReadBuildInfo(); ok {
 				for _, s := range info.Settings {

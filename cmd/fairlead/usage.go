@@ -1,0 +1,118 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func usagef(format string, args ...any) error { return usageError{fmt.Errorf(format, args...)} }
+
+// prepare has every command say what it takes when it is given something else,
+// and note that it runs.
+func (a *app) prepare(c *cobra.Command) {
+	if check := c.Args; check != nil {
+		c.Args = func(c *cobra.Command, args []string) error {
+			err := check(c, args)
+			var usage usageError
+			if err == nil || errors.As(err, &usage) {
+				return err
+			}
+			return wrongArguments(c, args)
+		}
+	}
+	if run := c.RunE; run != nil {
+		c.RunE = func(c *cobra.Command, args []string) error {
+			a.begun = true
+			return run(c, args)
+		}
+	}
+	for _, sub := range c.Commands() {
+		a.prepare(sub)
+	}
+}
+
+// wrongArguments says what a command takes instead.
+func wrongArguments(c *cobra.Command, args []string) error {
+	_, takes, _ := strings.Cut(c.Use, " ")
+	usage := strings.TrimSpace(c.CommandPath() + " " + takes)
+	if len(args) == 0 {
+		return usagef("an argument is missing: write `%s`", usage)
+	}
+	if near := nearest(c, args[0]); near != "" {
+		return usagef("`%s` has no %q: did you mean `%s`?", c.CommandPath(), args[0], near)
+	}
+	if c == c.Root() {
+		return usagef("there is no command %q: `fairlead --help` lists those there are", args[0])
+	}
+	if c.HasAvailableSubCommands() && takes == "" {
+		var names []string
+		for _, sub := range c.Commands() {
+			names = append(names, sub.Name())
+		}
+		return usagef("`%s` has no %q: use one of %s", c.CommandPath(), args[0], strings.Join(names, ", "))
+	}
+	return usagef("too many arguments (%s): write `%s`", strings.Join(args, " "), usage)
+}
+
+// nearest is the subcommand that was probably meant.
+func nearest(c *cobra.Command, name string) string {
+	c.SuggestionsMinimumDistance = max(c.SuggestionsMinimumDistance, 2)
+	if found := c.SuggestionsFor(name); len(found) > 0 && c.HasAvailableSubCommands() {
+		return c.CommandPath() + " " + found[0]
+	}
+	return ""
+}
+
+// newHelp is cobra's help, which would answer an unknown topic with success.
+func newHelp() *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND …]", Short: "show the help of a command",
+		Example: `  fairlead help apply
+  fairlead help context add`,
+		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+			of, _, err := c.Root().Find(args)
+			if err != nil {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, sub := range of.Commands() {
+				if sub.IsAvailableCommand() {
+					names = append(names, sub.Name()+"\t"+sub.Short)
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(c *cobra.Command, args []string) error {
+			of, rest, err := c.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return wrongArguments(of, rest)
+			}
+			of.InitDefaultHelpFlag()
+			return of.Help()
+		},
+	}
+}
+
+// addCompletion is cobra's, in the words of the other commands.
+func addCompletion(root *cobra.Command) {
+	root.SetCompletionCommandGroupID("more")
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Short = "print the script that completes commands and node names in your shell"
+		c.Example = "  source <(fairlead completion bash)"
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		for _, shell := range c.Commands() {
+			shell.Short = "print the completion script for " + shell.Name()
+			shell.Example = "  fairlead completion " + shell.Name()
+		}
+	}
+}
