@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -51,6 +52,28 @@ type Conn struct {
 	js   jetstream.JetStream
 	log  *slog.Logger
 	name string
+	time atomic.Pointer[period]
+}
+
+// period is the time from one connection to the next.
+type period struct {
+	ctx context.Context
+	end context.CancelFunc
+}
+
+// renew ends a period: what was asked of the broker in it is not answered any more.
+func (c *Conn) renew() {
+	ctx, end := context.WithCancel(context.Background())
+	if old := c.time.Swap(&period{ctx, end}); old != nil {
+		old.end()
+	}
+}
+
+// untilReconnect is a context that ends at the next reconnection.
+func (c *Conn) untilReconnect(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	stop := context.AfterFunc(c.time.Load().ctx, cancel)
+	return ctx, func() { stop(); cancel() }
 }
 
 // Reconnect delays: doubling from the first to the last, each with up to half
@@ -75,6 +98,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Conn{log: o.Logger, name: o.Credentials.UserName()}
+	c.renew()
 	opts := []nats.Option{
 		nats.Name("fairlead " + c.name),
 		nats.UserJWT(
@@ -99,7 +123,11 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			o.Logger.Warn("bus error", "error", err, "subject", subject)
 		}),
 		nats.ConnectHandler(func(*nats.Conn) { o.call(o.OnConnect) }),
-		nats.ReconnectHandler(func(*nats.Conn) { o.call(o.OnConnect) }),
+		nats.ReconnectHandler(func(*nats.Conn) {
+			c.renew()
+			o.call(o.OnConnect)
+		}),
+		nats.ClosedHandler(func(*nats.Conn) { c.renew() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if o.OnDisconnect != nil {
 				o.OnDisconnect(err)
@@ -113,7 +141,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		opts = append(opts, nats.InProcessServer(o.Server))
 	}
 	if o.Persist {
-		opts = append(opts, nats.RetryOnFailedConnect(true))
+		// By itself the client gives up for good when a server refuses it twice,
+		// as one does that has not loaded the account yet.
+		opts = append(opts, nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort())
 	}
 	nc, err := nats.Connect(o.URL, opts...)
 	if err != nil {

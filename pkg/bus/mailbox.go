@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fairlead/pkg/message"
@@ -15,7 +14,7 @@ import (
 // Mailbox reads a node's stored commands through a short-lived consumer in
 // memory that bears the node's name, for when no station answers Sync. It
 // returns at most max messages with a sequence above after, and the broker's
-// time.
+// time; no message means that there are no more.
 func (c *Conn) Mailbox(ctx context.Context, node, filter string, after uint64, max int) ([]message.Stored, time.Time, error) {
 	cfg := jetstream.ConsumerConfig{
 		Name: node, FilterSubject: filter, AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
@@ -24,32 +23,52 @@ func (c *Conn) Mailbox(ctx context.Context, node, filter string, after uint64, m
 	if after > 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
 	}
-	consumer, err := c.js.CreateOrUpdateConsumer(ctx, subjects.Commands, cfg)
+	consumer, err := c.fresh(ctx, cfg)
 	if err != nil {
 		return nil, time.Time{}, kinded(err, "read the mailbox of "+node)
 	}
-	defer func() { _ = c.js.DeleteConsumer(context.WithoutCancel(ctx), subjects.Commands, node) }()
+	defer c.forget(subjects.Commands, node)
 	info := consumer.CachedInfo()
 	if info.NumPending == 0 {
 		return nil, info.TimeStamp, nil
 	}
-	batch, err := consumer.FetchNoWait(max)
+	p, err := c.puller(subjects.Commands, node)
 	if err != nil {
 		return nil, time.Time{}, kinded(err, "read the mailbox of "+node)
 	}
+	defer p.close()
 	var all []message.Stored
-	for msg := range batch.Messages() {
-		meta, err := msg.Metadata()
+	for len(all) < max {
+		item, pending, err := p.next(ctx, max, false)
+		if errors.Is(err, errNone) {
+			break
+		}
 		if err != nil {
 			return nil, time.Time{}, kinded(err, "read the mailbox of "+node)
 		}
-		all = append(all, message.Stored{Subject: msg.Subject(), Sequence: meta.Sequence.Stream, At: meta.Timestamp,
-			Headers: msg.Headers(), Body: msg.Data()})
-	}
-	if err := batch.Error(); err != nil && !errors.Is(err, nats.ErrTimeout) {
-		return nil, time.Time{}, kinded(err, "read the mailbox of "+node)
+		if all = append(all, item.Stored); pending == 0 {
+			break
+		}
 	}
 	return all, info.TimeStamp, nil
+}
+
+// fresh makes the node's consumer. One that an agent left behind which was
+// killed stands somewhere in the mailbox, and what is before it would be
+// missed: it is made anew.
+func (c *Conn) fresh(ctx context.Context, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	consumer, err := c.js.CreateOrUpdateConsumer(ctx, subjects.Commands, cfg)
+	var api *jetstream.APIError
+	if err != nil && !errors.As(err, &api) {
+		return nil, err
+	}
+	if err == nil && consumer.CachedInfo().Delivered.Consumer == 0 {
+		return consumer, nil
+	}
+	if err := c.js.DeleteConsumer(ctx, subjects.Commands, cfg.Name); err != nil && !errors.Is(err, jetstream.ErrConsumerNotFound) {
+		return nil, err
+	}
+	return c.js.CreateOrUpdateConsumer(ctx, subjects.Commands, cfg)
 }
 
 // Clear removes commands that have their final answer: every message below

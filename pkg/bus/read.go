@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"fairlead/pkg/message"
 )
@@ -31,98 +30,117 @@ type Item struct {
 	Origin uint64 // sequence in the stream that it was copied from, 0 if none
 }
 
-// errDone ends a read from inside.
-var errDone = errors.New("done")
-
 // Read hands over a stream's messages in order, exactly once each, across
-// reconnects. It returns nil at the end, ctx's error, or handle's.
+// reconnects, in the goroutine of the caller. It returns nil at the end, ctx's
+// error, or handle's.
 func (c *Conn) Read(ctx context.Context, stream string, o ReadOptions, handle func(Item) error) error {
-	cfg := jetstream.OrderedConsumerConfig{InactiveThreshold: 30 * time.Second}
-	if o.Filter != "" {
-		cfg.FilterSubjects = []string{o.Filter}
-	}
-	switch {
-	case o.Latest:
-		cfg.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
-	case o.After > 0:
-		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, o.After+1
-	case !o.Since.IsZero():
-		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, &o.Since
-	}
-	consumer, err := c.js.OrderedConsumer(ctx, stream, cfg)
-	if err != nil {
-		return kinded(err, "read stream "+stream)
-	}
-	caughtUp := func() error {
-		if o.CaughtUp != nil {
-			o.CaughtUp()
-			o.CaughtUp = nil
+	r := &reading{conn: c, stream: stream, options: o, handle: handle}
+	for {
+		err := r.run(ctx)
+		switch {
+		case ctx.Err() != nil && !r.ended:
+			return ctx.Err()
+		case !r.broken(err):
+			return err
 		}
-		if o.Follow {
-			return nil
-		}
-		return errDone
-	}
-	if info := consumer.CachedInfo(); info != nil && info.NumPending == 0 {
-		if err := caughtUp(); err != nil {
-			return nil
-		}
-	}
-
-	ended := make(chan error, 1)
-	end := func(err error) {
-		select {
-		case ended <- err:
-		default:
-		}
-	}
-	over := false
-	consuming, err := consumer.Consume(func(msg jetstream.Msg) {
-		if over {
-			return
-		}
-		err := c.handOver(msg, handle, caughtUp)
-		if err != nil {
-			over = true
-			end(err)
-		}
-	}, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		c.log.Debug("reading is interrupted", "stream", stream, "error", err)
-	}))
-	if err != nil {
-		return kinded(err, "read stream "+stream)
-	}
-	defer consuming.Stop()
-	select {
-	case err := <-ended:
-		if errors.Is(err, errDone) {
-			return nil
+		select {
+		case <-time.After(readAgain):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
-		return err
-	case <-consuming.Closed():
-		return kinded(nats.ErrConnectionClosed, "read stream "+stream)
-	case <-ctx.Done():
-		return ctx.Err()
 	}
 }
 
-func (c *Conn) handOver(msg jetstream.Msg, handle func(Item) error, caughtUp func() error) error {
-	meta, err := msg.Metadata()
+// readAgain is the pause before a broken read goes on.
+const readAgain = 200 * time.Millisecond
+
+// reading is one Read on its way.
+type reading struct {
+	conn    *Conn
+	stream  string
+	options ReadOptions
+	handle  func(Item) error
+	begun   bool   // a consumer was made once
+	caught  bool   // everything stored at the start was seen
+	seen    uint64 // sequence of the last message
+	ended   bool   // err is handle's, or the end
+}
+
+// broken reports whether the read can go on after an error: the first attempt
+// tells its errors, later ones wait for the broker to come back.
+func (r *reading) broken(err error) bool {
+	if r.ended || !r.begun || errors.Is(err, nats.ErrConnectionClosed) {
+		return false
+	}
+	return err != nil
+}
+
+// start is where the next consumer begins: what is latest of each subject is
+// asked for again until all of it was seen, anything else from where it stopped.
+func (r *reading) start() ReadOptions {
+	o := r.options
+	if r.caught {
+		o.Latest = false
+	}
+	if r.seen > 0 && !o.Latest {
+		o.After = r.seen
+	}
+	return o
+}
+
+// run reads through one consumer.
+func (r *reading) run(ctx context.Context) error {
+	ctx, done := r.conn.untilReconnect(ctx)
+	defer done()
+	cctx, cancel := context.WithTimeout(ctx, pullAnswer)
+	consumer, err := r.conn.consumer(cctx, r.stream, r.start())
+	cancel()
 	if err != nil {
-		return kinded(err, "read "+msg.Subject())
+		return kinded(err, "read stream "+r.stream)
 	}
-	item := Item{
-		Stored: message.Stored{Subject: msg.Subject(), Sequence: meta.Sequence.Stream, At: meta.Timestamp,
-			Headers: msg.Headers(), Body: msg.Data()},
-		Origin: origin(msg.Headers()),
+	r.begun = true
+	name := consumer.CachedInfo().Name
+	defer r.conn.forget(r.stream, name)
+	p, err := r.conn.puller(r.stream, name)
+	if err != nil {
+		return kinded(err, "read stream "+r.stream)
 	}
-	if err := handle(item); err != nil {
-		return err
+	defer p.close()
+	for {
+		item, pending, err := p.next(ctx, pullBatch, r.caught)
+		switch {
+		case errors.Is(err, errNone):
+			pending = 0
+		case err != nil:
+			return kinded(err, "read stream "+r.stream)
+		case item.Sequence <= r.seen: // by the consumer before this one
+		default:
+			r.seen = item.Sequence
+			if err := r.handle(item); err != nil {
+				r.ended = true
+				return err
+			}
+		}
+		if pending > 0 || r.caught {
+			continue
+		}
+		r.caught = true
+		if r.options.CaughtUp != nil {
+			r.options.CaughtUp()
+		}
+		if !r.options.Follow {
+			r.ended = true
+			return nil
+		}
 	}
-	if meta.NumPending == 0 {
-		return caughtUp()
+}
+
+// forget removes a consumer, which the broker would do by itself a little later.
+func (c *Conn) forget(stream, name string) {
+	if c.nc.IsConnected() {
+		_ = c.nc.Publish("$JS.API.CONSUMER.DELETE."+stream+"."+name, nil)
 	}
-	return nil
 }
 
 // headerSource is how a stream marks what it copied: "<stream> <sequence> …".
