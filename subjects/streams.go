@@ -36,7 +36,9 @@ type Settings struct {
 func DefaultSettings() Settings {
 	day := 24 * time.Hour
 	return Settings{
-		Replicas: 1, EventsAge: 7 * day, AuditAge: 90 * day,
+		// An end must be there longer than any command can wait: it is what keeps
+		// the command from ending twice.
+		Replicas: 1, EventsAge: MaxCommandAge + 7*day, AuditAge: 90 * day,
 		LogsAge: 7 * day, LogsBytes: 10 << 30, HealthKept: 120,
 	}
 }

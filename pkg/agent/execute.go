@@ -19,7 +19,9 @@ var noResult handlers.Result
 // runningAfter is how long a command runs before its sender is told so.
 const runningAfter = time.Second
 
-// execute runs one command to its end.
+// execute runs one command to its end. It returns when the outcome is on its
+// way to the journal, so that outcomes of quick commands share a transaction;
+// the lanes know the command until the journal does.
 func (a *Agent) execute(ctx context.Context, w *work) {
 	command := handlers.Command[json.RawMessage]{
 		ID: w.command.ID, Subject: w.command.Subject, From: w.command.From, Body: w.command.Body, Received: w.received,
@@ -49,6 +51,7 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 	case err != nil && ctx.Err() != nil && !w.handler.Once:
 		// Cut off by the end of the agent; it comes again at the next start.
 		a.log.Warn("command cut off, it will run again", "id", w.command.ID, "error", err)
+		a.lanes.forget(w)
 		return
 	case err != nil && ctx.Err() != nil:
 		err = fleet.Errorf(fleet.Interrupted, "the agent stopped while the command ran; it may have taken effect in part and is not run again")

@@ -75,7 +75,13 @@ func (l *lanes) add(batch []*work) {
 		return
 	}
 	for _, w := range batch {
+		if w.own && l.waitsFor(w) {
+			continue // a command will do what it would do, and answers for it
+		}
 		l.known[journalID(w.command)] = true
+		if !w.own { // before it can run, so that nothing is told behind its end
+			l.agent.outbox.note(w.command, message.Accepted)
+		}
 		if w.command.Subject.Method == subjects.MethodCancel {
 			cancels = append(cancels, w)
 			continue
@@ -100,24 +106,27 @@ func (l *lanes) add(batch []*work) {
 			begin = append(begin, in)
 		}
 	}
+	l.all.Add(len(begin)) // under the lock: drain waits for them, or none was added
 	l.mu.Unlock()
 
-	for _, w := range batch {
-		if !w.own {
-			l.agent.outbox.note(w.command, message.Accepted)
-		}
-	}
 	l.agent.cfg.Checkpoint(PointQueued)
 	for _, o := range superseded {
 		l.end(o.w, replacedBy{fleet.Errorf(fleet.Superseded, "the newer command %s takes its place", o.by), o.by})
 	}
 	for _, w := range cancels {
 		l.agent.execute(l.ctx, w)
-		l.forget(w)
 	}
 	for _, in := range begin {
-		l.all.Go(func() { l.serve(in) })
+		go func() {
+			defer l.all.Done()
+			l.serve(in)
+		}()
 	}
+}
+
+// waitsFor reports whether something of the same subject waits. The lock is held.
+func (l *lanes) waitsFor(w *work) bool {
+	return slices.ContainsFunc(l.lane(laneOf(w)).waiting, func(o *work) bool { return o.command.Subject == w.command.Subject })
 }
 
 func (l *lanes) lane(name string) *lane {
@@ -144,7 +153,6 @@ func (l *lanes) serve(in *lane) {
 		l.waiting--
 		l.mu.Unlock()
 		l.agent.execute(l.ctx, w)
-		l.forget(w)
 	}
 }
 
@@ -158,17 +166,14 @@ func (l *lanes) forget(w *work) {
 }
 
 // end finishes a command that never ran.
-func (l *lanes) end(w *work, why error) {
-	l.agent.finish(w, noResult, why, 0)
-	l.forget(w)
-}
+func (l *lanes) end(w *work, why error) { l.agent.finish(w, noResult, why, 0) }
 
 // Cancel implements handlers.Queue.
 func (l *lanes) Cancel(_ context.Context, id, by string) error {
 	l.mu.Lock()
 	var found *work
 	for _, in := range l.byName {
-		if in.running != nil && in.running.command.ID == id && !in.running.own {
+		if l.begun(in, id) {
 			l.mu.Unlock()
 			return fleet.Errorf(fleet.Conflict, "%s has begun and cannot be called off", id)
 		}
@@ -187,6 +192,21 @@ func (l *lanes) Cancel(_ context.Context, id, by string) error {
 	}
 	l.end(found, replacedBy{fleet.Errorf(fleet.Cancelled, "called off by %s", by), by})
 	return nil
+}
+
+// begun reports whether a command runs in a lane, or waits there to run again
+// because the agent ended while it ran. The lock is held.
+func (l *lanes) begun(in *lane, id string) bool {
+	if in.running != nil && in.running.command.ID == id && !in.running.own {
+		return true
+	}
+	return slices.ContainsFunc(in.waiting, func(w *work) bool {
+		if w.own || w.command.ID != id || !w.handler.Durable {
+			return false
+		}
+		_, started, err := l.agent.journal.Lookup(journalID(w.command))
+		return started || err != nil
+	})
 }
 
 // drain lets what runs end within the grace, then cuts it off. What waits

@@ -90,9 +90,9 @@ func (o *outbox) fold(command message.Message) (at time.Time, was bool) {
 }
 
 // again sends a final answer that was sent before; the broker keeps the first.
-func (o *outbox) again(answer message.Stored) {
+func (o *outbox) again(answer message.Message) {
 	o.mu.Lock()
-	o.send = append(o.send, message.Receive(answer).Message)
+	o.send = append(o.send, answer)
 	o.mu.Unlock()
 	o.wake()
 }
@@ -176,12 +176,13 @@ func (o *outbox) empty(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	var under []underWay
+	var unsent error // it and all behind it wait
 	for _, q := range page {
 		u := underWay{position: q.Position}
 		if err := o.decode(q, &u.out); err != nil {
 			o.agent.log.Error("an event in the outbox cannot be read and is dropped", "id", q.ID, "error", err)
-		} else if u.pending, err = o.agent.conn.PublishAsync(message.Receive(u.out.Stored).Message); err != nil {
-			break // it and all behind it wait
+		} else if u.pending, unsent = o.agent.conn.PublishAsync(message.Receive(u.out.Stored).Message); unsent != nil {
+			break
 		}
 		under = append(under, u)
 	}
@@ -206,7 +207,7 @@ func (o *outbox) empty(ctx context.Context) (more bool, err error) {
 		}
 		o.agent.cfg.Checkpoint(PointSettled)
 	}
-	return len(page) == outboxPage || o.agent.journal.OutboxLen() > 0, err
+	return len(page) == outboxPage || o.agent.journal.OutboxLen() > 0, errors.Join(err, unsent)
 }
 
 func (o *outbox) sendNotes() {

@@ -48,6 +48,12 @@ func (a *Agent) admit(d message.Delivery) *work {
 		a.log.Warn("ignored what is not a stored command", "subject", m.Subject.String())
 		return nil
 	}
+	if m.Subject.Node != a.cfg.Name {
+		// Its answer would be another node's to give: the broker would not take
+		// it, and the outbox would wait for that for ever.
+		a.log.Error("ignored a command that is another node's", "subject", m.Subject.String(), "id", m.ID)
+		return nil
+	}
 	if a.lanes.holds(m) {
 		return nil
 	}
@@ -91,7 +97,7 @@ func (a *Agent) verify(d message.Delivery) (handlers.Handler, error) {
 }
 
 // known reports whether the command has its final answer already, and which.
-func (a *Agent) known(m message.Message) (bool, *message.Stored) {
+func (a *Agent) known(m message.Message) (bool, *message.Message) {
 	entry, found, err := a.journal.Lookup(journalID(m))
 	if err != nil {
 		a.log.Error("the journal cannot be read", "error", err)
@@ -100,12 +106,13 @@ func (a *Agent) known(m message.Message) (bool, *message.Stored) {
 	if !found || !message.State(entry.State).Final() {
 		return false, nil
 	}
-	var answer outgoing
-	if err := json.Unmarshal(entry.Answer, &answer); err != nil {
-		a.log.Error("a journalled answer cannot be read", "id", m.ID, "error", err)
+	answer := message.Message{Subject: m.Subject.Answer(), ID: message.AnswerID(m.ID, message.State(entry.State)),
+		From: a.cfg.Name, Command: m.ID, State: message.State(entry.State), Trace: m.Trace, Body: entry.Answer}
+	if err := answer.Sign(a.cfg.Credentials); err != nil {
+		a.log.Error("an answer cannot be signed", "id", m.ID, "error", err)
 		return true, nil
 	}
-	return true, &answer.Stored
+	return true, &answer
 }
 
 // journalID names a command in the journal: an id alone could be borrowed by
@@ -136,8 +143,8 @@ func (a *Agent) prune() {
 	}
 }
 
-// finish journals the outcome of a command together with its answer. From
-// here on the command is answered, whatever happens to the process.
+// finish journals the outcome of a command together with its answer. Once that
+// is on disk the command is answered, whatever happens to the process.
 func (a *Agent) finish(w *work, result handlers.Result, failure error, took time.Duration) {
 	if w.own {
 		if failure != nil {
@@ -151,21 +158,24 @@ func (a *Agent) finish(w *work, result handlers.Result, failure error, took time
 	data, err := json.Marshal(out)
 	if err != nil {
 		a.log.Error("an answer cannot be encoded", "id", w.command.ID, "error", err)
+		a.lanes.forget(w)
 		return
 	}
 	a.outbox.keep(answer.ID, out)
-	err = a.journal.Finish(journal.Entry{
-		ID: journalID(w.command), Sequence: w.sequence, Subject: w.command.Subject.String(), State: string(settled.State),
-		At: time.Now(), Forget: w.forget, Answer: data,
+	a.journal.FinishThen(journal.Entry{
+		ID: journalID(w.command), Sequence: w.sequence, Subject: w.command.Subject.String(), State: string(answer.State),
+		At: time.Now(), Forget: w.forget, Answer: answer.Body,
+	}, func(err error) {
+		a.lanes.forget(w)
+		if err != nil {
+			// Nothing was kept: the command stays in the mailbox and comes again.
+			a.log.Error("the journal cannot be written: the command will come again", "id", w.command.ID, "error", err)
+			return
+		}
+		a.cfg.Checkpoint(PointFinished)
+		a.log.Info("command ended", "id", w.command.ID, "subject", w.command.Subject.String(), "from", w.command.From,
+			"state", answer.State, "took", took)
 	}, journal.Event{ID: answer.ID, Subject: out.Subject, Data: data})
-	if err != nil {
-		// Nothing was kept: the command stays in the mailbox and comes again.
-		a.log.Error("the journal cannot be written: the command will come again", "id", w.command.ID, "error", err)
-		return
-	}
-	a.cfg.Checkpoint(PointFinished)
-	a.log.Info("command ended", "id", w.command.ID, "subject", w.command.Subject.String(), "from", w.command.From,
-		"state", settled.State, "took", took)
 }
 
 // answer makes the signed answer to a command.

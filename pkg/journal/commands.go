@@ -25,7 +25,7 @@ type Entry struct {
 	BootID      string        // which boot
 	At          time.Time     // broker time of the command
 	Forget      time.Time     // broker time after which Prune drops it; zero: never
-	Answer      []byte        // the final answer as it was sent, to send it again
+	Answer      []byte        // the body of the final answer, to send it again
 }
 
 // Lookup gives what is known of a command.
@@ -68,17 +68,36 @@ func (j *Journal) Start(e Entry) error {
 // nothing and queues nothing, so it may be repeated after an error; another
 // outcome is refused with kind Conflict.
 func (j *Journal) Finish(e Entry, events ...Event) error {
+	done := make(chan error, 1)
+	j.FinishThen(e, func(err error) { done <- err }, events...)
+	return <-done
+}
+
+// FinishThen is Finish without the wait: then is called, once and soon, when
+// the outcome is on disk or could not be written. It is called by the
+// journal's writer and must not call the journal. Outcomes that are finished
+// this way one behind the other share a transaction.
+func (j *Journal) FinishThen(e Entry, then func(error), events ...Event) {
+	run, err := e.finish(events)
+	if err != nil {
+		then(err)
+		return
+	}
+	j.submit(false, run, then)
+}
+
+func (e Entry) finish(events []Event) (run func(*writing) error, err error) {
 	if e.State == Started || e.State == "" {
-		return fleet.Errorf(fleet.Invalid, "command %s: state %q is not final", e.ID, e.State)
+		return nil, fleet.Errorf(fleet.Invalid, "command %s: state %q is not final", e.ID, e.State)
 	}
 	if err := e.check(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := checkEvents(events); err != nil {
-		return err
+		return nil, err
 	}
 	id := []byte(e.ID)
-	return j.write(false, func(w *writing) error {
+	return func(w *writing) error {
 		if sealed := w.tx.Bucket(bucketFinished).Get(id); sealed != nil {
 			old, err := decodeEntry(id, sealed)
 			if err != nil || old.State == e.State && bytes.Equal(old.Answer, e.Answer) {
@@ -100,7 +119,7 @@ func (j *Journal) Finish(e Entry, events ...Event) error {
 			}
 		}
 		return w.enqueue(events)
-	})
+	}, nil
 }
 
 // Started gives the commands that began and did not end, by sequence: after

@@ -72,6 +72,8 @@ type Journal struct {
 
 	db       *bbolt.DB
 	requests chan *request
+	ending   sync.RWMutex // held by writers while they submit
+	ended    bool
 	closing  chan struct{}
 	closed   chan struct{} // closed when the writer has ended
 	once     sync.Once
@@ -104,6 +106,9 @@ func (j *Journal) Close() error {
 		if j.sent.len() > 0 {
 			err = j.write(false, nothing)
 		}
+		j.ending.Lock()
+		j.ended = true
+		j.ending.Unlock()
 		close(j.closing)
 		<-j.closed
 		if j.broken == nil { // a broken bbolt may hold its locks for ever

@@ -30,7 +30,7 @@ func Open(path string, o Options) (*Journal, error) {
 	o = o.withDefaults()
 	j := &Journal{
 		path: path, options: o,
-		requests: make(chan *request), closing: make(chan struct{}), closed: make(chan struct{}), wake: make(chan struct{}, 1),
+		requests: make(chan *request, queued), closing: make(chan struct{}), closed: make(chan struct{}), wake: make(chan struct{}, 1),
 	}
 	j.sent.flush = func() { _ = j.write(false, nothing) } // an error leaves them for the next transaction
 	file, err := lockFile(path, o.LockTimeout)

@@ -17,7 +17,7 @@ type request struct {
 	run  func(w *writing) error
 	bulk bool // logs: the first to go without when the disk is full
 	err  error
-	done chan error
+	then func(error) // called by the writer when it is on disk, or cannot be
 }
 
 // writing is the transaction that requests share.
@@ -85,18 +85,29 @@ func (w *writing) oldest(bucket []byte, more func(key, sealed []byte) bool) [][]
 	return all
 }
 
+// queued is how many requests may be submitted ahead of the writer.
+const queued = 64
+
 // maxShared bounds how many requests share a transaction.
 const maxShared = 1024
 
 // write has the writer do it and waits until it is on disk.
 func (j *Journal) write(bulk bool, run func(w *writing) error) error {
-	r := &request{run: run, bulk: bulk, done: make(chan error, 1)}
-	select {
-	case j.requests <- r:
-		return <-r.done
-	case <-j.closing:
-		return errClosed()
+	done := make(chan error, 1)
+	j.submit(bulk, run, func(err error) { done <- err })
+	return <-done
+}
+
+// submit has the writer do it, and then call then. What is submitted before
+// Close is written.
+func (j *Journal) submit(bulk bool, run func(w *writing) error, then func(error)) {
+	j.ending.RLock()
+	defer j.ending.RUnlock()
+	if j.ended {
+		then(errClosed())
+		return
 	}
+	j.requests <- &request{run: run, bulk: bulk, then: then}
 }
 
 // writer is the one goroutine that writes. While it syncs, others come to
@@ -108,6 +119,19 @@ func (j *Journal) writer() {
 		case r := <-j.requests:
 			j.commit(j.waiting(r))
 		case <-j.closing:
+			j.finishAll()
+			return
+		}
+	}
+}
+
+// finishAll writes what was submitted before Close.
+func (j *Journal) finishAll() {
+	for {
+		select {
+		case r := <-j.requests:
+			j.commit(j.waiting(r))
+		default:
 			return
 		}
 	}
@@ -136,7 +160,7 @@ func (j *Journal) commit(all []*request) {
 	for {
 		spoiler, err := j.attempt(all)
 		if spoiler != nil {
-			spoiler.done <- spoiler.err
+			spoiler.then(spoiler.err)
 			all = without(all, spoiler)
 			continue
 		}
@@ -150,7 +174,7 @@ func (j *Journal) commit(all []*request) {
 			if err != nil {
 				r.err = err
 			}
-			r.done <- r.err
+			r.then(r.err)
 		}
 		return
 	}

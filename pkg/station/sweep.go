@@ -168,7 +168,7 @@ func (l *ledger) anyEnded() bool {
 func (l *ledger) clearable(copied uint64) (before uint64, singly []uint64, gone []ended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before = copied + 1
+	before = min(copied, l.last) + 1 // what was copied and not read here may still wait
 	for _, waiting := range l.byNode {
 		for _, c := range waiting {
 			before = min(before, c.stored.Sequence)
@@ -190,12 +190,12 @@ func (l *ledger) clearable(copied uint64) (before uint64, singly []uint64, gone 
 func (l *ledger) cleared(gone []ended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	keys := make(map[string]bool, len(gone))
+	sequences := make(map[uint64]bool, len(gone))
 	for _, e := range gone {
-		keys[e.key] = true
+		sequences[e.sequence] = true
 		delete(l.byKey, e.key)
 	}
-	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return keys[e.key] })
+	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return sequences[e.sequence] })
 }
 
 func (r *register) there(name string, now time.Time) bool {
