@@ -27,7 +27,8 @@ func (c *Conn) Mailbox(ctx context.Context, node, filter string, after uint64, m
 	if err != nil {
 		return nil, time.Time{}, kinded(err, "read the mailbox of "+node)
 	}
-	defer c.forget(subjects.Commands, node)
+	// With its answer: the next page's consumer has the same name.
+	defer func() { _ = c.js.DeleteConsumer(context.WithoutCancel(ctx), subjects.Commands, node) }()
 	info := consumer.CachedInfo()
 	if info.NumPending == 0 {
 		return nil, info.TimeStamp, nil
@@ -85,7 +86,11 @@ func (c *Conn) Clear(ctx context.Context, before uint64, singly []uint64) error 
 	}
 	for _, sequence := range singly {
 		err := stream.DeleteMsg(ctx, sequence)
-		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		if err == nil {
+			continue
+		}
+		// Another station may have been first; the error alone does not say so.
+		if _, there := stream.GetMsg(ctx, sequence); !errors.Is(there, jetstream.ErrMsgNotFound) {
 			return kinded(err, "clear the mailbox")
 		}
 	}

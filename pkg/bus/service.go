@@ -1,9 +1,11 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -48,11 +50,16 @@ func serve(ctx context.Context, e Endpoint, r micro.Request) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	answer, err := e.Handle(ctx, r.Subject(), r.Data())
-	if err != nil {
-		_ = r.Error(string(fleet.KindOf(err)), err.Error(), nil)
-		return
+	if err == nil {
+		if err = r.RespondJSON(answer); err != nil { // too large, or not JSON
+			err = fleet.Errorf(fleet.Internal, "the answer cannot be sent: %w", err)
+		}
 	}
-	_ = r.RespondJSON(answer)
+	if err != nil {
+		// The header holds one line and may not be empty; the body has the text.
+		line := strings.Join(strings.Fields(err.Error()), " ")
+		_ = r.Error(string(fleet.KindOf(err)), cmp.Or(line, string(fleet.KindOf(err))), []byte(err.Error()))
+	}
 }
 
 // Ask sends a question to a service and decodes its answer into out. The error
@@ -71,7 +78,7 @@ func (c *Conn) Ask(ctx context.Context, subject string, in, out any) error {
 		return kinded(err, "ask "+subject)
 	}
 	if kind := reply.Header.Get(micro.ErrorCodeHeader); kind != "" {
-		return fleet.Errorf(fleet.Kind(kind), "%s", reply.Header.Get(micro.ErrorHeader))
+		return fleet.Errorf(fleet.Kind(kind), "%s", reply.Data)
 	}
 	if err := json.Unmarshal(reply.Data, out); err != nil {
 		return fleet.Errorf(fleet.Internal, "answer on %s: %w", subject, err)

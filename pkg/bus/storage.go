@@ -61,12 +61,13 @@ func streamConfig(s subjects.Stream) jetstream.StreamConfig {
 }
 
 // bucketConfig is a key-value bucket as every NATS client knows it, and in
-// addition one whose keys can change together.
+// addition one whose keys can change together. It takes no roll-ups (a client's
+// purge of a key), since the header of one write could remove every other key.
 func bucketConfig(b subjects.Bucket) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: subjects.BucketStream(b.Name), Subjects: []string{subjects.KeySubject(b.Name, ">")},
 		Storage: jetstream.FileStorage, MaxMsgsPerSubject: int64(b.History), MaxBytes: -1,
-		Replicas: b.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true, AllowRollup: true,
+		Replicas: b.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true,
 		AllowDirect: true, AllowAtomicPublish: b.Atomic, Duplicates: dedupeWindow, RePublish: republish(b.Shown),
 	}
 }

@@ -1,0 +1,157 @@
+package bus_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// document is a signed one for the fleet bucket.
+func (s *site) document(name, body string) message.Message {
+	return s.signed("alice", subjects.Admin, message.Message{Subject: message.ResourceSubject("VirtualHost", name), Body: []byte(body)})
+}
+
+func (s *site) deletion(name string) message.Message {
+	return s.signed("alice", subjects.Admin, message.Message{Subject: message.ResourceSubject("VirtualHost", name), Operation: bus.Delete})
+}
+
+func key(name string) string { return subjects.ResourceKey("VirtualHost", name) }
+
+func put(t *testing.T, c *bus.Conn, change bus.Change) uint64 {
+	t.Helper()
+	sequence, err := c.Put(t.Context(), subjects.Fleet, change)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sequence
+}
+
+func TestAKeyIsReadAsItWasSigned(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	sequence := put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "one"), Expect: 0})
+	e, err := c.Get(t.Context(), subjects.Fleet, key("shop"))
+	if err != nil || e.Key != key("shop") || e.Sequence != sequence || e.Deleted || e.At.IsZero() || string(e.Body) != "one" {
+		t.Fatalf("read %+v, %v", e, err)
+	}
+	m, err := e.Message(message.ResourceSubject("VirtualHost", "shop"))
+	if err != nil || m.CheckSignature() != nil {
+		t.Errorf("the document is %+v: %v, %v", m, err, m.CheckSignature())
+	}
+	if _, err := c.Get(t.Context(), subjects.Fleet, key("none")); fleet.KindOf(err) != fleet.Unknown {
+		t.Errorf("no key: %v", err)
+	}
+}
+
+func TestAKeyChangesOnlyFromTheSequenceThatIsExpected(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	first := put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "one")})
+	put(t, c, bus.Change{Key: key("blog"), Document: s.document("blog", "x")})
+	for _, expect := range []uint64{0, first + 1, first + 7} {
+		_, err := c.Put(t.Context(), subjects.Fleet, bus.Change{Key: key("shop"), Document: s.document("shop", "two"), Expect: expect})
+		if fleet.KindOf(err) != fleet.Conflict {
+			t.Errorf("expecting %d: kind %s, %v", expect, fleet.KindOf(err), err)
+		}
+	}
+	second := put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "two"), Expect: first})
+	if put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "three"), Expect: bus.Any}) <= second {
+		t.Error("the sequence does not grow")
+	}
+}
+
+func TestADeletedKeyIsUnknownAndKeepsItsHistory(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	put(t, c, bus.Change{Key: key("blog"), Document: s.document("blog", "x")})
+	put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "one")})
+	put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "two"), Expect: bus.Any})
+	gone := put(t, c, bus.Change{Key: key("shop"), Document: s.deletion("shop"), Expect: bus.Any})
+
+	e, err := c.Get(t.Context(), subjects.Fleet, key("shop"))
+	if fleet.KindOf(err) != fleet.Unknown || !e.Deleted || e.Sequence != gone {
+		t.Errorf("read %+v, %v", e, err)
+	}
+	m, err := e.Message(message.ResourceSubject("VirtualHost", "shop"))
+	if err != nil || m.Operation != bus.Delete || m.CheckSignature() != nil {
+		t.Errorf("the deletion is %+v, %v", m, err)
+	}
+	var history []string
+	collect := func(e bus.Entry) error {
+		history = append(history, fmt.Sprintf("%s %s %v", e.Key, e.Body, e.Deleted))
+		return nil
+	}
+	shop, blog := key("shop"), key("blog")
+	for _, test := range []struct {
+		read func() error
+		want []string
+	}{
+		{func() error { return c.History(within(t), subjects.Fleet, shop, collect) }, []string{shop + " one false", shop + " two false", shop + "  true"}},
+		{func() error { return c.Keys(within(t), subjects.Fleet, collect) }, []string{blog + " x false", shop + "  true"}},
+		{func() error { return c.Entries(within(t), subjects.Fleet, ">", collect) }, []string{blog + " x false"}},
+		{func() error { return c.Entries(within(t), subjects.Fleet, key("shop"), collect) }, nil},
+	} {
+		history = nil
+		if err := test.read(); err != nil || !slices.Equal(history, test.want) {
+			t.Errorf("read %q, %v, want %q", history, err, test.want)
+		}
+	}
+	if put(t, c, bus.Change{Key: shop, Document: s.document("shop", "again"), Expect: gone}) <= gone {
+		t.Error("a deleted key cannot come back")
+	}
+}
+
+func TestAWatchSeesWhatIsThereAndThenEveryChange(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	put(t, c, bus.Change{Key: key("a"), Document: s.document("a", "1")})
+	put(t, c, bus.Change{Key: key("a"), Document: s.document("a", "2"), Expect: bus.Any})
+	seen, caughtUp := make(chan string, 10), make(chan struct{})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() {
+		ended <- c.Watch(ctx, subjects.Fleet, func() { close(caughtUp) }, func(e bus.Entry) error {
+			seen <- string(e.Body)
+			return nil
+		})
+	}()
+	next(t, caughtUp)
+	put(t, c, bus.Change{Key: key("a"), Document: s.document("a", "3"), Expect: bus.Any})
+	put(t, c, bus.Change{Key: key("b"), Document: s.document("b", "4")})
+	for _, want := range []string{"2", "3", "4"} {
+		if got := next(t, seen); got != want {
+			t.Errorf("saw %s, want %s", got, want)
+		}
+	}
+	cancel()
+	if err := next(t, ended); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+}
+
+// `Nats-Rollup: all` would let whoever may write one key remove all others.
+func TestWritingAKeyCannotRemoveOthers(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "one")})
+	nc := s.foreign("bob", subjects.Operator)
+	for _, rollup := range []string{"all", "sub"} {
+		msg := nats.NewMsg(subjects.KeySubject(subjects.Fleet, key("blog")))
+		msg.Header.Set("Nats-Rollup", rollup)
+		if _, err := nc.RequestMsgWithContext(within(t), msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.Get(t.Context(), subjects.Fleet, key("shop")); err != nil {
+		t.Error(err)
+	}
+}
