@@ -62,8 +62,7 @@ func (a *Agent) Engine() *nginx.Engine { return a.engine }
 
 // Run runs the agent until ctx ends: it then takes no more commands, lets the
 // running ones end within the grace, and leaves nginx as it is.
-func (a *Agent) Run(ctx context.Context) error {
-	var err error
+func (a *Agent) Run(ctx context.Context) (err error) {
 	a.bootID = host.BootID()
 	a.journal, err = journal.Open(filepath.Join(a.cfg.State, "journal.db"), journal.Options{
 		Logger: a.log, NoSync: a.cfg.NoSync, SpoolBytes: a.cfg.SpoolBytes})
@@ -158,12 +157,14 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 			case connected <- struct{}{}:
 			default:
 			}
+			a.inbox.hold()
 			a.link.up()
 			a.inbox.wake("connected")
 			a.outbox.wake()
 		},
 		OnDisconnect: func(err error) {
 			a.log.Info("link lost", "error", err)
+			a.inbox.hold()
 			a.link.down()
 		},
 		OnLost: func() { a.inbox.lost() },

@@ -25,6 +25,7 @@ type inbox struct {
 
 	mu      sync.Mutex
 	syncing bool // a sync is due or under way: hold what comes live
+	missed  bool // something was missed since the sync under way began
 	held    []message.Delivery
 	stopped bool
 	subs    []*bus.Subscription
@@ -75,12 +76,18 @@ func (i *inbox) wake(why string) {
 	}
 }
 
+// hold says that live messages may be missed, as without a link: what follows
+// them must not overtake them, so it waits for a sync that begins after this.
+func (i *inbox) hold() {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.syncing, i.missed = true, true
+}
+
 // lost says that live messages were dropped on the way: hold what follows and
 // read the mailbox.
 func (i *inbox) lost() {
-	i.mu.Lock()
-	i.syncing = true
-	i.mu.Unlock()
+	i.hold()
 	i.wake("lost messages")
 }
 
@@ -92,6 +99,7 @@ func (i *inbox) live(d message.Delivery) {
 	case i.syncing && len(i.held) < heldMost:
 		i.held = append(i.held, d)
 	case i.syncing: // the sync that follows brings it
+		i.missed = true
 		i.wake("held too many")
 	default:
 		// Under the lock, so that a sync cannot overtake.
@@ -155,7 +163,7 @@ func pause(ctx context.Context, d time.Duration) {
 // sync reads the whole mailbox and takes it together with what came meanwhile.
 func (i *inbox) sync(ctx context.Context) error {
 	i.mu.Lock()
-	i.syncing = true
+	i.syncing, i.missed = true, false
 	i.mu.Unlock()
 
 	found, err := i.fetch(ctx)
@@ -164,8 +172,10 @@ func (i *inbox) sync(ctx context.Context) error {
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	found = append(found, i.held...)
-	i.held, i.syncing = nil, false
+	if !i.missed { // else what is held waits for the next sync, which was asked for
+		found = append(found, i.held...)
+		i.held, i.syncing = nil, false
+	}
 	if i.stopped {
 		return nil
 	}

@@ -38,8 +38,9 @@ func Receive(s Stored) Delivery {
 	}
 	m, faults := DecodeAs(subject, s.Headers, s.Body)
 	d := Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: faults.Err()}
-	// An id that looks made up would take the name, and so the answer, of another.
-	other := subject.Direction == subjects.Command && m.ID != id || !Named(m.ID)
+	// A command's id that looks made up would take the name, and so the answer, of
+	// another. An answer's follows from its command's, which may be made up.
+	other := subject.Direction == subjects.Command && (m.ID != id || !Named(m.ID))
 	if m.ID == "" || other {
 		if m.ID != "" && d.Fault == nil {
 			d.Fault = fleet.Errorf(fleet.Refused, "the message calls itself %s and is stored as %s", m.ID, id)

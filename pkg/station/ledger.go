@@ -33,6 +33,7 @@ type command struct {
 	state    message.State
 	answered time.Time
 	nudged   time.Time
+	copies   []uint64 // sequences under which it was published again
 }
 
 type ended struct {
@@ -93,7 +94,8 @@ func (l *ledger) published(stored message.Stored) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reached(stored.Sequence)
-	if _, known := l.byKey[key]; known {
+	if c, known := l.byKey[key]; known {
+		l.again(key, c, stored.Sequence)
 		return
 	}
 	c := &command{stored: stored, message: d.Message, state: message.Published}
@@ -118,6 +120,18 @@ func (l *ledger) advance(sequence uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reached(sequence)
+}
+
+// again notes that a command was published a second time, under the same
+// subject. It goes when the first goes. The lock is held.
+func (l *ledger) again(key string, c *command, sequence uint64) {
+	switch {
+	case sequence <= c.stored.Sequence: // read again, as after an interruption
+	case c.state.Final():
+		l.ended = append(l.ended, ended{sequence, key})
+	default:
+		c.copies = append(c.copies, sequence)
+	}
 }
 
 // until waits for the ledger to have seen a sequence.
@@ -227,7 +241,9 @@ func (l *ledger) settle(key string, c *command, d message.Delivery) {
 	if len(l.byNode[name]) == 0 {
 		delete(l.byNode, name)
 	}
-	l.ended = append(l.ended, ended{c.stored.Sequence, key})
+	for _, sequence := range append(c.copies, c.stored.Sequence) {
+		l.ended = append(l.ended, ended{sequence, key})
+	}
 	answer, err := d.Message.ReadAnswer()
 	if err != nil {
 		l.station.log.Warn("an answer cannot be read", "id", d.Message.ID, "error", err)

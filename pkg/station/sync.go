@@ -2,6 +2,7 @@ package station
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"sync"
 	"time"
@@ -12,11 +13,28 @@ import (
 	"fairlead/subjects"
 )
 
-// Bounds of one page of a sync, under the broker's largest payload.
+// Bounds of one page of a sync, in messages and in bytes as JSON: the largest
+// body that is allowed fits, and the broker's largest payload is 1 MiB.
 const (
 	pageMessages = 256
-	pageBytes    = 512 << 10
+	pageBytes    = 960 << 10
 )
+
+// sizeOf is about what a message takes in a page, and never more than that.
+func sizeOf(s message.Stored) int {
+	const perMessage, perHeader = 128, 8 // names, quotes, sequence, time
+	size := perMessage + len(s.Subject) + base64.StdEncoding.EncodedLen(len(s.Body))
+	for name, values := range s.Headers {
+		size += len(name) + perHeader
+		for _, value := range values {
+			size += perHeader + jsonGrowth*len(value)
+		}
+	}
+	return size
+}
+
+// jsonGrowth is how much a byte can grow in JSON, as \u0001.
+const jsonGrowth = 6
 
 // sync answers a node that asks for its waiting commands.
 func (s *Station) sync(ctx context.Context, subject string, body []byte) (any, error) {
@@ -28,7 +46,10 @@ func (s *Station) sync(ctx context.Context, subject string, body []byte) (any, e
 	if err := s.barrier.pass(ctx); err != nil {
 		return nil, err
 	}
-	reply := s.ledger.page(name, request.After)
+	reply, err := s.ledger.page(name, request.After)
+	if err != nil {
+		return nil, err
+	}
 	reply.Now = s.clock.Now()
 	return reply, nil
 }
@@ -36,7 +57,11 @@ func (s *Station) sync(ctx context.Context, subject string, body []byte) (any, e
 // page is a node's waiting commands behind a sequence. The node takes none
 // before it has read all pages, so a cancellation on a later page still comes
 // in time.
-func (l *ledger) page(name string, after uint64) message.SyncReply {
+//
+// The error is Unavailable for a message that no page can hold, larger than
+// any that a node would take: the node reads its mailbox itself then, and
+// refuses it.
+func (l *ledger) page(name string, after uint64) (message.SyncReply, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var reply message.SyncReply
@@ -45,14 +70,17 @@ func (l *ledger) page(name string, after uint64) message.SyncReply {
 		if c.stored.Sequence <= after {
 			continue
 		}
-		if len(reply.Messages) >= pageMessages || size+len(c.stored.Body) > pageBytes && size > 0 {
+		size += sizeOf(c.stored)
+		if len(reply.Messages) > 0 && (len(reply.Messages) >= pageMessages || size > pageBytes) {
 			reply.More = true
-			return reply
+			return reply, nil
+		}
+		if size > pageBytes {
+			return reply, fleet.Errorf(fleet.Unavailable, "command %s to %s is too large for an answer: read it from the mailbox", c.message.ID, name)
 		}
 		reply.Messages = append(reply.Messages, c.stored)
-		size += len(c.stored.Body)
 	}
-	return reply
+	return reply, nil
 }
 
 // barrier makes sure that the ledger has read everything that was stored
