@@ -90,10 +90,15 @@ const underWay = 1024
 // PublishAll stores messages in order, many under way at once. The result
 // holds one error for each message, nil where it is stored now or was before.
 func (c *Conn) PublishAll(ctx context.Context, ms []message.Message) []error {
-	errs := make([]error, len(ms))
-	pending := make([]*Pending, len(ms))
-	wait := func(i int) {
-		if i < 0 || pending[i] == nil {
+	return c.PublishEach(ctx, len(ms), func(i int) (message.Message, error) { return ms[i], nil })
+}
+
+// PublishEach is PublishAll for messages that are made as they leave.
+func (c *Conn) PublishEach(ctx context.Context, count int, next func(i int) (message.Message, error)) []error {
+	errs := make([]error, count)
+	pending := make([]*Pending, count)
+	settle := func(i int) {
+		if pending[i] == nil {
 			return
 		}
 		if _, err := pending[i].Wait(ctx); !errors.Is(err, ErrExists) {
@@ -101,12 +106,18 @@ func (c *Conn) PublishAll(ctx context.Context, ms []message.Message) []error {
 		}
 		pending[i] = nil
 	}
-	for i, m := range ms {
-		wait(i - underWay)
-		pending[i], errs[i] = c.PublishAsync(m)
+	for i := range count {
+		if i >= underWay {
+			settle(i - underWay)
+		}
+		m, err := next(i)
+		if err == nil {
+			pending[i], err = c.PublishAsync(m)
+		}
+		errs[i] = err
 	}
-	for i := range ms {
-		wait(i)
+	for i := max(0, count-underWay); i < count; i++ {
+		settle(i)
 	}
 	return errs
 }
