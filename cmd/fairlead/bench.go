@@ -81,6 +81,11 @@ func dispatchTable(t *table, d bench.Dispatched) {
 		t.row(f.Name, fmt.Sprint(f.Count), micros(f.P50), micros(f.P99), fmt.Sprintf("%.0f", f.Rate), ratio)
 	}
 	t.row("")
+	for _, f := range d.Figures {
+		if f.Agents > 0 {
+			t.row("processor time for each", fmt.Sprintf("%s agent and client, %s broker, %s station (%s)", micros(f.Agents), micros(f.Broker), micros(f.Station), f.Name))
+		}
+	}
 	t.row("answered", fmt.Sprintf("%d of %d", d.Answered, d.Sent))
 	t.row("station, at most", size(d.StationPeak))
 	t.row("broker, at most", size(d.BrokerPeak))

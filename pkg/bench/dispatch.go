@@ -205,6 +205,10 @@ func (s *system) fan(ctx context.Context, d *Dispatched, name string, count int,
 	for i := range commands {
 		commands[i] = command(node(i))
 	}
+	before, err := s.processors()
+	if err != nil {
+		return Figures{}, err
+	}
 	begun := time.Now()
 	sent, err := s.client.Send(ctx, commands...)
 	if err != nil {
@@ -212,7 +216,23 @@ func (s *system) fan(ctx context.Context, d *Dispatched, name string, count int,
 	}
 	outcomes := w.Wait(ctx, sent, nil)
 	took := time.Since(begun)
-	return Figures{Name: name, Count: count, Rate: float64(count) / took.Seconds()}, d.count(outcomes)
+	after, err := s.processors()
+	if err != nil {
+		return Figures{}, err
+	}
+	each := func(i int) time.Duration { return (after[i] - before[i]) / time.Duration(count) }
+	return Figures{Name: name, Count: count, Rate: float64(count) / took.Seconds(),
+		Agents: each(0), Broker: each(1), Station: each(2)}, d.count(outcomes)
+}
+
+// processors are the processor times of this process, the broker and the station.
+func (s *system) processors() (times [3]time.Duration, err error) {
+	for i, pid := range []int{os.Getpid(), s.broker.PID, s.station.PID} {
+		if times[i], err = processor(pid); err != nil {
+			return times, err
+		}
+	}
+	return times, nil
 }
 
 // syncTime is the median time of a small synced write below a directory.

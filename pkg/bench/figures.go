@@ -15,6 +15,11 @@ type Figures struct {
 	// Ratio compares with bare NATS: time for time, rate for rate.
 	Ratio   float64 `json:"ratio,omitempty"`
 	Against string  `json:"against,omitempty"`
+	// Processor time for each, of all agents and the client together, of the
+	// broker and of the station.
+	Agents  time.Duration `json:"agentsCpuNs,omitempty"`
+	Broker  time.Duration `json:"brokerCpuNs,omitempty"`
+	Station time.Duration `json:"stationCpuNs,omitempty"`
 }
 
 // timed measures f one after the other, after some that do not count.

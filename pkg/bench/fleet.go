@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"time"
 
@@ -85,6 +86,9 @@ func nodeName(i int) string { return fmt.Sprintf("n%05d", i) }
 
 // start brings everything up; the caller calls close, also after an error.
 func start(ctx context.Context, o Options) (*system, error) {
+	// A thousand agents in one process collect garbage as one large program; a
+	// thousand processes would hardly collect at all.
+	debug.SetGCPercent(400)
 	s := &system{options: o}
 	ctx, s.stop = context.WithCancel(ctx)
 	if err := s.directories(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -120,6 +121,26 @@ func sameRecord(a, b station.NodeRecord) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return string(x) == string(y)
+}
+
+// learnKeys reads all public keys of the register at once, which is cheaper than
+// one question for each node when many are about to answer.
+func (c *Client) learnKeys(ctx context.Context) error {
+	keys := make(map[string]string)
+	err := c.conn.Entries(ctx, subjects.Nodes, ">", func(e bus.Entry) error {
+		var r station.NodeRecord
+		if json.Unmarshal(e.Body, &r) == nil {
+			keys[e.Key] = r.Key
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.Copy(c.keys, keys)
+	return nil
 }
 
 // key is a node's public key by the register, "" where it is not there.

@@ -27,14 +27,20 @@ type Sent struct {
 }
 
 // Send stores commands, in order, and returns once all are stored. The error
-// names the first that was not; those before it are under way.
+// names the first that was not; those before it are under way. Nothing is sent
+// when one of them is not valid.
 func (c *Client) Send(ctx context.Context, commands ...Command) ([]Sent, error) {
 	messages, err := c.messages(commands)
 	if err != nil {
 		return nil, err
 	}
+	// Signed one by one on their way: the first runs while the last is signed.
+	sign := func(i int) (message.Message, error) {
+		err := c.sign(&messages[i])
+		return messages[i], err
+	}
 	sent := make([]Sent, 0, len(messages))
-	for i, err := range c.conn.PublishAll(ctx, messages) {
+	for i, err := range c.conn.PublishEach(ctx, len(messages), sign) {
 		m := messages[i]
 		if err != nil {
 			return sent, fleet.Errorf(fleet.KindOf(err), "%s: %w", m.Subject, err)
@@ -44,6 +50,7 @@ func (c *Client) Send(ctx context.Context, commands ...Command) ([]Sent, error) 
 	return sent, nil
 }
 
+// messages makes the unsigned messages; the error is about all that are wrong.
 func (c *Client) messages(commands []Command) ([]message.Message, error) {
 	var faults []error
 	messages := make([]message.Message, len(commands))
@@ -60,9 +67,6 @@ func (c *Client) messages(commands []Command) ([]message.Message, error) {
 		}
 		messages[i] = message.Message{Subject: command.Subject, ID: message.NewID(), Body: command.Body,
 			Expires: time.Now().Add(expires), Replays: command.Replays}
-		if err := c.sign(&messages[i]); err != nil {
-			faults = append(faults, err)
-		}
 	}
 	return messages, errors.Join(faults...)
 }

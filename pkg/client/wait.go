@@ -30,6 +30,11 @@ type Waiter struct {
 
 // Listen hears the answers of one node, or of all where node is "*".
 func (c *Client) Listen(ctx context.Context, node string) (*Waiter, error) {
+	if node == "*" {
+		if err := c.learnKeys(ctx); err != nil {
+			return nil, err
+		}
+	}
 	w := &Waiter{client: c, heard: make(map[string]message.Delivery), moved: make(chan struct{}, 1)}
 	sub, err := c.conn.Subscribe(subjects.AnswersOf(node), w.hear, nil)
 	if err != nil {
@@ -51,6 +56,11 @@ func (w *Waiter) Close() { w.sub.Stop() }
 const heardMost = 1 << 16
 
 func (w *Waiter) hear(d message.Delivery) {
+	// Proven here, while the caller may still be sending: a fleet's answers come
+	// faster than one goroutine that does everything can look at them.
+	if !w.client.proven(context.Background(), d) {
+		return
+	}
 	w.mu.Lock()
 	have, known := w.heard[d.Message.Command]
 	if known && !have.Message.State.Final() || !known && len(w.heard) < heardMost {
@@ -78,7 +88,7 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 	}
 	take := func(i int, d message.Delivery) {
 		o := &outcomes[i]
-		if o.State == d.Message.State || !w.client.proven(ctx, d) {
+		if o.State == d.Message.State {
 			return
 		}
 		o.State, o.From, o.At = d.Message.State, d.Message.From, d.StoredAt
@@ -142,8 +152,11 @@ func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]i
 			continue
 		}
 		stored, err := w.client.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(s, message.AnswerID(id, message.Succeeded)))
-		if err == nil && stored != nil {
-			take(i, message.Receive(*stored))
+		if err != nil || stored == nil {
+			continue
+		}
+		if d := message.Receive(*stored); w.client.proven(ctx, d) {
+			take(i, d)
 		}
 	}
 }
