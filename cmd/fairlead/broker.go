@@ -16,7 +16,8 @@ import (
 )
 
 func newBroker(a *app) *cobra.Command {
-	var data, listen, sync string
+	var name, data, listen, sync string
+	var cluster broker.ClusterConfig
 	var nodes, operators, viewers []string
 	var printOnly bool
 	c := &cobra.Command{
@@ -24,9 +25,14 @@ func newBroker(a *app) *cobra.Command {
 		Short: "run the embedded NATS broker alone",
 		Long: `Runs nats-server with JetStream and the identities of one fleet. At the first start it makes the operator, the accounts
 and users (admin, station, and those named by flags) below DATA/identity; give each its creds file, and agents and
-stations DATA/identity/trust.json.`,
+stations DATA/identity/trust.json.
+
+Three brokers on three hosts with the same --cluster-name are a cluster, which goes on when one is gone. Copy DATA/identity of
+the first to the others before they start, give each a --name of its own and each --route to the others, and run stations
+with --replicas 3. What the brokers say to each other is encrypted by a key that follows from the operator's seed.`,
 		Example: `  fairlead broker --data /var/lib/fairlead --listen 0.0.0.0:4222 --node ship1 --node ship2
-  fairlead broker --data /var/lib/fairlead --node ship3 --print-users`,
+  fairlead broker --data /var/lib/fairlead --node ship3 --print-users
+  fairlead broker --name b1 --listen 0.0.0.0:4222 --cluster-listen 10.0.0.1:6222 --route 10.0.0.2:6222 --route 10.0.0.3:6222`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			authority, err := identity.Open(filepath.Join(data, "identity"), identity.Options{Methods: handlers.All().Sent()})
@@ -47,8 +53,15 @@ stations DATA/identity/trust.json.`,
 			if err != nil {
 				return err
 			}
-			b, err := broker.New(broker.Config{Name: "fairlead", Host: host, Port: port, StoreDir: filepath.Join(data, "broker"),
-				Sync: sync, Authority: authority, Logger: a.daemonLogger()})
+			c := broker.Config{Name: name, Host: host, Port: port, StoreDir: filepath.Join(data, "broker"),
+				Sync: sync, Authority: authority, Logger: a.daemonLogger()}
+			switch {
+			case cluster.Listen != "":
+				c.Cluster = &cluster
+			case len(cluster.Routes) > 0:
+				return usagef("--route goes with --cluster-listen, where the other brokers reach this one")
+			}
+			b, err := broker.New(c)
 			if err != nil {
 				return err
 			}
@@ -66,9 +79,13 @@ stations DATA/identity/trust.json.`,
 	f.StringVar(&data, "data", "/var/lib/fairlead", "directory for identities and streams")
 	f.StringVar(&listen, "listen", "127.0.0.1:4222", "address to listen on")
 	f.StringVar(&sync, "sync", "always", "when stored messages reach the disk: always, before they are acknowledged, or an interval such as 2m")
-	f.StringArrayVar(&nodes, "node", nil, "make credentials for a node; may be given several times")
-	f.StringArrayVar(&operators, "operator", nil, "make credentials for an operator")
-	f.StringArrayVar(&viewers, "viewer", nil, "make credentials for a viewer")
+	f.StringVar(&name, "name", "", "this broker's name in logs and monitoring; needed in a cluster (default \"fairlead\")")
+	f.StringVar(&cluster.Listen, "cluster-listen", "", "address to listen on for the other brokers of a cluster, which they can reach")
+	f.StringVar(&cluster.Name, "cluster-name", "fairlead", "the cluster's name, the same for all of its brokers")
+	f.StringArrayVar(&cluster.Routes, "route", nil, "another broker's --cluster-listen address; may be given several times")
+	f.StringArrayVar(&nodes, "node", nil, "make credentials for a `NODE`; may be given several times")
+	f.StringArrayVar(&operators, "operator", nil, "make credentials for an operator called `NAME`; may be given several times")
+	f.StringArrayVar(&viewers, "viewer", nil, "make credentials for a viewer called `NAME`; may be given several times")
 	f.BoolVar(&printOnly, "print-users", false, "make and list the users, and do not run")
 	return c
 }

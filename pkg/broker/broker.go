@@ -54,7 +54,7 @@ func (b *Broker) Run(ctx context.Context) error {
 	b.server.Store(s)
 	close(b.ready)
 	b.config.Logger.Info("broker is ready", "name", b.config.Name, "url", b.URL(), "store", b.config.StoreDir, "sync", b.config.Sync)
-	return watch(ctx, s, log)
+	return b.watch(ctx, s, log)
 }
 
 // start returns a server that takes connections.
@@ -80,6 +80,9 @@ func (b *Broker) start(log *logger) (*server.Server, error) {
 	}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
+	if c.Cluster != nil {
+		awaitRoutes(s, log)
+	}
 	if err := log.failure(); err != nil {
 		s.Shutdown()
 		s.WaitForShutdown()
@@ -90,8 +93,14 @@ func (b *Broker) start(log *logger) (*server.Server, error) {
 
 // explain adds what a person can do about a failed start.
 func (b *Broker) explain(err error) error {
+	var addrs []string
 	if b.config.Port > 0 {
-		addr := net.JoinHostPort(b.config.Host, fmt.Sprint(b.config.Port))
+		addrs = append(addrs, net.JoinHostPort(b.config.Host, fmt.Sprint(b.config.Port)))
+	}
+	if b.config.Cluster != nil {
+		addrs = append(addrs, b.config.Cluster.Listen)
+	}
+	for _, addr := range addrs {
 		if owner := listener(addr); owner != "" {
 			return fleet.Errorf(fleet.Conflict, "%s is in use by %s: stop it, or choose another port", addr, owner)
 		}
@@ -106,10 +115,14 @@ const unhealthy = 3
 // watch returns when ctx ends or the server can no longer store. nats-server
 // goes on without JetStream when the disk is full, and without a stream when
 // a write to it failed: a broker that takes connections and keeps nothing.
-func watch(ctx context.Context, s *server.Server, log *logger) error {
+//
+// A broker of a cluster that has lost the others, or is catching up with
+// them, is not well either, but that passes: it warns and goes on.
+func (b *Broker) watch(ctx context.Context, s *server.Server, log *logger) error {
 	every := time.NewTicker(time.Second)
 	defer every.Stop()
-	for bad := 0; ; {
+	fatal := &server.HealthzOptions{JSEnabledOnly: b.config.Cluster != nil}
+	for bad, warned := 0, false; ; {
 		select {
 		case <-ctx.Done():
 			return nil
@@ -118,13 +131,29 @@ func watch(ctx context.Context, s *server.Server, log *logger) error {
 		if !s.Running() {
 			return errors.Join(errors.New("the broker's server ended by itself"), log.failure())
 		}
-		health := s.Healthz(nil)
+		health := s.Healthz(fatal)
 		if health.Error == "" {
 			bad = 0
 		} else if bad++; bad == unhealthy {
 			return fleet.Errorf(fleet.Unavailable, "the broker can no longer store: %s: free or mend the disk, then start it again", health.Error)
 		}
+		if b.config.Cluster != nil {
+			warned = b.tellCluster(s, warned)
+		}
 	}
+}
+
+// tellCluster says once that something is wrong with this broker's part in
+// its cluster, and once that it is well again.
+func (b *Broker) tellCluster(s *server.Server, warned bool) bool {
+	health := s.Healthz(nil)
+	switch {
+	case health.Error != "" && !warned:
+		b.config.Logger.Warn("the broker is not level with its cluster", "name", b.config.Name, "says", health.Error)
+	case health.Error == "" && warned:
+		b.config.Logger.Info("the broker is level with its cluster", "name", b.config.Name)
+	}
+	return health.Error != ""
 }
 
 // stop tells clients to go, gives them Drain for it, and closes the store.

@@ -28,7 +28,7 @@ type site struct {
 
 // start runs a broker that syncs seldom and takes its own port; change may
 // say otherwise.
-func start(t *testing.T, change func(*broker.Config)) *site {
+func start(t testing.TB, change func(*broker.Config)) *site {
 	t.Helper()
 	c := broker.Config{StoreDir: t.TempDir(), Sync: "2m", Drain: -1, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
@@ -64,7 +64,7 @@ func start(t *testing.T, change func(*broker.Config)) *site {
 	return s
 }
 
-func authority(t *testing.T, dir string, o identity.Options) *identity.Authority {
+func authority(t testing.TB, dir string, o identity.Options) *identity.Authority {
 	t.Helper()
 	a, err := identity.Open(dir, o)
 	if err != nil {
@@ -73,7 +73,7 @@ func authority(t *testing.T, dir string, o identity.Options) *identity.Authority
 	return a
 }
 
-func user(t *testing.T, a *identity.Authority, name string, role subjects.Role) identity.User {
+func user(t testing.TB, a *identity.Authority, name string, role subjects.Role) identity.User {
 	t.Helper()
 	u, err := a.User(name, role)
 	if err != nil {
@@ -101,12 +101,12 @@ func dial(t *testing.T, s *site, u identity.User) *nats.Conn {
 }
 
 // ensureStorage makes all streams and buckets.
-func (s *site) ensureStorage(t *testing.T) {
+func (s *site) ensureStorage(t testing.TB) {
 	t.Helper()
 	ensureStorage(t, s.URL(), s.Authority)
 }
 
-func ensureStorage(t *testing.T, url string, a *identity.Authority) {
+func ensureStorage(t testing.TB, url string, a *identity.Authority) {
 	t.Helper()
 	creds, err := identity.LoadCreds(user(t, a, "station-a", subjects.Station).CredsFile)
 	if err != nil {

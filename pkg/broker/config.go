@@ -29,7 +29,8 @@ type Config struct {
 	MaxStore int64
 
 	Authority *identity.Authority
-	TLS       *tls.Config // nil is none
+	TLS       *tls.Config    // nil is none
+	Cluster   *ClusterConfig // nil is a broker by itself
 	// Drain is how long the end takes at most while clients are connected;
 	// 500 ms when zero, negative closes all of them at once.
 	Drain time.Duration
@@ -74,8 +75,11 @@ func (c Config) withDefaults() Config {
 
 // Validate returns all faults; the kind is Invalid.
 func (c Config) Validate() error {
-	c = c.withDefaults()
 	var faults fleet.Faults
+	if c.Cluster != nil {
+		c.Cluster.validate(c, &faults)
+	}
+	c = c.withDefaults()
 	if c.Authority == nil {
 		faults.Addf("authority", "missing: a broker without one would have to trust everybody")
 	}
@@ -167,5 +171,10 @@ func (c Config) options() (*server.Options, error) {
 		o.LameDuckDuration, o.LameDuckGracePeriod = c.Drain, c.Drain/10
 	}
 	o.HTTPHost, o.HTTPPort, _ = c.monitor()
+	if c.Cluster != nil {
+		if err := c.join(o); err != nil {
+			return nil, err
+		}
+	}
 	return o, nil
 }

@@ -14,6 +14,10 @@
 // A broker that can no longer store, on a full or broken disk, ends with an
 // error within seconds instead of taking connections and keeping nothing.
 //
+// Brokers of one authority can be a cluster (Config.Cluster), whose streams
+// and buckets lie on three hosts where their settings say so. What three
+// brokers acknowledged outlives the loss of any one of them, its disk included.
+//
 // One store directory belongs to one broker at a time, by a file lock that
 // the kernel releases when the process ends, however it ends.
 package broker
