@@ -5,14 +5,13 @@ import (
 	"encoding/json"
 	"slices"
 
+	"fairlead/handlers"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
-
-	"fairlead/handlers"
 )
 
 // Applied is what came of carrying out a plan.
@@ -22,7 +21,7 @@ type Applied struct {
 	Sequence uint64 `json:"sequence,omitempty"`
 }
 
-// Carry out a plan: all of its resources or none. The error is Conflict where
+// Apply carries out a plan: all of its resources or none. The error is Conflict where
 // somebody changed one of them since the plan was made.
 func (c *Client) Apply(ctx context.Context, p Plan) (Applied, error) {
 	var changes []bus.Change

@@ -38,7 +38,7 @@ func Start(d Daemon) (*Process, error) {
 	}
 	p, err := OpenProcess(cmd.Process.Pid)
 	if err != nil { // it has ended already, or there are no pidfds
-		cmd.Process.Kill()
+		_ = cmd.Process.Kill() // it has ended, or is about to
 		state, waitErr := cmd.Process.Wait()
 		if waitErr == nil {
 			err = fmt.Errorf("it ended at once: %s", state)
