@@ -2,7 +2,6 @@ package station
 
 import (
 	"encoding/json"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -116,7 +115,7 @@ func chosen(resources []fleet.Resource, selectors map[string]fleet.Selector, ups
 func DecodeResource(body []byte) (fleet.Resource, error) {
 	var r fleet.Resource
 	if err := json.Unmarshal(body, &r); err != nil {
-		return r, fmt.Errorf("resource: %w", err)
+		return r, fleet.Errorf(fleet.Invalid, "resource: %w", err)
 	}
 	return r, r.Validate().Err()
 }

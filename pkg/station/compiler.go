@@ -37,6 +37,8 @@ type compiler struct {
 	faults    map[string]string       // by node: why the newest resources do not fit it
 	compiled  uint64                  // sequence up to which desired states are written
 	moved     chan struct{}           // closed when compiled moves
+
+	told map[string]uint64 // by node: the revision whose command is published; of run alone
 }
 
 type resource struct {
@@ -46,12 +48,14 @@ type resource struct {
 
 type desiredEntry struct {
 	sequence uint64 // of the desired bucket
+	own      bool   // this station wrote it
 	nginx.Desired
 }
 
 func newCompiler(s *Station) *compiler {
 	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource),
-		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{})}
+		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
+		told: make(map[string]uint64)}
 }
 
 func (c *compiler) wake() {
@@ -67,20 +71,38 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		defer c.wake()
-		if e.Sequence > c.sequence {
-			c.sequence = e.Sequence
-		}
 		r, owner, err := c.read(e)
 		if err != nil {
-			// The last good revision of the resource stays in force.
 			c.station.log.Error("ignored a resource", "key", e.Key, "error", err)
-			return nil
+			err = c.keep(ctx, e.Key)
+			c.sequence = max(c.sequence, e.Sequence)
+			return err
 		}
+		c.sequence = max(c.sequence, e.Sequence)
 		c.author = owner
 		if e.Deleted {
 			delete(c.resources, e.Key)
 		} else {
 			c.resources[e.Key] = resource{r, owner}
+		}
+		return nil
+	})
+}
+
+// keep leaves the last good revision of a resource in force. A station that
+// starts looks for it among the older ones. The lock is held.
+func (c *compiler) keep(ctx context.Context, key string) error {
+	if _, known := c.resources[key]; known {
+		return nil
+	}
+	return c.station.conn.History(ctx, subjects.Fleet, key, func(e bus.Entry) error {
+		r, owner, err := c.read(e)
+		switch {
+		case err != nil:
+		case e.Deleted:
+			delete(c.resources, key)
+		default:
+			c.resources[key] = resource{r, owner}
 		}
 		return nil
 	})
@@ -118,28 +140,56 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 	return c.station.conn.Watch(ctx, subjects.Desired, caughtUp, func(e bus.Entry) error {
 		c.station.clock.Observe(e.At)
 		name, method, domain, ok := splitStateKey(e.Key)
-		if !ok || method != handlers.MethodNginxConfig || domain != desiredDomain || e.Deleted {
+		if !ok || method != handlers.MethodNginxConfig || domain != desiredDomain {
 			return nil
 		}
-		m, err := e.Message(message.DesiredSubject(name, method, domain))
-		if err == nil {
-			err = message.VerifyDocument(m, c.station.cfg.Trust, subjects.Station)
-		}
-		var d nginx.Desired
-		if err == nil {
-			err = json.Unmarshal(e.Body, &d)
+		d, err := c.readDesired(e, name)
+		if err != nil {
+			c.station.log.Error("a desired state is not a station's and will be written anew", "node", name, "error", err)
+			if d.Revision, err = c.lastRevision(ctx, e.Key, name); err != nil {
+				return err
+			}
+			defer c.wake()
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if err != nil {
-			c.station.log.Error("a desired state is not a station's and will be written anew", "node", name, "error", err)
-			d = nginx.Desired{Revision: c.desired[name].Revision}
-		}
 		if e.Sequence > c.desired[name].sequence {
-			c.desired[name] = desiredEntry{e.Sequence, d}
+			c.desired[name] = desiredEntry{sequence: e.Sequence, Desired: d}
 		}
 		return nil
 	})
+}
+
+// readDesired proves that a station wrote a node's desired state.
+func (c *compiler) readDesired(e bus.Entry, name string) (d nginx.Desired, err error) {
+	m, err := e.Message(message.DesiredSubject(name, handlers.MethodNginxConfig, desiredDomain))
+	if err != nil {
+		return d, err
+	}
+	if err := message.VerifyDocument(m, c.station.cfg.Trust, subjects.Station); err != nil {
+		return d, err
+	}
+	if e.Deleted {
+		return d, fleet.Errorf(fleet.Invalid, "it was deleted")
+	}
+	if err := json.Unmarshal(e.Body, &d); err != nil {
+		return nginx.Desired{}, err
+	}
+	return d, nil
+}
+
+// lastRevision is the newest revision that a station ever gave a node, as far
+// as the bucket remembers: revisions grow, whatever became of a document.
+func (c *compiler) lastRevision(ctx context.Context, key, name string) (revision uint64, err error) {
+	known, _ := c.of(name)
+	revision = known.Revision
+	err = c.station.conn.History(ctx, subjects.Desired, key, func(e bus.Entry) error {
+		if d, err := c.readDesired(e, name); err == nil {
+			revision = max(revision, d.Revision)
+		}
+		return nil
+	})
+	return revision, err
 }
 
 // calmTime is how long no change may come before a compilation: an apply of
@@ -215,7 +265,7 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	if again {
 		return true, nil
 	}
-	if err := c.announce(ctx); err != nil {
+	if err := c.announce(ctx, nodes); err != nil {
 		return false, err
 	}
 	c.mu.Lock()
@@ -255,8 +305,8 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sequence > c.desired[plan.Node].sequence {
-		c.desired[plan.Node] = desiredEntry{sequence, d}
+	if sequence >= c.desired[plan.Node].sequence {
+		c.desired[plan.Node] = desiredEntry{sequence, true, d}
 	}
 	c.station.log.Info("desired state", "node", plan.Node, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", author)
 	return nil
@@ -265,26 +315,49 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string) error {
 // announce publishes the command for every desired revision of which its node
 // has said nothing. Its id follows from node and revision, so it is created
 // once, whoever finds that it is missing.
-func (c *compiler) announce(ctx context.Context) error {
+func (c *compiler) announce(ctx context.Context, nodes []NodeRecord) error {
 	var due []message.Message
-	for name, d := range c.all() {
-		if d.Revision == 0 || c.station.register.tried(name) >= d.Revision {
+	var revisions []uint64
+	for _, node := range nodes {
+		d, _ := c.of(node.Name)
+		if d.Revision <= max(c.told[node.Name], c.station.register.tried(node.Name)) {
 			continue
 		}
-		m := CommandFor(name, d.Desired)
-		if !c.station.clock.Now().Before(m.Expires) {
-			continue // the node converges by itself when it returns
-		}
-		if c.station.ledger.holds(ledgerKey(name, m.Subject.Method, m.ID)) {
-			continue
-		}
-		m, err := c.station.sign(m)
+		m := CommandFor(node.Name, d.Desired)
+		known, err := c.published(ctx, m, d.own)
 		if err != nil {
 			return err
 		}
-		due = append(due, m)
+		if known {
+			c.told[node.Name] = d.Revision
+			continue
+		}
+		if m, err = c.station.sign(m); err != nil {
+			return err
+		}
+		due, revisions = append(due, m), append(revisions, d.Revision)
 	}
-	return errors.Join(c.station.conn.PublishAll(ctx, due)...)
+	errs := c.station.conn.PublishAll(ctx, due)
+	for i, m := range due {
+		if errs[i] == nil {
+			c.told[m.Subject.Node] = revisions[i]
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// published reports whether a revision's command is in the mailbox, or was and
+// has ended. Past its time it is of no use: the node converges by itself when
+// it returns. What this station has just written nobody can have answered.
+func (c *compiler) published(ctx context.Context, m message.Message, own bool) (bool, error) {
+	if !c.station.clock.Now().Before(m.Expires) || c.station.ledger.holds(ledgerKey(m.Subject.Node, m.Subject.Method, m.ID)) {
+		return true, nil
+	}
+	if own {
+		return false, nil
+	}
+	end, err := c.station.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, message.Succeeded)))
+	return end != nil, err
 }
 
 // CommandFor is the command that wakes a node for a revision, unsigned.
@@ -297,16 +370,6 @@ func CommandFor(name string, d nginx.Desired) message.Message {
 		Expires: d.At.Add(message.DefaultExpiry),
 		Body:    body,
 	}
-}
-
-func (c *compiler) all() map[string]desiredEntry {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	all := make(map[string]desiredEntry, len(c.desired))
-	for name, d := range c.desired {
-		all[name] = d
-	}
-	return all
 }
 
 // of is a node's desired state and why the newest resources do not fit it.

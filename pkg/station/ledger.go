@@ -2,6 +2,7 @@ package station
 
 import (
 	"context"
+	"encoding/json"
 	"slices"
 	"strings"
 	"sync"
@@ -19,6 +20,7 @@ type ledger struct {
 	mu      sync.Mutex
 	byKey   map[string]*command
 	byNode  map[string][]*command // without a final answer, as they were stored
+	nodeOf  map[string]string     // by id: whose command it is, of those in byNode and recent
 	ended   []ended               // have one and wait to be cleared
 	early   map[string]message.Delivery
 	order   []string // keys of early, the oldest first
@@ -54,10 +56,14 @@ type Ended struct {
 const (
 	earlyMost  = 8192 // answers kept that came before their command
 	recentMost = 8    // ended commands remembered for each node
+
+	// textMost bounds each text of a node that is kept, in bytes: nginx's lines
+	// fit, and so does a page of many nodes under the broker's largest payload.
+	textMost = 4 << 10
 )
 
 func newLedger(s *Station) *ledger {
-	return &ledger{station: s, byKey: make(map[string]*command), byNode: make(map[string][]*command),
+	return &ledger{station: s, byKey: make(map[string]*command), byNode: make(map[string][]*command), nodeOf: make(map[string]string),
 		early: make(map[string]message.Delivery), moved: make(chan struct{}), recent: make(map[string][]Ended)}
 }
 
@@ -98,9 +104,14 @@ func (l *ledger) published(stored message.Stored) {
 		l.again(key, c, stored.Sequence)
 		return
 	}
+	if d.Message.Subject.Node == "" { // nobody hears it and nobody can end it
+		l.station.log.Warn("ignored a command to nobody", "subject", stored.Subject, "error", d.Fault)
+		return
+	}
 	c := &command{stored: stored, message: d.Message, state: message.Published}
 	l.byKey[key] = c
 	l.byNode[d.Message.Subject.Node] = append(l.byNode[d.Message.Subject.Node], c)
+	l.nodeOf[d.Message.ID] = d.Message.Subject.Node
 	if answer, came := l.early[key]; came {
 		delete(l.early, key)
 		l.settle(key, c, answer)
@@ -219,8 +230,11 @@ func (l *ledger) answered(d message.Delivery) {
 // keepEarly remembers an end whose command has not been read yet: commands
 // and events are two streams.
 func (l *ledger) keepEarly(key string, d message.Delivery) {
+	d.Message.Body = withoutResult(d.Message) // thousands of results are much to keep
+	if _, known := l.early[key]; !known {
+		l.order = append(l.order, key)
+	}
 	l.early[key] = d
-	l.order = append(l.order, key)
 	if len(l.order) > earlyMost {
 		delete(l.early, l.order[0])
 		l.order = l.order[1:]
@@ -248,10 +262,33 @@ func (l *ledger) settle(key string, c *command, d message.Delivery) {
 	if err != nil {
 		l.station.log.Warn("an answer cannot be read", "id", d.Message.ID, "error", err)
 	}
-	answer.Result = nil // the streams have it
+	answer.Result, answer.Message = nil, clip(answer.Message) // the streams have them
 	recent := append(l.recent[name], Ended{c.message.ID, c.message.Subject.String(), c.message.From, c.state, answer, d.StoredAt})
-	l.recent[name] = recent[max(0, len(recent)-recentMost):]
+	if len(recent) > recentMost {
+		delete(l.nodeOf, recent[0].ID)
+		recent = recent[1:]
+	}
+	l.recent[name] = recent
 	c.stored.Body, c.message.Body, c.stored.Headers = nil, nil, nil
+}
+
+// withoutResult is an answer's body without what its handler returned.
+func withoutResult(m message.Message) []byte {
+	answer, err := m.ReadAnswer()
+	if err != nil {
+		return nil
+	}
+	answer.Result, answer.Message = nil, clip(answer.Message)
+	body, _ := json.Marshal(answer) // of plain fields: cannot fail
+	return body
+}
+
+// clip shortens a text to what is kept of it.
+func clip(text string) string {
+	if len(text) <= textMost {
+		return text
+	}
+	return strings.ToValidUTF8(text[:textMost], "") + "…"
 }
 
 func (l *ledger) len() int {
@@ -274,15 +311,20 @@ type Waiting struct {
 	Expires time.Time     `json:"expires,omitzero"`
 }
 
-// waiting are a node's commands without a final answer.
-func (l *ledger) waiting(name string) []Waiting {
+func (c *command) waiting() Waiting {
+	return Waiting{c.message.ID, c.message.Subject.String(), c.message.From, c.state, c.stored.At, c.message.Expires}
+}
+
+// waiting are the first of a node's commands without a final answer, at most
+// that many, and how many there are in all.
+func (l *ledger) waiting(name string, most int) (first []Waiting, count int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	var all []Waiting
-	for _, c := range l.byNode[name] {
-		all = append(all, Waiting{c.message.ID, c.message.Subject.String(), c.message.From, c.state, c.stored.At, c.message.Expires})
+	all := l.byNode[name]
+	for _, c := range all[:min(most, len(all))] {
+		first = append(first, c.waiting())
 	}
-	return all
+	return first, len(all)
 }
 
 func (l *ledger) ends(name string) []Ended {
@@ -296,16 +338,15 @@ func (l *ledger) ends(name string) []Ended {
 func (l *ledger) find(id string) (w Waiting, e Ended, state message.State) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key, c := range l.byKey {
-		if strings.HasSuffix(key, "."+id) && !c.state.Final() {
-			return Waiting{c.message.ID, c.message.Subject.String(), c.message.From, c.state, c.stored.At, c.message.Expires}, e, c.state
+	name := l.nodeOf[id]
+	for _, c := range l.byNode[name] {
+		if c.message.ID == id {
+			return c.waiting(), e, c.state
 		}
 	}
-	for _, recent := range l.recent {
-		for _, e := range recent {
-			if e.ID == id {
-				return w, e, e.State
-			}
+	for _, e := range l.recent[name] {
+		if e.ID == id {
+			return w, e, e.State
 		}
 	}
 	return w, e, ""

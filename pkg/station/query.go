@@ -3,7 +3,6 @@ package station
 import (
 	"context"
 	"encoding/json"
-	"slices"
 	"time"
 
 	"fairlead/handlers"
@@ -50,8 +49,35 @@ type NodesAnswer struct {
 	Now   time.Time    `json:"now"` // the broker's clock
 }
 
-// nodesPage keeps an answer well under the broker's largest payload.
-const nodesPage = 500
+// Bounds of an answer, under the broker's largest payload of 1 MiB.
+const (
+	mostNodes    = 500
+	mostBytes    = 512 << 10
+	mostCommands = 500 // waiting ones of a NodeDetail
+	mostHealth   = 64 << 10
+)
+
+// page counts what an answer holds.
+type page struct{ items, bytes int }
+
+// takes reports whether an answer has room for one more item.
+func (p *page) takes(item any) bool {
+	text, _ := json.Marshal(item) // of plain fields: cannot fail
+	if p.items > 0 && (p.items == mostNodes || p.bytes+len(text) > mostBytes) {
+		return false
+	}
+	p.items, p.bytes = p.items+1, p.bytes+len(text)
+	return true
+}
+
+// among makes a test of names, for which all pass where there are none.
+func among(names []string) func(name string) bool {
+	set := make(map[string]bool, len(names))
+	for _, name := range names {
+		set[name] = true
+	}
+	return func(name string) bool { return len(set) == 0 || set[name] }
+}
 
 // NodeStatus is what a station knows of a node.
 type NodeStatus struct {
@@ -85,7 +111,7 @@ type NodeDetail struct {
 	Reported  handlers.Reported `json:"reported,omitzero"`
 	Lifecycle message.Lifecycle `json:"lifecycle,omitzero"`
 	Health    json.RawMessage   `json:"health,omitempty"`
-	Commands  []Waiting         `json:"commands,omitempty"`
+	Commands  []Waiting         `json:"commands,omitempty"` // the first of those that wait
 	Recent    []Ended           `json:"recent,omitempty"`
 	Now       time.Time         `json:"now"`
 }
@@ -99,15 +125,19 @@ type DesiredSummary struct {
 	Resources []string  `json:"resources"`
 }
 
-// CompiledQuestion waits until the fleet bucket's sequence is compiled.
+// CompiledQuestion waits until the fleet bucket's sequence is compiled, and
+// asks for nodes, a page at a time.
 type CompiledQuestion struct {
-	Sequence uint64 `json:"sequence"`
+	Sequence uint64   `json:"sequence"`
+	Names    []string `json:"names,omitempty"` // only these
+	After    string   `json:"after,omitempty"` // the last name of the page before
 }
 
-// CompiledAnswer says what every node should be since then, and by which
-// command it was told.
+// CompiledAnswer says what the nodes should be since then, by name, and by
+// which command each was told.
 type CompiledAnswer struct {
 	Nodes []CompiledNode `json:"nodes"`
+	More  bool           `json:"more"`
 	Now   time.Time      `json:"now"`
 }
 
@@ -157,15 +187,17 @@ func (s *Station) answerNodes(_ context.Context, q NodesQuestion) (NodesAnswer, 
 		return NodesAnswer{}, err
 	}
 	answer := NodesAnswer{Now: s.clock.Now()}
+	asked := among(q.Names)
+	var size page
 	for _, record := range s.register.records() {
-		if record.Name <= q.After || !selector.Matches(record.Labels) || len(q.Names) > 0 && !slices.Contains(q.Names, record.Name) {
+		if record.Name <= q.After || !asked(record.Name) || !selector.Matches(record.Labels) {
 			continue
 		}
-		if len(answer.Nodes) == nodesPage {
-			answer.More = true
+		status := s.status(record.Name, answer.Now)
+		if answer.More = !size.takes(status); answer.More {
 			break
 		}
-		answer.Nodes = append(answer.Nodes, s.status(record.Name, answer.Now))
+		answer.Nodes = append(answer.Nodes, status)
 	}
 	return answer, nil
 }
@@ -175,16 +207,18 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 		return NodeDetail{}, fleet.Errorf(fleet.Unknown, "no node %q: `fairlead nodes` lists those there are", q.Name)
 	}
 	now := s.clock.Now()
-	d := NodeDetail{NodeStatus: s.status(q.Name, now), Commands: s.ledger.waiting(q.Name), Recent: s.ledger.ends(q.Name), Now: now}
+	d := NodeDetail{NodeStatus: s.status(q.Name, now), Recent: s.ledger.ends(q.Name), Now: now}
+	d.Commands, d.Waiting = s.ledger.waiting(q.Name, mostCommands)
 	desired, _ := s.compiler.of(q.Name)
 	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, At: desired.At}
 	for _, r := range desired.Resources {
 		d.Desired.Resources = append(d.Desired.Resources, r.ID())
 	}
-	s.register.mu.RLock()
-	defer s.register.mu.RUnlock()
-	n := s.register.nodes[q.Name]
-	d.Reported, d.Lifecycle, d.Health = n.reported, n.lifecycle, n.health
+	n := s.register.get(q.Name)
+	d.Reported, d.Lifecycle = n.reported, n.lifecycle
+	if len(n.health) <= mostHealth {
+		d.Health = n.health
+	}
 	return d, nil
 }
 
@@ -193,11 +227,19 @@ func (s *Station) answerCompiled(ctx context.Context, q CompiledQuestion) (Compi
 		return CompiledAnswer{}, err
 	}
 	answer := CompiledAnswer{Now: s.clock.Now()}
+	asked := among(q.Names)
+	var size page
 	for _, record := range s.register.records() {
+		if record.Name <= q.After || !asked(record.Name) {
+			continue
+		}
 		d, fault := s.compiler.of(record.Name)
 		n := CompiledNode{Name: record.Name, Revision: d.Revision, Digest: d.Digest, Fault: fault}
 		if d.Revision > 0 {
 			n.Command = CommandFor(record.Name, d.Desired).ID
+		}
+		if answer.More = !size.takes(n); answer.More {
+			break
 		}
 		answer.Nodes = append(answer.Nodes, n)
 	}
@@ -216,10 +258,8 @@ func (s *Station) answerCommand(ctx context.Context, q CommandQuestion) (Command
 // status is what is known of a node at a moment of the broker's clock.
 func (s *Station) status(name string, now time.Time) NodeStatus {
 	desired, fault := s.compiler.of(name)
-	waiting := len(s.ledger.waiting(name))
-	s.register.mu.RLock()
-	defer s.register.mu.RUnlock()
-	n := s.register.nodes[name]
+	_, waiting := s.ledger.waiting(name, 0)
+	n := s.register.get(name)
 	st := NodeStatus{
 		Name: name, Labels: n.record.Labels, Address: n.record.Address, Key: n.record.Key,
 		Presence: presence(n, now), LastSeen: n.seen, Version: n.lifecycle.Version,
@@ -230,7 +270,7 @@ func (s *Station) status(name string, now time.Time) NodeStatus {
 	return st
 }
 
-func presence(n *node, now time.Time) string {
+func presence(n node, now time.Time) string {
 	switch {
 	case n.seen.IsZero():
 		return NeverWas
@@ -240,7 +280,7 @@ func presence(n *node, now time.Time) string {
 	return Offline
 }
 
-func inSync(desired desiredEntry, fault string, n *node) (word, why string) {
+func inSync(desired desiredEntry, fault string, n node) (word, why string) {
 	r := n.reported
 	switch {
 	case fault != "":

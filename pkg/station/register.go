@@ -39,6 +39,7 @@ type node struct {
 	seen      time.Time // broker's time of the last event
 	every     time.Duration
 	lifecycle message.Lifecycle
+	toldAt    time.Time // broker's time of lifecycle
 	health    json.RawMessage
 	reported  handlers.Reported
 	said      bool // reported holds something
@@ -71,9 +72,25 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		record, err := r.read(e)
 		if err != nil {
 			r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
-			return nil
+			return r.keep(ctx, e.Key)
 		}
 		r.node(record.Name).record = record
+		return nil
+	})
+}
+
+// keep leaves the last good entry of a node in force. A station that starts
+// looks for it among the older ones. The lock is held.
+func (r *register) keep(ctx context.Context, name string) error {
+	if n, known := r.nodes[name]; known && n.record.Key != "" {
+		return nil
+	}
+	return r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
+		if e.Deleted {
+			delete(r.nodes, name)
+		} else if record, err := r.read(e); err == nil {
+			r.node(name).record = record
+		}
 		return nil
 	})
 }
@@ -127,6 +144,7 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		n := r.node(name)
+		reported.Message = clip(reported.Message)
 		n.reported, n.said = reported, true
 		return nil
 	})
@@ -157,7 +175,8 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 			n.health = i.Body
 			n.every = time.Duration(beat.EverySeconds * float64(time.Second))
 			n.see(i.At)
-			if n.lifecycle.Event == message.LifecycleStopped {
+			// Health and lifecycle are two streams: an older report may come later.
+			if n.lifecycle.Event == message.LifecycleStopped && i.At.After(n.toldAt) {
 				n.lifecycle.Event = message.LifecycleReturned
 			}
 		}
@@ -184,7 +203,7 @@ func (r *register) lifecycleEvent(name string, at time.Time, body []byte) {
 		return
 	}
 	if l.Event != message.LifecycleRecovered {
-		n.lifecycle = l
+		n.lifecycle, n.toldAt = l, at
 	}
 	if l.EverySeconds > 0 {
 		n.every = time.Duration(l.EverySeconds * float64(time.Second))
@@ -207,6 +226,16 @@ func (r *register) key(name string) string {
 		return n.record.Key
 	}
 	return ""
+}
+
+// get is what is known of a node now; it may have left the register.
+func (r *register) get(name string) node {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if n, ok := r.nodes[name]; ok {
+		return *n
+	}
+	return node{record: NodeRecord{Name: name}}
 }
 
 func (r *register) len() int {
@@ -234,7 +263,7 @@ func (r *register) records() []NodeRecord {
 const missedBeats = 3
 
 // there reports whether the node speaks, at a moment of the broker's clock.
-func (n *node) there(now time.Time) bool {
+func (n node) there(now time.Time) bool {
 	if n.seen.IsZero() || n.lifecycle.Event == message.LifecycleStopped {
 		return false
 	}

@@ -108,6 +108,10 @@ func (s *Station) Run(ctx context.Context) error {
 	defer stop()
 	all.Go(func() { s.sweep(ctx) })
 	all.Go(func() { s.compiler.run(ctx) })
+	// Questions that come once it is ready must find it.
+	if err := s.conn.Flush(ctx); err != nil && ctx.Err() == nil {
+		s.log.Warn("the broker has not heard of the services yet", "error", err)
+	}
 	close(s.ready)
 	s.log.Info("station runs", "nodes", s.register.len(), "waiting", s.ledger.len())
 	select {

@@ -76,16 +76,15 @@ func (s *Station) nudge(ctx context.Context) error {
 		if c.nudged.After(since) {
 			since = c.nudged
 		}
-		if c.state == message.Published && now.Sub(since) > s.cfg.NudgeAfter && len(stuck) < nudgeMost {
+		// Many nodes may be away; a look at one of them takes the place of one at a node that is there.
+		if c.state == message.Published && now.Sub(since) > s.cfg.NudgeAfter && len(stuck) < nudgeMost &&
+			s.register.there(c.message.Subject.Node, now) {
 			c.nudged = now
 			stuck = append(stuck, c.message)
 		}
 	})
 	told := make(map[string]bool)
 	for _, m := range stuck {
-		if !s.register.there(m.Subject.Node, now) {
-			continue
-		}
 		if err := s.recall(ctx, m); err != nil {
 			return err
 		}
@@ -138,7 +137,7 @@ func (s *Station) clear(ctx context.Context) error {
 	return nil
 }
 
-// each calls f for every command without a final answer.
+// each calls f for every command without a final answer, under the lock.
 func (l *ledger) each(f func(*command)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -170,9 +169,7 @@ func (l *ledger) clearable(copied uint64) (before uint64, singly []uint64, gone 
 	defer l.mu.Unlock()
 	before = min(copied, l.last) + 1 // what was copied and not read here may still wait
 	for _, waiting := range l.byNode {
-		for _, c := range waiting {
-			before = min(before, c.stored.Sequence)
-		}
+		before = min(before, waiting[0].stored.Sequence) // the first is the oldest
 	}
 	for _, e := range l.ended {
 		switch {
