@@ -55,19 +55,17 @@ func (c *Client) Apply(ctx context.Context, p Plan) (Applied, error) {
 // it has compiled it, for the nodes that a plan names; and the nodes that
 // could not take it, with the reason.
 func (c *Client) Told(ctx context.Context, a Applied) (sent []Sent, unfit map[string]string, err error) {
-	compiled, err := ask[station.CompiledAnswer](ctx, c, station.QueryCompiled, station.CompiledQuestion{Sequence: a.Sequence})
-	if err != nil {
-		return nil, nil, err
-	}
 	var changed []string
 	for _, n := range a.Nodes {
 		changed = append(changed, n.Nodes...)
 	}
+	slices.Sort(changed)
+	compiled, err := c.compiled(ctx, a.Sequence, changed)
+	if err != nil {
+		return nil, nil, err
+	}
 	unfit = make(map[string]string)
-	for _, n := range compiled.Nodes {
-		if !slices.Contains(changed, n.Name) {
-			continue
-		}
+	for _, n := range compiled {
 		if n.Fault != "" {
 			unfit[n.Name] = n.Fault
 			continue
@@ -76,6 +74,33 @@ func (c *Client) Told(ctx context.Context, a Applied) (sent []Sent, unfit map[st
 		sent = append(sent, Sent{ID: n.Command, Subject: s.String(), Node: n.Name})
 	}
 	return sent, unfit, nil
+}
+
+// askNames bounds the nodes named in one question.
+const askNames = 500
+
+// compiled asks what nodes should be since a change. It waits for the station
+// to have compiled it also where no node is named.
+func (c *Client) compiled(ctx context.Context, sequence uint64, names []string) ([]station.CompiledNode, error) {
+	if len(names) == 0 {
+		_, err := ask[station.CompiledAnswer](ctx, c, station.QueryCompiled, station.CompiledQuestion{Sequence: sequence})
+		return nil, err
+	}
+	var all []station.CompiledNode
+	for some := range slices.Chunk(names, askNames) {
+		q := station.CompiledQuestion{Sequence: sequence, Names: some}
+		for more := true; more; {
+			page, err := ask[station.CompiledAnswer](ctx, c, station.QueryCompiled, q)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, page.Nodes...)
+			if more = page.More; more {
+				q.After = page.Nodes[len(page.Nodes)-1].Name
+			}
+		}
+	}
+	return all, nil
 }
 
 // Resource is a resource as it is stored.
@@ -102,12 +127,16 @@ func (c *Client) Resources(ctx context.Context, kind, name string) ([]Resource, 
 	return all, nil
 }
 
-// Desired is what a node should be.
+// Desired is what a node should be; the error is Unknown where nothing ever
+// selected it.
 func (c *Client) Desired(ctx context.Context, node string) (nginx.Desired, error) {
 	var d nginx.Desired
 	e, err := c.conn.Get(ctx, subjects.Desired, subjects.StateKey(node, handlers.MethodNginxConfig, "nginx"))
 	if err != nil {
 		return d, err
 	}
-	return d, json.Unmarshal(e.Body, &d)
+	if err := json.Unmarshal(e.Body, &d); err != nil {
+		return d, fleet.Errorf(fleet.Invalid, "desired state of %s: %w", node, err)
+	}
+	return d, nil
 }

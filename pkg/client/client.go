@@ -99,7 +99,7 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 		e, err := c.conn.Get(ctx, subjects.Nodes, r.Name)
 		if err == nil {
 			var have station.NodeRecord
-			if json.Unmarshal(e.Body, &have) == nil && sameRecord(have, r) {
+			if json.Unmarshal(e.Body, &have) == nil && sameRecord(have, r) && whole(e) {
 				continue
 			}
 		} else if fleet.KindOf(err) != fleet.Unknown {
@@ -114,6 +114,13 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 		}
 	}
 	return nil
+}
+
+// whole reports whether an entry of the register was signed as it is; stations
+// ignore any other, so it must be written again.
+func whole(e bus.Entry) bool {
+	m, err := e.Message(message.RegisterSubject(e.Key))
+	return err == nil && m.CheckSignature() == nil
 }
 
 func sameRecord(a, b station.NodeRecord) bool {
@@ -152,8 +159,9 @@ func (c *Client) key(ctx context.Context, node string) string {
 		return key
 	}
 	var r station.NodeRecord
-	if e, err := c.conn.Get(ctx, subjects.Nodes, node); err == nil {
-		_ = json.Unmarshal(e.Body, &r) // a record that cannot be read proves nothing
+	e, err := c.conn.Get(ctx, subjects.Nodes, node)
+	if err != nil || json.Unmarshal(e.Body, &r) != nil || r.Key == "" {
+		return "" // perhaps it can be read the next time
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

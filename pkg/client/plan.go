@@ -133,12 +133,19 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 			return nil
 		}
 		r, err := station.DecodeResource(e.Body)
-		if err != nil {
-			return fleet.Errorf(fleet.Invalid, "stored resource %s: %w", e.Key, err)
+		if err == nil && subjects.ResourceKey(r.Kind, r.Metadata.Name) != e.Key {
+			err = fleet.Errorf(fleet.Invalid, "it is %s", r.ID())
 		}
-		m, err := e.Message(message.ResourceSubject(r.Kind, r.Metadata.Name))
-		if err != nil {
-			return err
+		var m message.Message
+		if err == nil {
+			m, err = e.Message(message.ResourceSubject(r.Kind, r.Metadata.Name))
+		}
+		if err == nil {
+			err = m.CheckSignature()
+		}
+		if err != nil { // stations ignore it too; whoever applies the resource repairs it
+			c.log.Warn("ignored a stored resource", "key", e.Key, "error", err)
+			return nil
 		}
 		s.resources[r.ID()] = storedResource{r, e.Sequence, m.From}
 		return nil
@@ -149,7 +156,8 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 	err = c.conn.Entries(ctx, subjects.Nodes, ">", func(e bus.Entry) error {
 		var r station.NodeRecord
 		if err := json.Unmarshal(e.Body, &r); err != nil {
-			return fleet.Errorf(fleet.Invalid, "register entry %s: %w", e.Key, err)
+			c.log.Warn("ignored an entry of the register", "key", e.Key, "error", err)
+			return nil
 		}
 		s.nodes = append(s.nodes, r)
 		return nil
@@ -160,7 +168,8 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 	return s, c.conn.Entries(ctx, subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "*"), func(e bus.Entry) error {
 		var d nginx.Desired
 		if err := json.Unmarshal(e.Body, &d); err != nil {
-			return fleet.Errorf(fleet.Invalid, "desired state %s: %w", e.Key, err)
+			c.log.Warn("ignored a desired state", "key", e.Key, "error", err)
+			return nil
 		}
 		name, _, _ := strings.Cut(e.Key, ".")
 		s.desired[name] = d
@@ -201,30 +210,30 @@ func located(set manifest.Set, err error) error {
 // newFaults are those that the change would bring; a node that could not take
 // what is there already must not stop everybody else's work.
 func newFaults(set manifest.Set, before, after []station.Plan) error {
-	had := make(map[string]string)
+	type of struct{ node, fault string }
+	had := make(map[of]bool)
 	for _, p := range before {
-		if p.Err != nil {
-			had[p.Node] = p.Err.Error()
+		list, _ := p.Err.(fleet.Faults)
+		for _, f := range list {
+			had[of{p.Node, f.String()}] = true
 		}
 	}
 	var faults fleet.Faults
 	seen := make(map[string]bool)
 	for _, p := range after {
-		if p.Err == nil || had[p.Node] == p.Err.Error() {
-			continue
-		}
 		list, ok := p.Err.(fleet.Faults)
-		if !ok {
+		if !ok && p.Err != nil {
 			return p.Err
 		}
-		for _, f := range set.Locate(list) {
-			if !seen[f.String()] {
-				seen[f.String()] = true
+		for _, f := range list {
+			text := f.String()
+			if !seen[text] && !had[of{p.Node, text}] {
+				seen[text] = true
 				faults = append(faults, f)
 			}
 		}
 	}
-	return faults.Err()
+	return set.Locate(faults).Err()
 }
 
 func nodeChanges(now stored, plans []station.Plan) []NodeChange {

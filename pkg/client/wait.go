@@ -58,7 +58,9 @@ const heardMost = 1 << 16
 func (w *Waiter) hear(d message.Delivery) {
 	// Proven here, while the caller may still be sending: a fleet's answers come
 	// faster than one goroutine that does everything can look at them.
-	if !w.client.proven(context.Background(), d) {
+	ctx, cancel := context.WithTimeout(context.Background(), keyTime)
+	defer cancel()
+	if !w.client.proven(ctx, d) {
 		return
 	}
 	w.mu.Lock()
@@ -72,6 +74,10 @@ func (w *Waiter) hear(d message.Delivery) {
 	default:
 	}
 }
+
+// keyTime bounds the question for a node's key: without a link there is no
+// answer, and what was not proven is looked up later.
+const keyTime = 5 * time.Second
 
 // lookEvery is how often the store is asked for ends that were not heard.
 const lookEvery = 2 * time.Second
@@ -162,14 +168,16 @@ func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]i
 }
 
 // proven reports whether an answer is signed by its node's registered key, or
-// by whoever else may end a command for it, a station.
+// is one that a station gives in the node's place: that the command expired.
+// Whose keys stations have only nodes and stations know, so that much and no
+// more is taken from anybody else.
 func (c *Client) proven(ctx context.Context, d message.Delivery) bool {
 	m := d.Message
 	if err := m.CheckSignature(); err != nil {
 		c.log.Warn("ignored an answer", "id", m.ID, "error", err)
 		return false
 	}
-	if m.From == m.Subject.Node && m.Key != c.key(ctx, m.Subject.Node) {
+	if m.Key != c.key(ctx, m.Subject.Node) && (m.From == m.Subject.Node || m.State != message.Expired) {
 		c.log.Warn("ignored an answer: the key is not the node's", "id", m.ID, "node", m.Subject.Node)
 		return false
 	}
