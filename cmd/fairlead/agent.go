@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"path/filepath"
 	"runtime/debug"
 	"time"
@@ -8,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/agent"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 	"fairlead/pkg/nginx"
 )
@@ -39,8 +41,13 @@ The node's name is that of its credentials.`,
 			if err != nil {
 				return err
 			}
+			// Workers of nginx, which are not root, pass through it; the journal
+			// has a closed directory of its own.
+			if err := os.MkdirAll(state, 0o755); err != nil {
+				return fleet.Errorf(fleet.Invalid, "--state: %w: give a directory that this user may write", err)
+			}
 			cfg := agent.Config{Name: creds.Name, Version: version, URL: url, CA: ca, Credentials: creds, Trust: trust.Lookup(),
-				State: state, Programs: allow, Syslog: syslogs, HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
+				State: filepath.Join(state, "journal"), Programs: allow, Syslog: syslogs, HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
 			if !without {
 				n.State = filepath.Join(state, "nginx")
 				n.Run, n.Logs = run, logs
@@ -75,8 +82,8 @@ The node's name is that of its credentials.`,
 	f.StringVar(&n.PidFile, "nginx-pid", "", "pid file of an external nginx")
 	f.StringVar(&n.User, "nginx-user", "", "user of nginx's workers (default www-data, else nobody)")
 	f.IntVar(&n.Workers, "nginx-workers", 0, "nginx's worker processes; 0 is one for each processor")
-	f.StringArrayVar(&allow, "allow", nil, "absolute path of a program that shellcommand may run; may be given several times")
-	f.StringToStringVar(&syslogs, "syslog", syslogs, "DOMAIN=ADDRESS to forward syslog from: unixgram:/path, udp:host:port, tcp:host:port")
+	f.StringArrayVar(&allow, "allow", nil, "`PROGRAM` that shellcommand may run, by absolute path; may be given several times")
+	f.StringToStringVar(&syslogs, "syslog", syslogs, "`DOMAIN=ADDRESS` to forward syslog from: unixgram:/path, udp:host:port, tcp:host:port")
 	f.Var(&health, "health-every", "time between health reports")
 	return c
 }

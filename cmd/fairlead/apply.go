@@ -51,7 +51,7 @@ node that is there has proven it: exit code 0 all succeeded, 1 some failed, 3 so
 }
 
 func pathFlag(c *cobra.Command, paths *[]string) {
-	c.Flags().StringArrayVarP(paths, "file", "f", nil, "file or directory with resources, - for standard input; may be given several times")
+	c.Flags().StringArrayVarP(paths, "file", "f", nil, "`PATH` of a file or directory with resources, - for standard input; may be given several times")
 	if err := c.MarkFlagRequired("file"); err != nil {
 		panic(err) // the flag was made above
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"log/slog"
 	"net"
 	"path/filepath"
 	"strconv"
@@ -65,13 +64,6 @@ with --replicas 3. What the brokers say to each other is encrypted by a key that
 			if err != nil {
 				return err
 			}
-			go func() {
-				select {
-				case <-b.Ready():
-					a.daemonLogger().Info("broker runs", slog.String("url", b.URL()), slog.String("data", data), slog.String("sync", sync))
-				case <-cmd.Context().Done():
-				}
-			}()
 			return b.Run(cmd.Context())
 		},
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"time"
@@ -38,6 +39,9 @@ in a second terminal with no flag. Ctrl-C stops all that it started; a later sta
 			if o.Nodes < 1 {
 				return usagef("--nodes %d: use 1 or more", o.Nodes)
 			}
+			if ip := net.ParseIP(o.FirstAddress).To4(); ip == nil || !ip.IsLoopback() {
+				return usagef("--address %q: use an IPv4 loopback address, such as 127.0.0.2", o.FirstAddress)
+			}
 			level := slog.LevelWarn
 			if a.debug {
 				level = slog.LevelDebug
@@ -52,7 +56,8 @@ in a second terminal with no flag. Ctrl-C stops all that it started; a later sta
 	f.StringVar(&o.NATS, "nats", "127.0.0.1:4222", "address of the broker; port 0 takes a free one")
 	f.StringVar(&o.FirstAddress, "address", "127.0.0.1", "node1's loopback address; the others follow")
 	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics, such as 127.0.0.1:9422")
-	f.StringArrayVar(&apply, "apply", nil, "file or directory with resources to apply once everything runs")
+	f.StringArrayVar(&o.Programs, "allow", nil, "`PROGRAM` that shell may run, by absolute path, instead of a few that only look; may be given several times")
+	f.StringArrayVar(&apply, "apply", nil, "`PATH` of a file or directory with resources to apply once everything runs")
 	return c
 }
 
@@ -75,6 +80,9 @@ func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAdd
 	select {
 	case <-d.Ready():
 	case err := <-done:
+		if fleet.KindOf(err) == fleet.Conflict {
+			err = fmt.Errorf("%w; another fleet beside it needs --data, --nats and --address of its own", err)
+		}
 		return err
 	}
 	selected, err := a.devContext(d)

@@ -111,7 +111,6 @@ and in a second terminal:
 			root.AddCommand(c)
 		}
 	}
-	root.SetHelpCommandGroupID("more")
 	root.SetHelpCommand(newHelp())
 	root.InitDefaultHelpCmd()
 	addCompletion(root)

@@ -43,7 +43,7 @@ shows it. Registering a node again with other labels changes them.`,
 	f := c.Flags()
 	f.StringVar(&key, "key", "", "the node's public key")
 	f.StringVar(&address, "address", "", "where its virtual hosts listen when they do not say (default every address)")
-	f.StringToStringVar(&labels, "label", nil, "NAME=VALUE; may be given several times")
+	f.StringToStringVar(&labels, "label", nil, "`NAME=VALUE`; may be given several times")
 	if err := c.MarkFlagRequired("key"); err != nil {
 		panic(err) // the flag was made above
 	}

@@ -72,7 +72,7 @@ func nearest(c *cobra.Command, name string) string {
 // newHelp is cobra's help, which would answer an unknown topic with success.
 func newHelp() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND …]", Short: "show the help of a command",
+		Use: "help [COMMAND …]", GroupID: "more", Short: "show the help of a command",
 		Example: `  fairlead help apply
   fairlead help context add`,
 		ValidArgsFunction: func(c *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// parts is a fleet of separate processes, as in production: a broker, a
+// station and the agent of ship1.
+type parts struct {
+	t       *testing.T
+	dir     string
+	env     []string
+	address string // of ship1's nginx
+	url     string
+	agent   *process
+}
+
+// startParts makes users, starts broker and station, and registers ship1.
+func startParts(t *testing.T, address string) *parts {
+	t.Helper()
+	p := &parts{t: t, dir: ownDir(t), address: address}
+	p.env = home(p.dir)
+
+	out, _ := fairlead(t, p.env, 0, "broker", "--data", p.dir, "--node", "ship1", "--node", "ship2", "--print-users", "-o", "json")
+	var users []struct{ Name, Role, Key, CredsFile string }
+	if err := json.Unmarshal([]byte(out), &users); err != nil {
+		t.Fatalf("%v:\n%s", err, out)
+	}
+	key := ""
+	for _, u := range users {
+		if info, err := os.Stat(u.CredsFile); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("credentials of %s: %v (%v)", u.Name, info, err)
+		}
+		if u.Name == "ship1" {
+			key = u.Key
+		}
+	}
+	if key == "" || len(users) != 4 {
+		t.Fatalf("want admin, station, ship1, ship2, got %+v", users)
+	}
+
+	broker := start(t, p.env, "broker", "--data", p.dir, "--listen", "127.0.0.1:0", "--sync", "2m")
+	p.url = broker.err.await(t, `broker is ready.* url=(nats://\S+)`)[1]
+	start(t, p.env, "station", "--url", p.url, "--creds", p.creds("station"), "--trust", p.trust())
+
+	fairlead(t, p.env, 0, "context", "add", "parts", "--url", p.url, "--creds", p.creds("admin"))
+	fairlead(t, p.env, 0, "context", "select", "parts")
+	p.eventually(0, `registered ship1`, "nodes", "add", "ship1", "--key", key, "--label", "role=edge", "--address", address)
+	p.eventually(0, `^ship1 +never seen +never +none +- +role=edge$`, "nodes")
+	p.startAgent()
+	return p
+}
+
+func (p *parts) creds(user string) string {
+	return filepath.Join(p.dir, "identity/users", user+".creds")
+}
+func (p *parts) trust() string { return filepath.Join(p.dir, "identity/trust.json") }
+
+func (p *parts) startAgent() {
+	p.t.Helper()
+	n := filepath.Join(p.dir, "ship1")
+	if err := os.MkdirAll(n, 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	p.agent = start(p.t, p.env, "agent", "--url", p.url, "--creds", p.creds("ship1"), "--trust", p.trust(),
+		"--state", filepath.Join(n, "state"), "--run", filepath.Join(n, "run"), "--logs", filepath.Join(n, "logs"),
+		"--nginx-conf", filepath.Join(n, "conf"), "--nginx-workers", "1", "--health-every", "1s")
+	p.eventually(0, `^ship1 +online`, "nodes")
+}
+
+// eventually runs a command until exit code and output are as wanted.
+func (p *parts) eventually(code int, pattern string, args ...string) string {
+	p.t.Helper()
+	re := regexp.MustCompile("(?m)" + pattern)
+	var out string
+	eventually(p.t, func() error {
+		run := start(p.t, p.env, args...)
+		got, err := run.wait()
+		out = run.out.text()
+		if err == nil && (got != code || !re.MatchString(out)) {
+			err = fmt.Errorf("exit code %d:\n%s%s", got, out, run.err.text())
+		}
+		return err
+	})
+	return out
+}
+
+func (p *parts) serves(port int, text string) {
+	p.t.Helper()
+	eventually(p.t, func() error {
+		got, err := get(fmt.Sprintf("http://%s:%d/", p.address, port))
+		if err == nil && got != text {
+			err = fmt.Errorf("it answers %q, want %q", got, text)
+		}
+		return err
+	})
+}
+
+// master is the process id of ship1's nginx.
+func (p *parts) master() int {
+	p.t.Helper()
+	found := 0
+	err := filepath.WalkDir(filepath.Join(p.dir, "ship1"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.Name() != "nginx.pid" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		found, err = strconv.Atoi(strings.TrimSpace(string(text)))
+		return errors.Join(err, fs.SkipAll)
+	})
+	if found == 0 || err != nil && !errors.Is(err, fs.SkipAll) {
+		p.t.Fatalf("the pid of nginx: %d (%v)", found, err)
+	}
+	return found
+}
+
+// stopNginx ends what an agent leaves running by design.
+func (p *parts) stopNginx() {
+	if pid := p.master(); pid > 1 {
+		_ = syscall.Kill(pid, syscall.SIGQUIT) // it may have ended
+		eventually(p.t, func() error {
+			if left := processesOf(p.t, p.dir+"/ship1/conf"); len(left) > 0 {
+				return fmt.Errorf("still there: %q", left)
+			}
+			return nil
+		})
+	}
+}
+
+func TestSeparatePartsCarryAChangeToAShipThatWasAway(t *testing.T) {
+	p := startParts(t, loopbackBlock(6))
+	one, two := filepath.Join(p.dir, "one.yaml"), filepath.Join(p.dir, "two.yaml")
+	write(t, one, site("site", "role=edge", 8080, "one"))
+	write(t, two, site("site", "role=edge", 8080, "two"))
+
+	out, _ := fairlead(t, p.env, 0, "apply", "-f", one, "--wait")
+	if !regexp.MustCompile(`(?m)^ship1 +nginxconfig.nginx +succeeded +revision 1 serves`).MatchString(out) {
+		t.Errorf("apply says:\n%s", out)
+	}
+	p.serves(8080, "one")
+	t.Cleanup(p.stopNginx)
+
+	// The agent stops; its nginx does not.
+	master := p.master()
+	p.agent.ends(t, syscall.SIGTERM, 0)
+	p.serves(8080, "one")
+	p.eventually(0, `^ship1 +offline`, "nodes")
+
+	out, _ = fairlead(t, p.env, 3, "apply", "-f", two, "--wait")
+	if !regexp.MustCompile(`(?m)^ship1 +nginxconfig.nginx +pending \(last seen \d+s ago\)$`).MatchString(out) {
+		t.Errorf("apply to a ship that is away says:\n%s", out)
+	}
+	var reloads []string
+	for range 5 {
+		out, _ := fairlead(t, p.env, 0, "publish", "ship1.command.reload.nginx", "-o", "name")
+		reloads = append(reloads, strings.TrimSpace(out))
+	}
+	out, _ = fairlead(t, p.env, 3, "reload", "ship1")
+	if !strings.Contains(out, "pending (last seen ") {
+		t.Errorf("reload of a ship that is away says:\n%s", out)
+	}
+	p.eventually(3, `^ship1 +offline \(last seen .*pending +2 \S+ +1 \S+ +7 `, "status")
+	p.eventually(3, `take the newest revision when it is there again`, "why", "ship1")
+	p.serves(8080, "one")
+
+	// It comes back: the newest revision, one reload, the others superseded.
+	p.startAgent()
+	p.serves(8080, "two")
+	p.eventually(0, `^ship1 +online +in sync +2 `, "status")
+	p.eventually(0, `^ship1 +online +in sync +2 \S+ +2 \S+ +-$`, "status") // nothing waits
+	for _, id := range reloads {
+		history, _ := fairlead(t, p.env, 0, "audit", "--id", id)
+		if !regexp.MustCompile(`(?m)  reload +.*superseded .*by ship1 .*` + id).MatchString(history) {
+			t.Errorf("an older reload did not end superseded:\n%s", history)
+		}
+	}
+	history, _ := fairlead(t, p.env, 0, "audit", "--replay", "--node", "ship1")
+	if n := len(regexp.MustCompile(`(?m)  reload +.*succeeded `).FindAllString(history, -1)); n != 1 {
+		t.Errorf("%d reloads succeeded, want one:\n%s", n, history)
+	}
+	if now := p.master(); now != master {
+		t.Errorf("nginx is another process: %d, was %d", now, master)
+	}
+}
+
+func TestKilledAgentLeavesNginxAndAdoptsItAgain(t *testing.T) {
+	p := startParts(t, loopbackBlock(7))
+	one, two := filepath.Join(p.dir, "one.yaml"), filepath.Join(p.dir, "two.yaml")
+	write(t, one, site("site", "", 8080, "one"))
+	write(t, two, site("site", "", 8080, "two"))
+	fairlead(t, p.env, 0, "apply", "-f", one, "--wait")
+	t.Cleanup(p.stopNginx)
+	master := p.master()
+
+	p.agent.ends(t, syscall.SIGKILL, -1)
+	p.serves(8080, "one")
+	p.startAgent()
+	fairlead(t, p.env, 0, "apply", "-f", two, "--wait")
+	p.serves(8080, "two")
+	fairlead(t, p.env, 0, "reload", "ship1")
+	if now := p.master(); now != master {
+		t.Errorf("the agent started another nginx (%d) instead of adopting %d", now, master)
+	}
+}
