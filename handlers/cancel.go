@@ -9,7 +9,7 @@ import (
 
 // CancelBody names the command to call off.
 type CancelBody struct {
-	ID string `json:"id"`
+	ID string `json:"id"` // of a command that waits on the same node
 }
 
 var _ = define(Definition[CancelBody]{

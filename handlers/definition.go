@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -42,6 +43,9 @@ type Definition[Body any] struct {
 	Domain string
 	// Example is a body for help and documentation.
 	Example Body
+	// Returns is a zero value of what Result.Data holds, for documentation;
+	// nil for nothing.
+	Returns any
 	// Handle runs a command.
 	Handle func(ctx context.Context, n *Node, c Command[Body]) (Result, error)
 	// Serve is work beside commands, such as a timer or a listener; nil for
@@ -77,6 +81,7 @@ type Handler struct {
 	Timeout                                time.Duration
 	Role                                   subjects.Role
 	Example                                json.RawMessage
+	Body, Returns                          reflect.Type // Returns is nil for nothing
 	// Handle decodes the body strictly and runs the command; the body is given
 	// as it came. Every method accepts an empty body as the zero value.
 	Handle func(ctx context.Context, n *Node, c Command[json.RawMessage]) (Result, error)
@@ -97,6 +102,7 @@ func (d Definition[Body]) handler() Handler {
 		Method: d.Method, Summary: d.Summary, Details: d.Details, Lane: d.Lane, Domain: d.Domain,
 		Latest: d.Latest, Once: d.Once, Durable: d.Durable || d.Once,
 		Timeout: d.Timeout, Role: d.Role, Example: example, Serve: d.Serve,
+		Body: reflect.TypeFor[Body](), Returns: reflect.TypeOf(d.Returns),
 		Handle: func(ctx context.Context, n *Node, raw Command[json.RawMessage]) (Result, error) {
 			c := Command[Body]{ID: raw.ID, Subject: raw.Subject, From: raw.From,
 				Received: raw.Received, Resumed: raw.Resumed, Started: raw.Started}

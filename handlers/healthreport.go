@@ -21,8 +21,8 @@ type HealthReport struct {
 	// EverySeconds is the time to the next report; a node that is silent for
 	// three times as long is not there.
 	EverySeconds float64        `json:"everySeconds"`
-	Nginx        nginx.Status   `json:"nginx"`
-	Host         host.HostUsage `json:"host"`
+	Nginx        nginx.Status   `json:"nginx"` // what nginx and its processes say
+	Host         host.HostUsage `json:"host"`  // processor, memory, disk, load
 	// Faults say what could not be measured.
 	Faults []string `json:"faults,omitempty"`
 }
@@ -36,6 +36,7 @@ var _ = define(Definition[HealthBody]{
 	Latest:  true,
 	Role:    subjects.Viewer,
 	Domain:  "nginx",
+	Returns: HealthReport{},
 	Handle: func(ctx context.Context, n *Node, _ Command[HealthBody]) (Result, error) {
 		r := health(ctx, n)
 		state := "nginx is down"

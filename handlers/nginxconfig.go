@@ -17,8 +17,10 @@ const MethodNginxConfig = "nginxconfig"
 // NginxConfigBody names the revision that woke the node. The node converges to
 // the newest revision that it can read, which may be a newer one.
 type NginxConfigBody struct {
+	// Revision is the least that will do; 0 takes any.
 	Revision uint64 `json:"revision,omitempty"`
-	Digest   string `json:"digest,omitempty"`
+	// Digest is that of the revision, for the audit.
+	Digest string `json:"digest,omitempty"`
 	// By is who changed the resources, for the audit.
 	By string `json:"by,omitempty"`
 }
@@ -58,6 +60,7 @@ var _ = define(Definition[NginxConfigBody]{
 	Timeout: 5 * time.Minute,
 	Role:    subjects.Operator,
 	Domain:  "nginx",
+	Returns: nginx.Verdict{},
 	Example: NginxConfigBody{Revision: 7},
 	Handle: func(ctx context.Context, n *Node, c Command[NginxConfigBody]) (Result, error) {
 		desired, err := desiredNginx(ctx, n, c.Subject.Domain)

@@ -67,9 +67,10 @@ func (r Registry) Handlers() []Handler {
 // rank orders the people's roles by what they may do.
 var rank = map[subjects.Role]int{subjects.Viewer: 1, subjects.Operator: 2, subjects.Station: 2, subjects.Admin: 3}
 
-// Allows reports whether a role may send the method.
+// Allows reports whether a role may send the method; nobody may send one
+// whose role was forgotten.
 func (h Handler) Allows(role subjects.Role) bool {
-	return rank[role] >= rank[h.Role] && rank[role] > 0
+	return rank[h.Role] > 0 && rank[role] >= rank[h.Role]
 }
 
 // Sent lists, for each role, the methods that it may send.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"fairlead/pkg/nginx"
 	"fairlead/subjects"
 )
 
@@ -27,6 +28,7 @@ var _ = define(Definition[ReloadBody]{
 	Timeout: 2 * time.Minute,
 	Role:    subjects.Operator,
 	Domain:  "nginx",
+	Returns: nginx.Verdict{},
 	Handle: func(ctx context.Context, n *Node, c Command[ReloadBody]) (Result, error) {
 		since := c.Received
 		if c.Resumed {

@@ -12,6 +12,7 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -26,14 +27,14 @@ type ShellCommandBody struct {
 
 // ShellResult is how the program ended.
 type ShellResult struct {
-	ExitCode int    `json:"exitCode"`
-	Signal   string `json:"signal,omitempty"` // that ended it
-	Stdout   string `json:"stdout,omitempty"` // the first 256 KiB of both together
-	Stderr   string `json:"stderr,omitempty"`
+	ExitCode int    `json:"exitCode"`         // -1 when a signal ended it
+	Signal   string `json:"signal,omitempty"` // the signal that ended it, such as SIGKILL
+	Stdout   string `json:"stdout,omitempty"` // the first 256 KiB of both together, or what an answer can hold
+	Stderr   string `json:"stderr,omitempty"` // what remains of that for it
 	// Truncated says that there was more; OutputBytes and OutputSHA256 are of all of it.
 	Truncated    bool   `json:"truncated,omitempty"`
-	OutputBytes  int64  `json:"outputBytes"`
-	OutputSHA256 string `json:"outputSha256"`
+	OutputBytes  int64  `json:"outputBytes"`  // length of all output
+	OutputSHA256 string `json:"outputSha256"` // hex, in the order in which it came
 }
 
 const (
@@ -52,6 +53,7 @@ var _ = define(Definition[ShellCommandBody]{
 	Timeout: (shellMostSeconds + 10) * time.Second,
 	Role:    subjects.Admin,
 	Domain:  "operatingsystem",
+	Returns: ShellResult{},
 	Example: ShellCommandBody{Argv: []string{"uname", "-a"}, TimeoutSeconds: 10},
 	Handle: func(ctx context.Context, n *Node, c Command[ShellCommandBody]) (Result, error) {
 		program, err := allowed(n.Programs, c.Body.Argv)
@@ -69,7 +71,7 @@ var _ = define(Definition[ShellCommandBody]{
 		ctx, cancel := context.WithTimeoutCause(ctx, limit, errShellTime)
 		defer cancel()
 		out, err := host.Run(ctx, host.Command{Path: program, Args: c.Body.Argv[1:], MaxOutput: shellOutput})
-		if errors.Is(context.Cause(ctx), errShellTime) {
+		if err != nil && errors.Is(context.Cause(ctx), errShellTime) {
 			return Result{}, withData(fleet.Errorf(fleet.Timeout, "%s did not end within %s: its process group was ended", program, limit), shellResult(out))
 		}
 		if err != nil {
@@ -116,6 +118,25 @@ func shellResult(r host.Result) ShellResult {
 		ExitCode: r.ExitCode, Signal: r.Signal,
 		Stdout: strings.ToValidUTF8(string(out), "�"), Stderr: strings.ToValidUTF8(string(errs), "�"),
 		Truncated: truncated, OutputBytes: r.OutputBytes, OutputSHA256: r.OutputSHA256,
+	}.fit()
+}
+
+// shellAnswer is how long a result may be as JSON, where a control character
+// takes six bytes: the rest of an answer is left for its message.
+const shellAnswer = message.MaxBody * 7 / 8
+
+// fit cuts the output further until the result fits an answer.
+func (r ShellResult) fit() ShellResult {
+	for {
+		data, err := json.Marshal(r)
+		if err != nil || len(data) <= shellAnswer {
+			return r
+		}
+		r.Truncated = true
+		keep := func(s string) string {
+			return strings.ToValidUTF8(s[:int(int64(len(s))*shellAnswer/int64(len(data))*15/16)], "")
+		}
+		r.Stdout, r.Stderr = keep(r.Stdout), keep(r.Stderr)
 	}
 }
 

@@ -1,6 +1,7 @@
 package handlers
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/pkg/syslog"
 	"fairlead/subjects"
@@ -25,8 +27,8 @@ type LogBatch struct {
 
 // Forwarding is the answer of syslogforwarding.
 type Forwarding struct {
-	Domain  string `json:"domain"`
-	Address string `json:"address"`
+	Domain  string `json:"domain"`  // of the events
+	Address string `json:"address"` // where the agent listens
 }
 
 var _ = define(Definition[SyslogBody]{
@@ -35,8 +37,9 @@ var _ = define(Definition[SyslogBody]{
 	Details: "The agent listens for RFC 3164 and RFC 5424 on unix datagram, UDP and TCP sockets, one for each domain, " +
 		"and sends what comes in batches. Without a link batches wait in the spool on disk; when that is full the oldest go, " +
 		"and a lifecycle event says how many. As a command it answers what is listened to.",
-	Role:   subjects.Viewer,
-	Domain: "nginx",
+	Role:    subjects.Viewer,
+	Domain:  "nginx",
+	Returns: []Forwarding{},
 	Handle: func(_ context.Context, n *Node, _ Command[SyslogBody]) (Result, error) {
 		var all []Forwarding
 		for _, domain := range slices.Sorted(maps.Keys(n.Syslog)) {
@@ -82,13 +85,13 @@ type forwarder struct{ node *Node }
 // collect makes batches of what comes, until records is closed.
 func (f *forwarder) collect(ctx context.Context, domain string, records <-chan syslog.Record) {
 	var batch []syslog.Record
-	bytes := 0
+	size := 0
 	var age <-chan time.Time
 	send := func() {
 		if len(batch) > 0 {
 			f.send(ctx, domain, batch)
 		}
-		batch, bytes, age = nil, 0, nil
+		batch, size, age = nil, 0, nil
 	}
 	for {
 		select {
@@ -101,8 +104,8 @@ func (f *forwarder) collect(ctx context.Context, domain string, records <-chan s
 				age = time.After(batchAge)
 			}
 			batch = append(batch, r)
-			bytes += len(r.Message)
-			if len(batch) >= batchRecords || bytes >= batchBytes {
+			size += len(r.Message) + len(r.Host) + len(r.App) + len(r.PID)
+			if len(batch) >= batchRecords || size >= batchBytes {
 				send()
 			}
 		case <-age:
@@ -113,10 +116,10 @@ func (f *forwarder) collect(ctx context.Context, domain string, records <-chan s
 
 func (f *forwarder) send(ctx context.Context, domain string, records []syslog.Record) {
 	b := LogBatch{ID: message.NewID(), Records: records}
-	if f.node.Spool.Empty() && ctx.Err() == nil && f.emit(ctx, domain, &b) == nil {
+	body, err := b.encode()
+	if err == nil && f.node.Spool.Empty() && ctx.Err() == nil && f.node.Events.Emit(ctx, subjects.MethodSyslog, domain, b.ID, body) == nil {
 		return
 	}
-	body, err := json.Marshal(b)
 	if err == nil {
 		err = f.node.Spool.Push(domain, len(records), body)
 	}
@@ -125,12 +128,14 @@ func (f *forwarder) send(ctx context.Context, domain string, records []syslog.Re
 	}
 }
 
-func (f *forwarder) emit(ctx context.Context, domain string, b *LogBatch) error {
-	body, err := json.Marshal(b)
-	if err != nil {
-		return fmt.Errorf("log batch: %w", err)
-	}
-	return f.node.Events.Emit(ctx, subjects.MethodSyslog, domain, b.ID, body)
+// encode leaves < and > as they are. Escaped they take six bytes, and a batch
+// of requests full of them would be larger than the broker takes.
+func (b LogBatch) encode() ([]byte, error) {
+	var body bytes.Buffer
+	e := json.NewEncoder(&body)
+	e.SetEscapeHTML(false)
+	err := e.Encode(b)
+	return bytes.TrimRight(body.Bytes(), "\n"), err
 }
 
 // drain empties the spool whenever there is a link.
@@ -169,15 +174,26 @@ func (f *forwarder) drainOnce(ctx context.Context) error {
 			return err
 		}
 		for _, s := range page {
-			var b LogBatch
-			if err := json.Unmarshal(s.Batch, &b); err == nil {
-				if err := f.emit(ctx, s.Domain, &b); err != nil {
-					return err
-				}
+			if err := f.emit(ctx, s); err != nil {
+				return err
 			}
 			if err := f.node.Spool.Done(s.Position); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// emit sends a spooled batch as it was, under its id. What can never be sent
+// is told and left out: all behind it would wait for ever.
+func (f *forwarder) emit(ctx context.Context, s Spooled) error {
+	var b LogBatch
+	err := json.Unmarshal(s.Batch, &b)
+	if err == nil {
+		if err = f.node.Events.Emit(ctx, subjects.MethodSyslog, s.Domain, b.ID, s.Batch); fleet.KindOf(err) != fleet.Invalid {
+			return err
+		}
+	}
+	f.node.Log.Error("log batch lost", "domain", s.Domain, "records", len(b.Records), "error", err)
+	return nil
 }
