@@ -61,11 +61,8 @@ func (l *lanes) full() bool {
 // add queues a batch. Older waiting commands of a subject whose newest alone
 // counts end superseded; cancellations run at once; then the lanes begin.
 func (l *lanes) add(batch []*work) {
-	type old struct {
-		w  *work
-		by string
-	}
-	var superseded []old
+	var superseded []*work
+	newest := make(map[subjects.Subject]string) // id of the one that takes their place
 	var cancels []*work
 	var begin []*lane
 
@@ -91,7 +88,7 @@ func (l *lanes) add(batch []*work) {
 			in.waiting = slices.DeleteFunc(in.waiting, func(o *work) bool {
 				same := o.command.Subject == w.command.Subject
 				if same && !o.own {
-					superseded = append(superseded, old{o, w.command.ID})
+					superseded = append(superseded, o)
 				}
 				if same {
 					l.waiting--
@@ -99,6 +96,7 @@ func (l *lanes) add(batch []*work) {
 				return same
 			})
 		}
+		newest[w.command.Subject] = w.command.ID
 		in.waiting = append(in.waiting, w)
 		l.waiting++
 		if !in.busy {
@@ -110,8 +108,9 @@ func (l *lanes) add(batch []*work) {
 	l.mu.Unlock()
 
 	l.agent.cfg.Checkpoint(PointQueued)
-	for _, o := range superseded {
-		l.end(o.w, replacedBy{fleet.Errorf(fleet.Superseded, "the newer command %s takes its place", o.by), o.by})
+	for _, w := range superseded {
+		by := newest[w.command.Subject]
+		l.end(w, replacedBy{fleet.Errorf(fleet.Superseded, "the newer command %s takes its place", by), by})
 	}
 	for _, w := range cancels {
 		l.agent.execute(l.ctx, w)

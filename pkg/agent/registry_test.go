@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io/fs"
 	"math"
@@ -96,6 +97,8 @@ const (
 	serial  = "serial"       // ordinary; lane "shared"
 	shell   = "shellcommand" // for the administrator alone
 
+	desired = "desired" // reads the desired state of the method work; lane "shared"
+
 	panics  = "panics"
 	slow    = "slow"    // never ends by itself
 	notJSON = "notjson" // its result cannot be encoded
@@ -146,6 +149,17 @@ func registry(e effects, interrupt func()) handlers.Registry {
 		define(latest, func(d *handlers.Definition[workBody]) { d.Lane, d.Latest = "shared", true }),
 		define(serial, func(d *handlers.Definition[workBody]) { d.Lane = "shared" }),
 		define(shell, func(d *handlers.Definition[workBody]) { d.Role = subjects.Admin }),
+		define(desired, func(d *handlers.Definition[workBody]) {
+			d.Lane = "shared"
+			d.Handle = func(ctx context.Context, n *handlers.Node, c handlers.Command[workBody]) (handlers.Result, error) {
+				document, err := n.State.Desired(ctx, work, c.Subject.Domain)
+				if err != nil {
+					return handlers.Result{}, err
+				}
+				_, err = e.happen(c)
+				return handlers.Result{Data: json.RawMessage(document)}, err
+			}
+		}),
 		with(panics, func(context.Context) (handlers.Result, error) { panic("out of cheese") }),
 		with(slow, func(ctx context.Context) (handlers.Result, error) {
 			<-ctx.Done()
