@@ -176,7 +176,9 @@ type fakeSpool struct {
 	told int
 }
 
-func newSpool() *fakeSpool { return &fakeSpool{pushed: make(chan handlers.Spooled, 1000), done: make(chan uint64, 1000)} }
+func newSpool() *fakeSpool {
+	return &fakeSpool{pushed: make(chan handlers.Spooled, 1000), done: make(chan uint64, 1000)}
+}
 
 func (f *fakeSpool) Push(domain string, _ int, batch []byte) error {
 	f.mu.Lock()

@@ -1,0 +1,47 @@
+package handlerstest
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+	"fairlead/pkg/nginx"
+)
+
+// node has a part for every need and nothing behind any.
+func node() *handlers.Node {
+	var p poor
+	return &handlers.Node{
+		Name: "node1", Log: slog.New(slog.DiscardHandler), Nginx: p, State: p, Events: p, Queue: p, Spool: p,
+		Usage:       func(ctx context.Context) (host.HostUsage, error) { return host.HostUsage{}, ctx.Err() },
+		HealthEvery: time.Second,
+	}
+}
+
+// poor implements all that a handler may use, and has nothing to give.
+type poor struct{}
+
+var errPoor = fleet.Errorf(fleet.Unavailable, "the suite's node has nothing")
+
+func (poor) Apply(context.Context, uint64, nginx.Bundle) (nginx.Verdict, error) {
+	return nginx.Verdict{}, errPoor
+}
+
+func (poor) Reload(context.Context, bool, time.Duration) (nginx.Verdict, error) {
+	return nginx.Verdict{}, errPoor
+}
+
+func (poor) Status(context.Context) (nginx.Status, error)               { return nginx.Status{}, errPoor }
+func (poor) Desired(context.Context, string, string) ([]byte, error)    { return nil, errPoor }
+func (poor) Report(context.Context, string, string, any) error          { return errPoor }
+func (poor) Emit(context.Context, string, string, string, []byte) error { return errPoor }
+func (poor) Connected() <-chan struct{}                                 { return nil }
+func (poor) Cancel(context.Context, string, string) error               { return errPoor }
+func (poor) Push(string, int, []byte) error                             { return errPoor }
+func (poor) Peek(int) ([]handlers.Spooled, error)                       { return nil, errPoor }
+func (poor) Done(uint64) error                                          { return errPoor }
+func (poor) Empty() bool                                                { return true }
+func (poor) TellDropped() error                                         { return errPoor }
