@@ -45,6 +45,7 @@ var layout = []struct{ name, may string }{
 	{"pkg/broker", "pkg/fleet pkg/identity"},
 	// What a node can do.
 	{"handlers", "pkg/fleet pkg/host pkg/message pkg/nginx pkg/syslog subjects"},
+	{"handlers/handlerstest", "handlers pkg/fleet pkg/host pkg/nginx subjects"},
 	// The two ends, which know each other by their messages alone.
 	{"pkg/station", "handlers pkg/bus pkg/fleet pkg/message pkg/nginx subjects"},
 	{"pkg/agent", "handlers pkg/bus pkg/fleet pkg/host pkg/journal pkg/message pkg/nginx subjects"},
