@@ -37,6 +37,7 @@ The node's name is that of its credentials.`,
 			// An agent is small: a soft limit keeps the collector from letting the
 			// heap grow to twice what is in use.
 			debug.SetGCPercent(50)
+			sbinOnPath()
 			url, ca, creds, trust, err := a.connection(d)
 			if err != nil {
 				return err

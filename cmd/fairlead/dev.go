@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -15,7 +16,10 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/dev"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 	"fairlead/pkg/manifest"
+	"fairlead/pkg/message"
+	"fairlead/pkg/station"
 )
 
 // devContext is the NATS context that dev writes.
@@ -41,6 +45,10 @@ in a second terminal with no flag. Ctrl-C stops all that it started; a later sta
 			}
 			if ip := net.ParseIP(o.FirstAddress).To4(); ip == nil || !ip.IsLoopback() {
 				return usagef("--address %q: use an IPv4 loopback address, such as 127.0.0.2", o.FirstAddress)
+			}
+			sbinOnPath()
+			if _, err := host.LookPath("nginx"); err != nil {
+				return fleet.Errorf(fleet.Invalid, "there is no nginx here: install it, on Debian and Ubuntu by `apt-get install nginx`, or put it on the PATH")
 			}
 			level := slog.LevelWarn
 			if a.debug {
@@ -98,6 +106,9 @@ func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAdd
 		var code exitError
 		if !errors.As(failed, &code) {
 			a.say("%s %v", a.paint(red, "the resources were not applied:"), failed)
+		} else if code == message.ExitFailed {
+			a.say("%s where it is a port that is taken, stop who has it, or give the nodes other addresses with --address 127.0.0.2",
+				a.paint(red, "not everything that was applied serves, see above:"))
 		}
 	}
 	err = <-done
@@ -159,13 +170,33 @@ func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddr
 	for _, s := range sites {
 		p("site", s)
 	}
-	fmt.Fprintf(a.stdout, "\nIn a second terminal:\n")
+	next := "status"
 	if len(sites) == 0 {
-		fmt.Fprintf(a.stdout, "  fairlead apply -f examples/hello --wait\n")
-	} else {
-		fmt.Fprintf(a.stdout, "  fairlead status\n")
+		next = "apply -f examples/hello --wait"
 	}
-	fmt.Fprintf(a.stdout, "  fairlead publish node1.command.reload.nginx --wait\n  fairlead audit --replay\n\nCtrl-C stops everything.\n\n")
+	fmt.Fprintf(a.stdout, "\nIn a second terminal:\n")
+	for _, command := range []string{next, "publish node1.command.reload.nginx --wait", "audit --replay"} {
+		fmt.Fprintf(a.stdout, "  %s %s\n", calledAs(), command)
+	}
+	fmt.Fprintf(a.stdout, "\nCtrl-C stops everything.\n\n")
+}
+
+// calledAs is how to call this program in a second terminal.
+func calledAs() string {
+	if path, err := host.LookPath("fairlead"); err == nil {
+		onPath, err := os.Stat(path)
+		self, serr := os.Executable()
+		if me, merr := os.Stat(self); err == nil && serr == nil && merr == nil && os.SameFile(onPath, me) {
+			return "fairlead"
+		}
+	}
+	return os.Args[0]
+}
+
+// sbinOnPath finds nginx where distributions put it, which is not on every
+// user's PATH.
+func sbinOnPath() {
+	_ = os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin") // a name and a value that may be set
 }
 
 func note(is bool, yes, no string) string {
@@ -186,6 +217,13 @@ func (a *app) devSites(ctx context.Context, d *dev.Dev, nodes []dev.Node) []stri
 	if err != nil {
 		return nil
 	}
+	why := ""
+	if known, _, err := c.Nodes(ctx, station.NodesQuestion{Names: []string{nodes[0].Name}}); err == nil && len(known) > 0 {
+		switch known[0].Sync {
+		case station.FailedIn, station.Unfit, station.Drifted:
+			why = fmt.Sprintf(", not served: `%s why %s`", calledAs(), nodes[0].Name)
+		}
+	}
 	var sites []string
 	for _, r := range found {
 		host := r.Spec.(*fleet.VirtualHost) // of this kind, by the question
@@ -194,7 +232,7 @@ func (a *app) devSites(ctx context.Context, d *dev.Dev, nodes []dev.Node) []stri
 			if address == "" {
 				address = nodes[0].Address
 			}
-			sites = append(sites, fmt.Sprintf("http://%s:%d/  (%s)", address, l.Port, r.Metadata.Name))
+			sites = append(sites, fmt.Sprintf("http://%s:%d/  (%s%s)", address, l.Port, r.Metadata.Name, why))
 		}
 	}
 	return sites

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -156,6 +157,33 @@ func TestDevStaysUpWithBrokenResources(t *testing.T) {
 	d.err.await(t, `did you mean "listen"`)
 	fairlead(t, d.env, 0, "nodes")
 	d.ends(t, syscall.SIGINT, 0)
+}
+
+// A port that somebody has is the likeliest thing to go wrong at a first start.
+func TestDevSaysWhenAPortIsTaken(t *testing.T) {
+	address := loopbackBlock(8)
+	taken, err := net.Listen("tcp", address+":8080")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	d := startDev(t, ownDir(t), address, "--apply", "examples/hello")
+	d.out.await(t, `^node1 +nginxconfig.nginx +failed .*Address already in use`)
+	d.err.await(t, `not everything that was applied serves.* --address 127\.0\.0\.2`)
+	d.ends(t, syscall.SIGINT, 0)
+}
+
+// Programs such as timeout(1) pass an interrupt on twice.
+func TestTwoInterruptsInOneMomentStopEverythingInPeace(t *testing.T) {
+	d := startDev(t, ownDir(t), loopbackBlock(9))
+	if err := d.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	d.err.await(t, `stopping`)
+	d.ends(t, syscall.SIGINT, 0)
+	if left := processesOf(t, d.data); len(left) > 0 {
+		t.Errorf("these still run: %q", left)
+	}
 }
 
 func TestDevRunsWithoutRoot(t *testing.T) {

@@ -49,7 +49,7 @@ func (d *days) Set(s string) error {
 	for unit, length := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if number, ok := strings.CutSuffix(s, unit); ok {
 			n, err := strconv.ParseFloat(number, 64)
-			if err != nil || n < 0 || n > 10000 {
+			if err != nil || !(n >= 0 && n <= 10000) { // so NaN is refused too
 				return fmt.Errorf("%q is not a duration: use 90s, 15m, 36h, 7d or 2w", s)
 			}
 			*d = days(n * float64(length))

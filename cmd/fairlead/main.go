@@ -10,6 +10,7 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,12 +21,16 @@ func main() {
 	os.Exit(run(os.Args[1:]))
 }
 
+// oneInterrupt is how long interrupts count as one: timeout(1) and other
+// programs between a terminal and this one send each of them twice.
+const oneInterrupt = time.Second
+
 // run is main without the exit. The first interrupt ends ctx, so that what was
 // started is stopped; the second ends the process.
 func run(args []string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	context.AfterFunc(ctx, stop)
+	context.AfterFunc(ctx, func() { time.AfterFunc(oneInterrupt, stop) })
 	a := newApp()
 	root := newRoot(a)
 	root.SetArgs(args)
