@@ -22,6 +22,7 @@ type ledger struct {
 	byNode  map[string][]*command // without a final answer, as they were stored
 	nodeOf  map[string]string     // by id: whose command it is, of those in byNode and recent
 	ended   []ended               // have one and wait to be cleared
+	lastEnd time.Time             // when the last of them ended
 	early   map[string]message.Delivery
 	order   []string // keys of early, the oldest first
 	last    uint64   // sequence of the last command seen
@@ -139,7 +140,7 @@ func (l *ledger) again(key string, c *command, sequence uint64) {
 	switch {
 	case sequence <= c.stored.Sequence: // read again, as after an interruption
 	case c.state.Final():
-		l.ended = append(l.ended, ended{sequence, key})
+		l.ended, l.lastEnd = append(l.ended, ended{sequence, key}), time.Now()
 	default:
 		c.copies = append(c.copies, sequence)
 	}
@@ -256,7 +257,7 @@ func (l *ledger) settle(key string, c *command, d message.Delivery) {
 		delete(l.byNode, name)
 	}
 	for _, sequence := range append(c.copies, c.stored.Sequence) {
-		l.ended = append(l.ended, ended{sequence, key})
+		l.ended, l.lastEnd = append(l.ended, ended{sequence, key}), time.Now()
 	}
 	answer, err := d.Message.ReadAnswer()
 	if err != nil {

@@ -162,6 +162,11 @@ func (l *ledger) anyEnded() bool {
 	return len(l.ended) > 0
 }
 
+// singlyFrom is how many ended commands above a waiting one make the station
+// remove them singly although commands end all the time. Each costs the broker
+// a call, so in a burst they wait for the front to move or for calm.
+const singlyFrom = 10_000
+
 // clearable splits the ended commands that are copied: all messages below
 // before are ended and can go in one call; those above a waiting one go singly.
 func (l *ledger) clearable(copied uint64) (before uint64, singly []uint64, gone []ended) {
@@ -171,12 +176,13 @@ func (l *ledger) clearable(copied uint64) (before uint64, singly []uint64, gone 
 	for _, waiting := range l.byNode {
 		before = min(before, waiting[0].stored.Sequence) // the first is the oldest
 	}
+	calm := time.Since(l.lastEnd) > l.station.cfg.SweepEvery
 	for _, e := range l.ended {
 		switch {
 		case e.sequence > copied:
 		case e.sequence < before:
 			gone = append(gone, e)
-		case len(singly) < clearMost:
+		case (calm || len(l.ended) > singlyFrom) && len(singly) < clearMost:
 			singly = append(singly, e.sequence)
 			gone = append(gone, e)
 		}
