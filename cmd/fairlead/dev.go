@@ -40,6 +40,7 @@ in a second terminal with no flag. Ctrl-C stops all that it started; a later sta
   fairlead dev --nodes 3 --data /tmp/fleet --nats 127.0.0.1:5222`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.Programs = append(dev.DefaultPrograms(), o.Programs...)
 			if o.Nodes < 1 {
 				return usagef("--nodes %d: use 1 or more", o.Nodes)
 			}
@@ -64,7 +65,7 @@ in a second terminal with no flag. Ctrl-C stops all that it started; a later sta
 	f.StringVar(&o.NATS, "nats", "127.0.0.1:4222", "address of the broker; port 0 takes a free one")
 	f.StringVar(&o.FirstAddress, "address", "127.0.0.1", "node1's loopback address; the others follow")
 	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics, such as 127.0.0.1:9422")
-	f.StringArrayVar(&o.Programs, "allow", nil, "`PROGRAM` that shell may run, by absolute path, instead of a few that only look; may be given several times")
+	f.StringArrayVar(&o.Programs, "allow", nil, "`PROGRAM` that shell may run, by absolute path, beside a few that only look; may be given several times")
 	f.StringArrayVar(&apply, "apply", nil, "`PATH` of a file or directory with resources to apply once everything runs")
 	return c
 }

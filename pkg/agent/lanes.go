@@ -137,6 +137,14 @@ func (l *lanes) lane(name string) *lane {
 	return in
 }
 
+// busy reports whether a lane has work that waits or runs.
+func (l *lanes) busy(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	in, ok := l.byName[name]
+	return ok && in.busy
+}
+
 // serve runs a lane until it is empty.
 func (l *lanes) serve(in *lane) {
 	for {

@@ -209,6 +209,10 @@ func (a *Agent) convergence(ctx context.Context) error {
 		if a.link.stands() {
 			a.state.flush(ctx)
 		}
+		if a.lanes.busy(handler.Lane) {
+			wait = settleTime // what runs may bring the newest revision
+			continue
+		}
 		if !a.converged(ctx) {
 			a.lanes.add([]*work{{
 				command: message.Message{Subject: nginxSubject(a.cfg.Name)},

@@ -48,11 +48,12 @@ type Options struct {
 
 // Conn is one connection. Its methods may be called from any goroutine.
 type Conn struct {
-	nc   *nats.Conn
-	js   jetstream.JetStream
-	log  *slog.Logger
-	name string
-	time atomic.Pointer[period]
+	closing atomic.Bool // Close was called: the end of the link is no news
+	nc      *nats.Conn
+	js      jetstream.JetStream
+	log     *slog.Logger
+	name    string
+	time    atomic.Pointer[period]
 }
 
 // period is the time from one connection to the next.
@@ -129,7 +130,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		}),
 		nats.ClosedHandler(func(*nats.Conn) { c.renew() }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if o.OnDisconnect != nil {
+			if o.OnDisconnect != nil && !c.closing.Load() {
 				o.OnDisconnect(err)
 			}
 		}),
@@ -172,6 +173,7 @@ func (c *Conn) URL() string { return c.nc.ConnectedUrl() }
 
 // Close lets what was published leave, then closes.
 func (c *Conn) Close() {
+	c.closing.Store(true)
 	if c.nc.IsConnected() {
 		_ = c.nc.FlushTimeout(time.Second)
 	}

@@ -87,13 +87,14 @@ func (o Options) complete() (Options, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	if o.Programs == nil {
-		o.Programs = defaultPrograms()
+		o.Programs = DefaultPrograms()
 	}
 	return o, nil
 }
 
-// defaultPrograms look and change nothing.
-func defaultPrograms() []string {
+// DefaultPrograms are those that shellcommand may run by default: they look
+// and change nothing.
+func DefaultPrograms() []string {
 	var found []string
 	for _, name := range []string{"uname", "uptime", "date", "df", "free", "id", "hostname"} {
 		for _, dir := range []string{"/usr/bin", "/bin"} {
