@@ -44,6 +44,9 @@ func (b *Broker) Run(ctx context.Context) error {
 		return err
 	}
 	defer lock.Close()
+	if err := b.config.checkKind(); err != nil {
+		return err
+	}
 
 	log := &logger{to: b.config.Logger}
 	s, err := b.start(log)

@@ -3,6 +3,8 @@ package broker
 import (
 	"net"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -81,6 +83,27 @@ func (c Config) join(o *server.Options) error {
 	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = secure, handshakeSeconds
 	for _, address := range cluster.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: address})
+	}
+	return nil
+}
+
+// checkKind refuses a store of the other kind. A lone broker's streams are
+// orphans to a cluster, which removes them; a cluster's are not read by a lone
+// broker, which would be ready and empty.
+func (c Config) checkKind() error {
+	root := filepath.Join(c.StoreDir, server.JetStreamStoreDir)
+	_, err := os.Stat(filepath.Join(root, c.Authority.SystemAccount(), "_js_", "_meta_"))
+	wasClustered := err == nil
+	streams, err := filepath.Glob(filepath.Join(root, "*", "streams", "*"))
+	switch {
+	case err != nil:
+		return err
+	case c.Cluster != nil && !wasClustered && len(streams) > 0:
+		return fleet.Errorf(fleet.Conflict, "store directory %s holds the streams of a lone broker, which a cluster would remove: "+
+			"start the broker without a cluster, or with an empty directory", c.StoreDir)
+	case c.Cluster == nil && wasClustered:
+		return fleet.Errorf(fleet.Conflict, "store directory %s is that of a broker in a cluster, which cannot be read alone: "+
+			"start the broker with its cluster", c.StoreDir)
 	}
 	return nil
 }

@@ -364,6 +364,23 @@ func TestABrokerOfAnotherOperatorDoesNotJoin(t *testing.T) {
 	})
 }
 
+func TestAStoreOfTheOtherKindIsRefused(t *testing.T) {
+	lone := start(t, nil)
+	lone.ensureStorage(t)
+	lone.stop()
+	c, address := lone.config, freeAddress(t).String()
+	c.Name, c.Cluster = "alone", &broker.ClusterConfig{Listen: address, Routes: []string{address}}
+	says(t, fails(t, c), "streams of a lone broker")
+	c.Cluster = nil
+	again := start(t, func(whole *broker.Config) { *whole = c }) // nothing was removed
+	stream(t, again.connect(t, "alice", subjects.Admin), subjects.Commands)
+
+	c.StoreDir, c.Cluster = t.TempDir(), &broker.ClusterConfig{Listen: address, Routes: []string{address}}
+	start(t, func(whole *broker.Config) { *whole = c }).stop()
+	c.Cluster = nil
+	says(t, fails(t, c), "that of a broker in a cluster")
+}
+
 func TestAWrongClusterNamesAllFaults(t *testing.T) {
 	_, err := broker.New(broker.Config{StoreDir: t.TempDir(), Port: -1, Cluster: &broker.ClusterConfig{
 		Name: "two words", Listen: "127.0.0.1:0", Routes: []string{"here"}}})
