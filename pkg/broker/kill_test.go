@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -93,7 +94,7 @@ func publishUntilGone(t *testing.T, url string, u identity.User, enough int, kil
 		defer close(futures)
 		command := subjects.Subject{Node: "ship1", Direction: subjects.Command, Method: "reload", Domain: "nginx"}
 		for i := 0; ; i++ {
-			f, err := js.PublishAsync(subjects.Stored(command, fmt.Sprint(i)), []byte("{}"))
+			f, err := js.PublishAsync(subjects.Stored(command, fmt.Sprint(i)), []byte("{}"), jetstream.WithStallWait(time.Minute)) // a slow disk is no end
 			if err != nil {
 				return // the connection is gone
 			}
