@@ -1,0 +1,125 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"fairlead/pkg/client"
+	"fairlead/pkg/message"
+)
+
+var errEnough = errors.New("enough")
+
+// audit reads the audit; an error of errEnough ends it.
+func (s *site) audit(o client.AuditOptions, most int) (got []client.Record) {
+	s.t.Helper()
+	err := s.client.Audit(within(s.t), o, func(r client.Record) error {
+		if got = append(got, r); len(got) == most {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		s.t.Fatal(err)
+	}
+	return got
+}
+
+func TestTheAuditIsChosenByNodeByCommandAndByTime(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1", "ship2")
+	one, two := s.send("ship1", 2), s.send("ship2", 1)
+	s.answer(one[0], message.Running, "ship1", nil)
+	s.answer(one[0], message.Succeeded, "ship1", nil)
+	s.answer(one[1], message.Succeeded, "ship2", nil) // a forgery: kept, and told as one
+	s.answer(two[0], message.Succeeded, "ship2", nil)
+	all := s.audit(client.AuditOptions{Follow: true}, 7)
+	if len(all) != 7 {
+		t.Fatalf("%d records", len(all))
+	}
+	for i, r := range all[1:] {
+		if r.Sequence <= all[i].Sequence {
+			t.Errorf("record %d is out of order", i+1)
+		}
+	}
+	for _, r := range all {
+		if forged := r.Message.Command == one[1].ID; r.Proven != true && !forged {
+			t.Errorf("%+v", r)
+		}
+	}
+	ships := s.audit(client.AuditOptions{Node: "ship2"}, 0)
+	if len(ships) != 2 || slices.ContainsFunc(ships, func(r client.Record) bool { return r.Message.Subject.Node != "ship2" }) {
+		t.Errorf("ship2: %+v", ships)
+	}
+	story := s.audit(client.AuditOptions{ID: one[0].ID}, 0)
+	if len(story) != 3 {
+		t.Fatalf("one command's story has %d records", len(story))
+	}
+	var states []message.State
+	for _, r := range story {
+		states = append(states, r.Message.State)
+	}
+	slices.Sort(states)
+	if !slices.Equal(states, []message.State{"", message.Running, message.Succeeded}) {
+		t.Errorf("%v", states)
+	}
+	if late := s.audit(client.AuditOptions{Since: all[4].StoredAt}, 0); len(late) < 3 || len(late) == 7 {
+		t.Errorf("since then: %d records", len(late))
+	}
+	if none := s.audit(client.AuditOptions{Since: time.Now().Add(time.Hour)}, 0); len(none) != 0 {
+		t.Errorf("from the future: %+v", none)
+	}
+}
+
+func TestFollowingTheAuditBringsWhatComes(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1")
+	done := make(chan []client.Record, 1)
+	before := s.send("ship1", 1)
+	go func() { done <- s.audit(client.AuditOptions{Node: "ship1", Follow: true}, 3) }()
+	behind := s.send("ship1", 2)
+	got := <-done
+	if len(got) != 3 || got[0].Message.ID != before[0].ID || got[2].Message.ID != behind[1].ID {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestLogsAreChosenByNodeAndTimeAndFollowed(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1", "ship2")
+	for i := range 4 {
+		s.log(fmt.Sprintf("ship%d", i%2+1), "nginx", fmt.Sprintf("line %d", i))
+	}
+	logs := func(o client.LogOptions, most int) (got []client.LogBatch) {
+		t.Helper()
+		err := s.client.Logs(within(t), o, func(b client.LogBatch) error {
+			if got = append(got, b); len(got) == most {
+				return errEnough
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errEnough) {
+			t.Error(err)
+		}
+		return got
+	}
+	all := logs(client.LogOptions{}, 0)
+	if len(all) != 4 || all[0].Node != "ship1" || all[0].Domain != "nginx" || all[3].Records[0].Message != "line 3" || all[0].StoredAt.IsZero() {
+		t.Fatalf("%+v", all)
+	}
+	if some := logs(client.LogOptions{Node: "ship2"}, 0); len(some) != 2 || some[0].Records[0].Message != "line 1" {
+		t.Errorf("%+v", some)
+	}
+	if late := logs(client.LogOptions{Since: all[2].StoredAt}, 0); len(late) != 2 {
+		t.Errorf("%d since then", len(late))
+	}
+	done := make(chan []client.LogBatch, 1)
+	go func() { done <- logs(client.LogOptions{Node: "ship1", Since: all[3].StoredAt, Follow: true}, 1) }()
+	s.log("ship1", "nginx", "line 4")
+	if got := <-done; len(got) != 1 || got[0].Records[0].Message != "line 4" {
+		t.Errorf("%+v", got)
+	}
+}
