@@ -158,7 +158,7 @@ func (s *system) daemons(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = eventually(ctx, func() error {
+	err = eventually(ctx, s.broker, func() error {
 		var err error
 		s.client, err = client.Open(ctx, client.Options{URL: s.url, Credentials: admin})
 		return err
@@ -172,7 +172,7 @@ func (s *system) daemons(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = eventually(ctx, func() error {
+	err = eventually(ctx, s.station, func() error {
 		_, _, err := s.client.Nodes(ctx, station.NodesQuestion{})
 		return err
 	})
@@ -237,7 +237,7 @@ func (s *system) startAgents(ctx context.Context, users []identity.User) error {
 		}
 	}
 	// An agent has connected when the station heard from it.
-	return eventually(ctx, func() error {
+	return eventually(ctx, s.station, func() error {
 		nodes, _, err := s.client.Nodes(ctx, station.NodesQuestion{})
 		if err != nil {
 			return err
@@ -285,16 +285,18 @@ func freePort() (string, error) {
 // patience bounds the wait for a part to be there.
 const patience = 2 * time.Minute
 
-// eventually tries again until f returns nil.
-func eventually(ctx context.Context, f func() error) error {
+// eventually tries again until f returns nil, or the process that it is about
+// has ended.
+func eventually(ctx context.Context, p *host.Process, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
+		alive := p.Alive()
 		err := f()
-		if err == nil {
-			return nil
+		if err == nil || !alive {
+			return err
 		}
 		select {
 		case <-ctx.Done():

@@ -46,7 +46,7 @@ func Idle(ctx context.Context, o Options, after time.Duration) (Footprint, error
 		return f, err
 	}
 	defer stopWithNginx(agent, filepath.Join(dir, "run", "nginx.pid"))
-	err = eventually(ctx, func() error {
+	err = eventually(ctx, agent, func() error {
 		n, err := s.client.Node(ctx, user.Name)
 		if err == nil && n.Presence != station.Online {
 			err = errNotThere
