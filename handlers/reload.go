@@ -38,10 +38,11 @@ var _ = define(Definition[ReloadBody]{
 		if err != nil {
 			return Result{}, err
 		}
+		changed := verdict.Changed || c.Resumed // by this run, or the one that was cut off
 		message := fmt.Sprintf("reloaded: %d new workers", verdict.Workers)
-		if !verdict.Changed {
+		if !changed {
 			message = "nginx was reloaded after this command had come: not done again"
 		}
-		return Result{Changed: verdict.Changed, Message: message, Data: verdict}, nil
+		return Result{Changed: changed, Message: message, Data: verdict}, nil
 	},
 })

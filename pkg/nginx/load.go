@@ -53,7 +53,7 @@ func (e *Engine) pidFile() int {
 // Reload has nginx read its configuration again and proves that all workers
 // are new. A reload that was interrupted and is tried again (resumed) did its
 // work already when all workers are newer than since, the BootClock of its
-// first start; Changed is true then too.
+// first start; Changed is false then.
 func (e *Engine) Reload(ctx context.Context, resumed bool, since time.Duration) (Verdict, error) {
 	unlock, err := e.enter(ctx)
 	if err != nil {
@@ -71,7 +71,7 @@ func (e *Engine) Reload(ctx context.Context, resumed bool, since time.Duration) 
 	verdict := Verdict{Changed: true, Revision: e.good.Manifest.Revision, Digest: v.Manifest.Digest, Workers: v.Manifest.Workers}
 	old := e.workersNow()
 	if resumed && newerThan(old, since) {
-		old = nil // proven to serve, below, without another signal
+		old, verdict.Changed = nil, false // proven to serve, below, without another signal
 		e.control.drain()
 		if f := e.prove(context.WithoutCancel(ctx), v, old); f != nil {
 			return Verdict{}, fleet.Errorf(f.kind, "reload: %s", f.text)

@@ -144,6 +144,9 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 			return nil
 		}
 		d, err := c.readDesired(e, name)
+		if known, _ := c.of(name); err == nil && e.Sequence > known.sequence && d.Revision < known.Revision {
+			err = fleet.Errorf(fleet.Refused, "revision %d was written behind revision %d: somebody wrote an old one again", d.Revision, known.Revision)
+		}
 		if err != nil {
 			c.station.log.Error("a desired state is not a station's and will be written anew", "node", name, "error", err)
 			if d.Revision, err = c.lastRevision(ctx, e.Key, name); err != nil {
@@ -282,6 +285,17 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string) error {
 	c.mu.Lock()
 	before := c.desired[plan.Node]
 	c.mu.Unlock()
+	key := subjects.StateKey(plan.Node, handlers.MethodNginxConfig, desiredDomain)
+	if c.station.register.tried(plan.Node) > before.Revision {
+		// The node has seen a newer one and takes none that is older. Either
+		// another station has just written it, and the write below is refused,
+		// or somebody has put an old one in its place.
+		revision, err := c.lastRevision(ctx, key, plan.Node)
+		if err != nil {
+			return err
+		}
+		before.Desired = nginx.Desired{Revision: max(revision, c.station.register.tried(plan.Node))}
+	}
 	if before.Digest == plan.Bundle.Digest || before.Revision == 0 && len(plan.Resources) == 0 {
 		return nil
 	}
@@ -298,7 +312,6 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string) error {
 	if err != nil {
 		return err
 	}
-	key := subjects.StateKey(plan.Node, handlers.MethodNginxConfig, desiredDomain)
 	sequence, err := c.station.conn.Put(ctx, subjects.Desired, bus.Change{Key: key, Document: m, Expect: before.sequence})
 	if err != nil {
 		return err
