@@ -11,7 +11,6 @@ import (
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 	"fairlead/pkg/journal"
-	"fairlead/pkg/message"
 )
 
 var noResult handlers.Result
@@ -39,7 +38,7 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 	defer cancel()
 	tell := time.AfterFunc(runningAfter, func() {
 		if !w.own {
-			a.outbox.note(w.command, message.Running)
+			a.outbox.notes.running(w.command)
 		}
 	})
 	begun := time.Now()

@@ -77,7 +77,7 @@ func (l *lanes) add(batch []*work) {
 		}
 		l.known[journalID(w.command)] = true
 		if !w.own { // before it can run, so that nothing is told behind its end
-			l.agent.outbox.note(w.command, message.Accepted)
+			l.agent.outbox.notes.accepted(w.command, l.agent.clock.Now())
 		}
 		if w.command.Subject.Method == subjects.MethodCancel {
 			cancels = append(cancels, w)

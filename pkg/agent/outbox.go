@@ -13,32 +13,21 @@ import (
 )
 
 // outbox carries answers and events from the journal to the broker, in order,
-// each created there once. Notes (accepted, running) pass through memory: they
-// are worth nothing once the end is known.
+// each created there once, and notes between them.
 type outbox struct {
 	agent *Agent
+	notes *notes
 	wakes chan struct{}
 
-	mu    sync.Mutex
-	notes map[string]*note    // accepted notes that were not sent, by journal id
-	hot   map[string]outgoing // events that this process put into the journal, by id: no need to decode them again
-	send  []message.Message
+	mu   sync.Mutex
+	hot  map[string]outgoing // events that this process put into the journal, by id: no need to decode them again
+	send []message.Message   // answers that were sent before
 }
-
-type note struct {
-	command message.Message
-	at      time.Time
-	timer   *time.Timer
-}
-
-// noteDelay is how long an accepted command may run before it is told that it
-// was accepted. One that ends sooner is answered once, and its final answer
-// says when it was accepted: half the messages for a fleet of quick commands,
-// and no person would have seen the first.
-const noteDelay = 100 * time.Millisecond
 
 func newOutbox(a *Agent) *outbox {
-	return &outbox{agent: a, wakes: make(chan struct{}, 1), notes: make(map[string]*note), hot: make(map[string]outgoing)}
+	o := &outbox{agent: a, wakes: make(chan struct{}, 1), hot: make(map[string]outgoing)}
+	o.notes = newNotes(o.wake)
+	return o
 }
 
 func (o *outbox) wake() {
@@ -46,47 +35,6 @@ func (o *outbox) wake() {
 	case o.wakes <- struct{}{}:
 	default:
 	}
-}
-
-// note tells that a command came this far, unless it ends first.
-func (o *outbox) note(command message.Message, s message.State) {
-	if s != message.Accepted {
-		o.mu.Lock()
-		o.send = append(o.send, o.agent.answer(command, s, noResult, nil, 0))
-		o.mu.Unlock()
-		o.wake()
-		return
-	}
-	id := journalID(command)
-	n := &note{command: command, at: o.agent.clock.Now()}
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.notes[id] = n
-	n.timer = time.AfterFunc(noteDelay, func() {
-		o.mu.Lock()
-		_, due := o.notes[id]
-		delete(o.notes, id)
-		if due {
-			o.send = append(o.send, o.agent.answer(command, s, noResult, nil, 0))
-		}
-		o.mu.Unlock()
-		if due {
-			o.wake()
-		}
-	})
-}
-
-// fold takes back the note that a command was accepted, and says when that was.
-func (o *outbox) fold(command message.Message) (at time.Time, was bool) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	n, ok := o.notes[journalID(command)]
-	if !ok {
-		return time.Time{}, false
-	}
-	delete(o.notes, journalID(command))
-	n.timer.Stop()
-	return n.at, true
 }
 
 // again sends a final answer that was sent before; the broker keeps the first.
@@ -210,12 +158,17 @@ func (o *outbox) empty(ctx context.Context) (more bool, err error) {
 	return len(page) == outboxPage || o.agent.journal.OutboxLen() > 0, errors.Join(err, unsent)
 }
 
+// sendNotes sends what is not in the journal. It comes before the page that is
+// read after it, so a note that a command was accepted precedes its end.
 func (o *outbox) sendNotes() {
 	o.mu.Lock()
-	notes := o.send
+	all := o.send
 	o.send = nil
 	o.mu.Unlock()
-	for _, m := range notes {
+	o.notes.take(func(command message.Message, s message.State) {
+		all = append(all, o.agent.answer(command, s, noResult, nil, 0))
+	})
+	for _, m := range all {
 		if _, err := o.agent.conn.PublishAsync(m); err != nil {
 			o.agent.log.Debug("a note was not sent", "id", m.ID, "error", err)
 		}

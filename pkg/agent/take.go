@@ -182,7 +182,7 @@ func (a *Agent) finish(w *work, result handlers.Result, failure error, took time
 func (a *Agent) answer(command message.Message, s message.State, result handlers.Result, failure error, took time.Duration) message.Message {
 	body := message.Answer{Message: result.Message, Changed: result.Changed, Took: message.Milliseconds(took)}
 	if s.Final() {
-		if at, was := a.outbox.fold(command); was && !at.IsZero() {
+		if at, untold := a.outbox.notes.end(command); untold && !at.IsZero() {
 			body.AcceptedAt = &at
 		}
 	}

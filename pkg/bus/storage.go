@@ -2,6 +2,7 @@ package bus
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -33,8 +34,14 @@ func (c *Conn) EnsureStorage(ctx context.Context, s subjects.Settings) error {
 	return kinded(err, "create object store "+subjects.Bundles)
 }
 
+// ensure makes a stream, or changes its settings where they are others. It
+// creates first: the same creation by several at once is one, while updates in
+// that moment meet a stream that is half made.
 func (c *Conn) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
-	_, err := c.js.CreateOrUpdateStream(ctx, cfg)
+	_, err := c.js.CreateStream(ctx, cfg)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // with other settings
+		_, err = c.js.UpdateStream(ctx, cfg)
+	}
 	return kinded(err, "create stream "+cfg.Name)
 }
 
