@@ -181,10 +181,16 @@ func (r *rig) label(i int, labels map[string]string) {
 // ends with the test.
 func (r *rig) agent(i int) *part {
 	r.t.Helper()
+	return r.agentWith(i, func(*agent.Config) {})
+}
+
+func (r *rig) agentWith(i int, change func(*agent.Config)) *part {
+	r.t.Helper()
 	cfg, err := r.AgentConfig(r.nodes[i])
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	change(&cfg)
 	a, err := agent.New(cfg)
 	if err != nil {
 		r.t.Fatal(err)
