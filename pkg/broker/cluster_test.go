@@ -248,10 +248,11 @@ func (f *clustered) send(t *testing.T, count int, half func()) []client.Sent {
 	return all
 }
 
-// succeed waits for the commands' ends.
+// succeed waits for the commands' ends. An agent whose question for its
+// mailbox is lost in an election asks again after half a minute.
 func (f *clustered) succeed(t *testing.T, sent []client.Sent) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 4*patience)
 	defer cancel()
 	for _, o := range f.waiter.Wait(ctx, sent, nil) {
 		if o.State != message.Succeeded {
