@@ -23,7 +23,9 @@ func (c *Conn) Mailbox(ctx context.Context, node, filter string, after uint64, m
 	if after > 0 {
 		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, after+1
 	}
-	consumer, err := c.fresh(ctx, cfg)
+	cctx, cancel := context.WithTimeout(ctx, createTime)
+	consumer, err := c.fresh(cctx, cfg)
+	cancel()
 	if err != nil {
 		return nil, time.Time{}, kinded(err, "read the mailbox of "+node)
 	}

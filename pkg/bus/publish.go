@@ -143,8 +143,11 @@ func perSubject(m message.Message) bool {
 func settle(ack *jetstream.PubAck, err error, m message.Message) (uint64, error) {
 	var api *jetstream.APIError
 	switch {
-	case errors.As(err, &api) && wrongSequence(api):
+	case errors.As(err, &api) && api.ErrorCode == codeWrongSequence:
 		return 0, ErrExists
+	case errors.As(err, &api) && api.ErrorCode == codeWrongSequenceConstant:
+		// A cluster says so of a subject that is only under way, and may be lost.
+		return 0, fleet.Errorf(fleet.Unavailable, "publish %s: the same message is under way: %w", m.StoredSubject(), err)
 	case err != nil:
 		return 0, kinded(err, "publish "+m.StoredSubject())
 	case ack.Duplicate:

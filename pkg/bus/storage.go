@@ -34,10 +34,16 @@ func (c *Conn) EnsureStorage(ctx context.Context, s subjects.Settings) error {
 	return kinded(err, "create object store "+subjects.Bundles)
 }
 
+// createTime bounds one creation: a cluster that elects a leader drops the
+// question, and asking again is better than waiting.
+const createTime = 5 * time.Second
+
 // ensure makes a stream, or changes its settings where they are others. It
 // creates first: the same creation by several at once is one, while updates in
 // that moment meet a stream that is half made.
 func (c *Conn) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
+	ctx, cancel := context.WithTimeout(ctx, createTime)
+	defer cancel()
 	_, err := c.js.CreateStream(ctx, cfg)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // with other settings
 		_, err = c.js.UpdateStream(ctx, cfg)
