@@ -23,6 +23,9 @@ type SyslogBody struct{}
 type LogBatch struct {
 	ID      string          `json:"id"` // the event's id, the same on every attempt
 	Records []syslog.Record `json:"records"`
+	// Missed counts the datagrams that found no room since the batch before:
+	// a sender of datagrams cannot be made to wait.
+	Missed uint64 `json:"missed,omitempty"`
 }
 
 // Forwarding is the answer of syslogforwarding.
@@ -65,7 +68,7 @@ var _ = define(Definition[SyslogBody]{
 					n.Log.Error("syslog is no longer forwarded", "domain", domain, "error", err)
 				}
 			})
-			all.Go(func() { f.collect(ctx, domain, records) })
+			all.Go(func() { f.collect(ctx, domain, records, listener) })
 		}
 		all.Wait()
 		return nil
@@ -83,13 +86,16 @@ const (
 type forwarder struct{ node *Node }
 
 // collect makes batches of what comes, until records is closed.
-func (f *forwarder) collect(ctx context.Context, domain string, records <-chan syslog.Record) {
+func (f *forwarder) collect(ctx context.Context, domain string, records <-chan syslog.Record, listener *syslog.Listener) {
 	var batch []syslog.Record
 	size := 0
 	var age <-chan time.Time
+	missed := uint64(0)
 	send := func() {
 		if len(batch) > 0 {
-			f.send(ctx, domain, batch)
+			now := listener.Stats().Dropped
+			f.send(ctx, domain, LogBatch{ID: message.NewID(), Records: batch, Missed: now - missed})
+			missed = now
 		}
 		batch, size, age = nil, 0, nil
 	}
@@ -114,17 +120,16 @@ func (f *forwarder) collect(ctx context.Context, domain string, records <-chan s
 	}
 }
 
-func (f *forwarder) send(ctx context.Context, domain string, records []syslog.Record) {
-	b := LogBatch{ID: message.NewID(), Records: records}
+func (f *forwarder) send(ctx context.Context, domain string, b LogBatch) {
 	body, err := b.encode()
 	if err == nil && f.node.Spool.Empty() && ctx.Err() == nil && f.node.Events.Emit(ctx, subjects.MethodSyslog, domain, b.ID, body) == nil {
 		return
 	}
 	if err == nil {
-		err = f.node.Spool.Push(domain, len(records), body)
+		err = f.node.Spool.Push(domain, len(b.Records), body)
 	}
 	if err != nil {
-		f.node.Log.Error("log batch lost", "domain", domain, "records", len(records), "error", err)
+		f.node.Log.Error("log batch lost", "domain", domain, "records", len(b.Records), "error", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package handlers_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -251,5 +252,43 @@ func TestWhatCameBeforeTheEndIsKept(t *testing.T) {
 	}
 	if rest < len(first.Records) || rest > 300 {
 		t.Errorf("%d of 300 were kept", rest)
+	}
+}
+
+// slowEvents take nothing before they are open.
+type slowEvents struct {
+	*fakeEvents
+	open chan struct{}
+}
+
+func (s slowEvents) Emit(ctx context.Context, method, domain, id string, body []byte) error {
+	select {
+	case <-s.open:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	return s.fakeEvents.Emit(ctx, method, domain, id, body)
+}
+
+func TestDatagramsThatFoundNoRoomAreCounted(t *testing.T) {
+	address := filepath.Join(t.TempDir(), "s")
+	events := slowEvents{newEvents(true), make(chan struct{})}
+	service(t, &handlers.Node{Events: events, Spool: newSpool(), Syslog: map[string]string{"nginx": "unixgram:" + address}}, "syslogforwarding")
+	c := dial(t, "unixgram", address)
+	const flood = 5000
+	send(t, c, 0, flood)
+	close(events.open)
+	sent, told, missed := uint64(flood), uint64(0), uint64(0)
+	for told < sent {
+		b := events.batch(t)
+		told += uint64(len(b.Records)) + b.Missed
+		missed += b.Missed
+		if told < sent { // what is missed is told with the next batch
+			send(t, c, int(sent), int(sent)+1)
+			sent++
+		}
+	}
+	if told != sent || missed == 0 {
+		t.Errorf("%d were sent, %d told of, %d of them as missed", sent, told, missed)
 	}
 }

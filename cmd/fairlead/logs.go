@@ -54,6 +54,9 @@ func newLogs(a *app) *cobra.Command {
 }
 
 func (a *app) printLogs(b client.LogBatch) error {
+	if b.Missed > 0 {
+		a.say("%s: %s came faster than %s could be read and are lost", b.Node, count(int(b.Missed), "record"), b.Domain)
+	}
 	for _, r := range b.Records {
 		if a.streams() {
 			err := a.printNext(map[string]any{"node": b.Node, "domain": b.Domain, "storedAt": b.StoredAt, "record": r})
