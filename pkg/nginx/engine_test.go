@@ -181,12 +181,16 @@ var direct = &http.Client{
 // eventually waits for real state that sends no event.
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	limit := time.NewTimer(15 * time.Second)
+	defer limit.Stop()
 	for !holds() {
-		if time.Now().After(deadline) {
+		select {
+		case <-look.C:
+		case <-limit.C:
 			t.Fatalf("not within 15 s: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond) // between two looks; nothing is assumed to have happened
 	}
 }
 

@@ -36,8 +36,8 @@ func TestEachChangeIsOneRevisionAndNoChangeIsNone(t *testing.T) {
 			}
 		}
 	}
-	s.apply(host("site", "", "xxx"))               // the same again
-	s.apply(host("other", "kind=shop", "no node")) // nobody's
+	s.apply(host("site", "", strings.Repeat("x", 3))) // the same again
+	s.apply(host("other", "kind=shop", "no node"))    // nobody's
 	if r := s.revision("ship1"); r != 3 {
 		t.Errorf("no change is revision %d", r)
 	}
