@@ -36,10 +36,13 @@ func ParseStored(text string) (s Subject, id string, err error) {
 	return s, id, err
 }
 
-// ValidID reports whether an id can be a subject token: 1 to 80 letters,
+// maxID is room for a command's id (at most half of it), a domain and a state.
+const maxID = 160
+
+// ValidID reports whether an id can be a subject token: 1 to 160 letters,
 // digits, `-` and `_`.
 func ValidID(id string) bool {
-	if len(id) == 0 || len(id) > 80 {
+	if len(id) == 0 || len(id) > maxID {
 		return false
 	}
 	for _, c := range []byte(id) {

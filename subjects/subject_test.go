@@ -66,7 +66,7 @@ func TestAStoredSubjectEndsInAnID(t *testing.T) {
 	for _, text := range []string{
 		"", "fleet", "fleet.", "ship1.command.reload.nginx.ID", "fleet.ship1.command.reload.nginx", "fleet.ship1.command.reload.nginx.",
 		"fleet.ship1.command.reload.nginx.*", "fleet.ship1.command.reload.nginx.a b", "fleet.ship1.command.reload.nginx.ID.x",
-		"fleet.live.command.reload.nginx.ID", "fleet.ship1.command.reload.nginx." + strings.Repeat("a", 81),
+		"fleet.live.command.reload.nginx.ID", "fleet.ship1.command.reload.nginx." + strings.Repeat("a", 161),
 	} {
 		if s, id, err := subjects.ParseStored(text); fleet.KindOf(err) != fleet.Invalid {
 			t.Errorf("%q was taken as %+v %q", text, s, id)

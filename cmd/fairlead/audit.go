@@ -123,7 +123,7 @@ func (a *app) printRecord(r client.Record) error {
 	case m.Signature == "":
 		who = "(unsigned)"
 	case !r.Proven:
-		who += " (signature does not fit)"
+		who += " (not proven)"
 	}
 	what, state, id, text := describe(m)
 	if m.Replays != "" {
@@ -177,15 +177,23 @@ func (a *app) replayTo(ctx context.Context, c *client.Client, o client.AuditOpti
 	if _, err := c.Node(ctx, to); err != nil {
 		return err
 	}
-	var commands []client.Command
+	type told struct {
+		command client.Command
+		key     string
+	}
+	var all []told
+	ran := make(map[string]bool) // by id and domain: its node says that it ran
 	left := 0
 	err := c.Audit(ctx, o, func(r client.Record) error {
 		m := r.Message
+		if m.State == message.Succeeded || m.State == message.FailedEnd {
+			ran[m.Command+"."+m.AnsweredDomain()] = r.Proven && m.From == m.Subject.Node
+		}
 		if m.Subject.Direction != subjects.Command {
 			return nil
 		}
-		// What nobody signed, and what says another node's revision, is not
-		// repeated; nor is a cancellation, whose command is another now.
+		// What says another node's revision is not repeated, nor a cancellation,
+		// whose command is another now.
 		if !r.Proven || m.Subject.Method == "nginxconfig" || m.Subject.Method == subjects.MethodCancel {
 			left++
 			return nil
@@ -194,14 +202,22 @@ func (a *app) replayTo(ctx context.Context, c *client.Client, o client.AuditOpti
 		if err != nil {
 			return err
 		}
-		commands = append(commands, client.Command{Subject: s, Body: m.Body, Replays: m.ID})
+		all = append(all, told{client.Command{Subject: s, Body: m.Body, Replays: m.ID}, m.ID + "." + m.Subject.Domain})
 		return nil
 	})
 	if err != nil {
 		return err
 	}
+	var commands []client.Command
+	for _, t := range all {
+		if ran[t.key] { // what a node refused is not sent again in another's name
+			commands = append(commands, t.command)
+		} else {
+			left++
+		}
+	}
 	if left > 0 {
-		a.say("left out: %s that nobody signed, or that is an nginxconfig or cancel", count(left, "command"))
+		a.say("left out: %s not proven, not run by its node, or nginxconfig or cancel", count(left, "command"))
 	}
 	if len(commands) == 0 {
 		return fleet.Errorf(fleet.Unknown, "no command to publish again matches")

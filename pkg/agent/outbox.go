@@ -190,7 +190,7 @@ func (o *outbox) late(out outgoing) {
 	}
 	body.Ended = answer.State
 	node := answer.Subject.Node
-	m := message.Message{Subject: answer.Subject, ID: message.AnswerID(answer.Command, message.Late), From: node,
+	m := message.Message{Subject: answer.Subject, ID: message.AnswerID(answer.Command, answer.AnsweredDomain(), message.Late), From: node,
 		Command: answer.Command, State: message.Late}
 	if m.Body, err = json.Marshal(body); err == nil {
 		var e journal.Event

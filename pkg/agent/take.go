@@ -106,7 +106,7 @@ func (a *Agent) known(m message.Message) (bool, *message.Message) {
 	if !found || !message.State(entry.State).Final() {
 		return false, nil
 	}
-	answer := message.Message{Subject: m.Subject.Answer(), ID: message.AnswerID(m.ID, message.State(entry.State)),
+	answer := message.Message{Subject: m.Subject.Answer(), ID: message.AnswerID(m.ID, m.Subject.Domain, message.State(entry.State)),
 		From: a.cfg.Name, Command: m.ID, State: message.State(entry.State), Trace: m.Trace, Body: entry.Answer}
 	if err := answer.Sign(a.cfg.Credentials); err != nil {
 		a.log.Error("an answer cannot be signed", "id", m.ID, "error", err)

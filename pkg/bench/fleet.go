@@ -180,7 +180,8 @@ func (s *system) daemons(ctx context.Context) error {
 }
 
 func (s *system) daemon(name string, args ...string) (*host.Process, error) {
-	return host.Start(host.Daemon{Path: s.options.Binary, Args: args, Stderr: s.logFile(name)})
+	p, err := host.Start(host.Daemon{Path: s.options.Binary, Args: args, Stderr: s.logFile(name)})
+	return p, s.explain(name, err) // it may have ended before it could be watched
 }
 
 func (s *system) logFile(name string) string { return filepath.Join(s.options.Data, name+".log") }

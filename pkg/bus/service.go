@@ -108,7 +108,7 @@ func (c *Conn) Echo(subject string) (*Subscription, error) {
 // Bare makes a plain stream for measurements and returns what publishes to it
 // and what removes it.
 func (c *Conn) Bare(ctx context.Context, stream, subject string) (publish func(ctx context.Context, body []byte) error, remove func() error, err error) {
-	if _, err := c.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{Name: stream, Subjects: []string{subject}, Storage: jetstream.FileStorage}); err != nil {
+	if _, err := c.js.CreateStream(ctx, jetstream.StreamConfig{Name: stream, Subjects: []string{subject}, Storage: jetstream.FileStorage}); err != nil {
 		return nil, nil, kinded(err, "create stream "+stream)
 	}
 	publish = func(ctx context.Context, body []byte) error {

@@ -31,8 +31,9 @@ type Client struct {
 	creds bus.Credentials
 	log   *slog.Logger
 
-	mu   sync.Mutex
-	keys map[string]string // public keys of nodes, as asked for
+	mu     sync.Mutex
+	keys   map[string]string            // public keys of nodes, as asked for
+	owners map[string]station.KeyAnswer // of keys that are no nodes', as asked for
 }
 
 // Open connects; the error is Unavailable or Refused and says what to do.
@@ -44,7 +45,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: conn, creds: o.Credentials, log: o.Logger, keys: make(map[string]string)}, nil
+	return &Client{conn: conn, creds: o.Credentials, log: o.Logger, keys: make(map[string]string), owners: make(map[string]station.KeyAnswer)}, nil
 }
 
 // Close ends the connection.
@@ -128,6 +129,38 @@ func sameRecord(a, b station.NodeRecord) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return string(x) == string(y)
+}
+
+// owner is who signs with a key, by a station's trust set; the zero answer for
+// a stranger, and while no station answers.
+func (c *Client) owner(ctx context.Context, key string) station.KeyAnswer {
+	c.mu.Lock()
+	known, ok := c.owners[key]
+	c.mu.Unlock()
+	if ok {
+		return known
+	}
+	answer, err := ask[station.KeyAnswer](ctx, c, station.QueryKey, station.KeyQuestion{Key: key})
+	if err != nil {
+		return station.KeyAnswer{}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.owners[key] = answer
+	return answer
+}
+
+// Proven reports whether a message is by whom it says: signed by the key that
+// the register has for that node, or that a station trusts under that name.
+func (c *Client) Proven(ctx context.Context, m message.Message) bool {
+	if m.CheckSignature() != nil {
+		return false
+	}
+	if m.Subject.Direction == subjects.Event && m.From == m.Subject.Node {
+		return m.Key == c.key(ctx, m.From)
+	}
+	owner := c.owner(ctx, m.Key)
+	return owner.Name != "" && owner.Name == m.From && (m.Subject.Direction == subjects.Command || owner.Role == subjects.Station)
 }
 
 // learnKeys reads all public keys of the register at once, which is cheaper than

@@ -14,7 +14,7 @@ import (
 // Record is one message of the audit: a command, an answer or a lifecycle event.
 type Record struct {
 	message.Delivery
-	Proven bool // the signature fits the message
+	Proven bool // it is by whom it says, see Client.Proven
 }
 
 // AuditOptions choose messages of the audit.
@@ -36,7 +36,7 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 		if o.ID != "" && d.Message.ID != o.ID && d.Message.Command != o.ID {
 			return nil
 		}
-		return handle(Record{d, d.Message.CheckSignature() == nil})
+		return handle(Record{d, c.Proven(ctx, d.Message)})
 	})
 }
 

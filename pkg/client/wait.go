@@ -51,6 +51,18 @@ func (c *Client) Listen(ctx context.Context, node string) (*Waiter, error) {
 // Close stops hearing.
 func (w *Waiter) Close() { w.sub.Stop() }
 
+// heardKey tells answers apart: an id alone could be borrowed by a command of
+// another domain.
+func heardKey(command, domain string) string { return command + "." + domain }
+
+func (s Sent) key() string {
+	domain := ""
+	if subject, err := subjects.Parse(s.Subject); err == nil {
+		domain = subject.Domain
+	}
+	return heardKey(s.ID, domain)
+}
+
 // heardMost bounds the answers kept that nobody has waited for yet, since on a
 // large fleet most are to others' commands. A lost one is looked up.
 const heardMost = 1 << 16
@@ -64,9 +76,10 @@ func (w *Waiter) hear(d message.Delivery) {
 		return
 	}
 	w.mu.Lock()
-	have, known := w.heard[d.Message.Command]
+	key := heardKey(d.Message.Command, d.Message.AnsweredDomain())
+	have, known := w.heard[key]
 	if known && !have.Message.State.Final() || !known && len(w.heard) < heardMost {
-		w.heard[d.Message.Command] = d
+		w.heard[key] = d
 	}
 	w.mu.Unlock()
 	select {
@@ -90,7 +103,7 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 	open := make(map[string]int, len(sent))
 	for i, s := range sent {
 		outcomes[i] = Outcome{Sent: s, State: message.Published}
-		open[s.ID] = i
+		open[s.key()] = i
 	}
 	take := func(i int, d message.Delivery) {
 		o := &outcomes[i]
@@ -102,7 +115,7 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 			o.Answer = answer
 		}
 		if o.State.Final() {
-			delete(open, o.ID)
+			delete(open, o.key())
 		}
 		if changed != nil {
 			changed(*o)
@@ -112,7 +125,7 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 	defer tick.Stop()
 	for len(open) > 0 {
 		for _, d := range w.takeAll(open) {
-			take(open[d.Message.Command], d)
+			take(open[heardKey(d.Message.Command, d.Message.AnsweredDomain())], d)
 		}
 		if len(open) == 0 {
 			break
@@ -134,10 +147,10 @@ func (w *Waiter) takeAll(open map[string]int) []message.Delivery {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	var all []message.Delivery
-	for id, d := range w.heard {
-		if _, ok := open[id]; ok {
+	for key, d := range w.heard {
+		if _, ok := open[key]; ok {
 			all = append(all, d)
-			delete(w.heard, id)
+			delete(w.heard, key)
 		}
 	}
 	return all
@@ -149,7 +162,7 @@ const lookMost = 100
 // look asks the store for ends that were not heard, as after a reconnection.
 func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]int, take func(int, message.Delivery)) {
 	left := lookMost
-	for id, i := range open {
+	for _, i := range open {
 		if left--; left < 0 {
 			return
 		}
@@ -157,7 +170,7 @@ func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]i
 		if err != nil {
 			continue
 		}
-		stored, err := w.client.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(s, message.AnswerID(id, message.Succeeded)))
+		stored, err := w.client.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(s, message.AnswerID(outcomes[i].ID, s.Domain, message.Succeeded)))
 		if err != nil || stored == nil {
 			continue
 		}
@@ -167,19 +180,13 @@ func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]i
 	}
 }
 
-// proven reports whether an answer is signed by its node's registered key, or
-// is one that a station gives in the node's place: that the command expired.
-// Whose keys stations have only nodes and stations know, so that much and no
-// more is taken from anybody else.
+// proven reports whether an answer is its node's, or one that a station gives
+// in the node's place: that the command expired.
 func (c *Client) proven(ctx context.Context, d message.Delivery) bool {
 	m := d.Message
-	if err := m.CheckSignature(); err != nil {
-		c.log.Warn("ignored an answer", "id", m.ID, "error", err)
-		return false
+	if (m.From == m.Subject.Node || m.State == message.Expired) && c.Proven(ctx, m) {
+		return true
 	}
-	if m.Key != c.key(ctx, m.Subject.Node) && (m.From == m.Subject.Node || m.State != message.Expired) {
-		c.log.Warn("ignored an answer: the key is not the node's", "id", m.ID, "node", m.Subject.Node)
-		return false
-	}
-	return true
+	c.log.Warn("ignored an answer: it is not signed by its node", "id", m.ID, "node", m.Subject.Node)
+	return false
 }

@@ -36,7 +36,7 @@ func NewAnswer(command Message, from string, s State, a Answer) Message {
 	}
 	return Message{
 		Subject: command.Subject.Answer(),
-		ID:      AnswerID(command.ID, s),
+		ID:      AnswerID(command.ID, command.Subject.Domain, s),
 		From:    from,
 		Command: command.ID,
 		State:   s,

@@ -40,7 +40,7 @@ func Receive(s Stored) Delivery {
 	d := Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: faults.Err()}
 	// A command's id that looks made up would take the name, and so the answer, of
 	// another. An answer's follows from its command's, which may be made up.
-	other := subject.Direction == subjects.Command && (m.ID != id || !Named(m.ID))
+	other := subject.Direction == subjects.Command && (m.ID != id || len(id) > maxCommandID || !Named(m.ID))
 	if m.ID == "" || other {
 		if m.ID != "" && d.Fault == nil {
 			d.Fault = fleet.Errorf(fleet.Refused, "the message calls itself %s and is stored as %s", m.ID, id)
@@ -60,7 +60,10 @@ func ReceiveCopied(s Stored, origin uint64) Delivery {
 	return Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: err}
 }
 
-const sequencePrefix = "seq-"
+const (
+	sequencePrefix = "seq-"
+	maxCommandID   = 80 // leaves room for domain and state in the ids of its answers
+)
 
 func sequenceID(sequence uint64) string { return fmt.Sprintf("%s%d", sequencePrefix, sequence) }
 

@@ -2,6 +2,7 @@ package message_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 
@@ -52,19 +53,19 @@ func TestANewIDIsASubjectTokenAndSortsByTime(t *testing.T) {
 // A command can end once: whoever says how, says it under the same id.
 func TestAllEndsOfACommandShareOneID(t *testing.T) {
 	want := map[message.State]string{
-		message.Accepted: "C-accepted", message.Running: "C-running", message.Late: "C-late",
-		message.Succeeded: "C-end", message.FailedEnd: "C-end", message.Rejected: "C-end",
-		message.Superseded: "C-end", message.Expired: "C-end", message.Cancelled: "C-end",
+		message.Accepted: "C-nginx-accepted", message.Running: "C-nginx-running", message.Late: "C-nginx-late",
+		message.Succeeded: "C-nginx-end", message.FailedEnd: "C-nginx-end", message.Rejected: "C-nginx-end",
+		message.Superseded: "C-nginx-end", message.Expired: "C-nginx-end", message.Cancelled: "C-nginx-end",
 	}
 	for s, id := range want {
-		if got := message.AnswerID("C", s); got != id {
+		if got := message.AnswerID("C", "nginx", s); got != id {
 			t.Errorf("the answer %s is %s, want %s", s, got, id)
 		}
-		if s.Final() != (id == "C-end") {
+		if s.Final() != (id == "C-nginx-end") {
 			t.Errorf("%s is final: %v", s, s.Final())
 		}
 	}
-	if !subjects.ValidID(message.AnswerID(message.NewID(), message.Superseded)) {
+	if !subjects.ValidID(message.AnswerID(message.NewID(), strings.Repeat("d", 63), message.Superseded)) {
 		t.Error("an answer's id is no token")
 	}
 }
@@ -74,11 +75,11 @@ func TestAnAnswerSaysWhatItAnswers(t *testing.T) {
 	a := message.Answer{Message: "done", Kind: fleet.Failed, By: "x", Changed: true, Took: 1.5,
 		Result: json.RawMessage(`{"a":1}`), Ended: message.Expired, AcceptedAt: &at}
 	m := message.NewAnswer(sample(), "ship1", message.FailedEnd, a)
-	if m.Subject.String() != "ship1.event.ack.reload" || m.ID != sampleID+"-end" || m.Command != sampleID ||
+	if m.Subject.String() != "ship1.event.ack.reload" || m.ID != sampleID+"-nginx-end" || m.Command != sampleID ||
 		m.From != "ship1" || m.State != message.FailedEnd || m.Trace != sample().Trace {
 		t.Errorf("the answer is %+v", m)
 	}
-	if want := "fleet.ship1.event.ack.reload." + sampleID + "-end"; m.StoredSubject() != want {
+	if want := "fleet.ship1.event.ack.reload." + sampleID + "-nginx-end"; m.StoredSubject() != want {
 		t.Errorf("stored at %s, want %s", m.StoredSubject(), want)
 	}
 	got, err := m.ReadAnswer()
@@ -95,5 +96,5 @@ func TestAResultThatIsNotJSONIsToldAsSuch(t *testing.T) {
 	}
 	m.Body = []byte("{")
 	_, err = m.ReadAnswer()
-	refused(t, err, fleet.Invalid, "answer "+sampleID+"-end")
+	refused(t, err, fleet.Invalid, "answer "+sampleID+"-nginx-end")
 }

@@ -1,6 +1,9 @@
 package message
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // State is how far a command has come.
 type State string
@@ -33,12 +36,29 @@ func (s State) valid() bool {
 	return s.Final() || s == Accepted || s == Running || s == Late
 }
 
-// AnswerID is the id of a command's answer. It follows from the command's id
-// and the state, and all final states share one: the stream creates each
-// subject once, so a command can end only once, whoever says so.
-func AnswerID(command string, s State) string {
+// AnswerID is the id of a command's answer. It follows from the command's id,
+// its domain and the state (the method is in the answer's subject), and all
+// final states share one: the stream creates each subject once, so a command
+// can end only once, whoever says so. Without the domain a message that
+// borrows an id could end another domain's command.
+func AnswerID(command, domain string, s State) string {
+	return command + "-" + domain + answerSuffix(s)
+}
+
+func answerSuffix(s State) string {
 	if s.Final() {
-		return command + "-end"
+		return "-end"
 	}
-	return command + "-" + string(s)
+	return "-" + string(s)
+}
+
+// AnsweredDomain is the domain of the command that an answer is to, "" for an
+// answer whose id is not one of AnswerID's.
+func (m Message) AnsweredDomain() string {
+	rest, found := strings.CutPrefix(m.ID, m.Command+"-")
+	domain, ends := strings.CutSuffix(rest, answerSuffix(m.State))
+	if !found || !ends {
+		return ""
+	}
+	return domain
 }

@@ -363,13 +363,13 @@ func (c *compiler) announce(ctx context.Context, nodes []NodeRecord) error {
 // has ended. Past its time it is of no use: the node converges by itself when
 // it returns. What this station has just written nobody can have answered.
 func (c *compiler) published(ctx context.Context, m message.Message, own bool) (bool, error) {
-	if !c.station.clock.Now().Before(m.Expires) || c.station.ledger.holds(ledgerKey(m.Subject.Node, m.Subject.Method, m.ID)) {
+	if !c.station.clock.Now().Before(m.Expires) || c.station.ledger.holds(ledgerKey(m.Subject.Node, m.Subject.Method, m.Subject.Domain, m.ID)) {
 		return true, nil
 	}
 	if own {
 		return false, nil
 	}
-	end, err := c.station.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, message.Succeeded)))
+	end, err := c.station.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, m.Subject.Domain, message.Succeeded)))
 	return end != nil, err
 }
 

@@ -69,7 +69,9 @@ func newLedger(s *Station) *ledger {
 }
 
 // ledgerKey joins a command and its answers: an answer names method and id.
-func ledgerKey(node, method, id string) string { return node + "." + method + "." + id }
+func ledgerKey(node, method, domain, id string) string {
+	return node + "." + method + "." + domain + "." + id
+}
 
 func (l *ledger) followCommands(ctx context.Context, caughtUp func()) error {
 	// What was cleared is not handed over, so the stream's last sequence may be
@@ -97,7 +99,7 @@ func (l *ledger) seen() uint64 {
 
 func (l *ledger) published(stored message.Stored) {
 	d := message.Receive(stored)
-	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Method, d.Message.ID)
+	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Method, d.Message.Subject.Domain, d.Message.ID)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reached(stored.Sequence)
@@ -215,7 +217,7 @@ func (l *ledger) event(d message.Delivery) {
 }
 
 func (l *ledger) answered(d message.Delivery) {
-	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Domain, d.Message.Command)
+	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Domain, d.Message.AnsweredDomain(), d.Message.Command)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, known := l.byKey[key]

@@ -18,6 +18,7 @@ const (
 	QueryNode     = "node"     // NodeQuestion → NodeDetail
 	QueryCompiled = "compiled" // CompiledQuestion → CompiledAnswer
 	QueryCommand  = "command"  // CommandQuestion → CommandAnswer
+	QueryKey      = "key"      // KeyQuestion → KeyAnswer
 )
 
 // Presence and sync of a node, in words. Unknown is never told as good.
@@ -162,12 +163,29 @@ type CommandAnswer struct {
 	Ended   Ended         `json:"ended,omitzero"`
 }
 
+// KeyQuestion asks whose key it is that signs for people or stations.
+type KeyQuestion struct {
+	Key string `json:"key"`
+}
+
+// KeyAnswer says so; Name is empty for a key that the station does not trust.
+type KeyAnswer struct {
+	Name string        `json:"name,omitempty"`
+	Role subjects.Role `json:"role,omitempty"`
+}
+
+func (s *Station) answerKey(_ context.Context, q KeyQuestion) (KeyAnswer, error) {
+	owner, _ := s.cfg.Trust(q.Key)
+	return KeyAnswer{owner.Name, owner.Role}, nil
+}
+
 func (s *Station) queries() []bus.Endpoint {
 	return []bus.Endpoint{
 		endpoint(QueryNodes, s.answerNodes),
 		endpoint(QueryNode, s.answerNode),
 		endpoint(QueryCompiled, s.answerCompiled),
 		endpoint(QueryCommand, s.answerCommand),
+		endpoint(QueryKey, s.answerKey),
 	}
 }
 

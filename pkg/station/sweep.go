@@ -103,7 +103,7 @@ func (s *Station) nudge(ctx context.Context) error {
 
 // recall takes a command's end from the stream, where it has one.
 func (s *Station) recall(ctx context.Context, m message.Message) error {
-	final, err := s.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, message.Succeeded)))
+	final, err := s.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, m.Subject.Domain, message.Succeeded)))
 	if err == nil && final != nil {
 		s.ledger.event(message.Receive(*final))
 	}
@@ -152,7 +152,7 @@ func (l *ledger) each(f func(*command)) {
 func (l *ledger) hasEnded(m message.Message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, ok := l.byKey[ledgerKey(m.Subject.Node, m.Subject.Method, m.ID)]
+	c, ok := l.byKey[ledgerKey(m.Subject.Node, m.Subject.Method, m.Subject.Domain, m.ID)]
 	return !ok || c.state.Final()
 }
 
