@@ -3,6 +3,7 @@ package handlers
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
@@ -71,7 +72,9 @@ var _ = define(Definition[NginxConfigBody]{
 			return Result{}, fleet.Errorf(fleet.Unavailable, "revision %d is asked for and %d is the newest that can be read", c.Body.Revision, desired.Revision)
 		}
 		verdict, err := converge(ctx, n, desired)
-		if ctx.Err() == nil {
+		// Its own time over is an outcome to report; the end of the agent is not.
+		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
+			ctx := context.WithoutCancel(ctx)
 			report := reported(ctx, n, desired, verdict, err)
 			if rerr := n.State.Report(ctx, MethodNginxConfig, c.Subject.Domain, report); rerr != nil {
 				n.Log.Warn("could not report", "error", rerr)

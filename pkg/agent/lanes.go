@@ -86,7 +86,9 @@ func (l *lanes) add(batch []*work) {
 		in := l.lane(laneOf(w))
 		if w.handler.Latest {
 			in.waiting = slices.DeleteFunc(in.waiting, func(o *work) bool {
-				same := o.command.Subject == w.command.Subject
+				// What had begun before a crash may have taken effect: it runs to its
+				// own end rather than being told that it never ran.
+				same := o.command.Subject == w.command.Subject && !l.interrupted(o)
 				if same && !o.own {
 					superseded = append(superseded, o)
 				}
@@ -208,12 +210,17 @@ func (l *lanes) begun(in *lane, id string) bool {
 		return true
 	}
 	return slices.ContainsFunc(in.waiting, func(w *work) bool {
-		if w.own || w.command.ID != id || !w.handler.Durable {
-			return false
-		}
-		_, started, err := l.agent.journal.Lookup(journalID(w.command))
-		return started || err != nil
+		return w.command.ID == id && l.interrupted(w)
 	})
+}
+
+// interrupted reports whether a waiting command had begun when the agent ended.
+func (l *lanes) interrupted(w *work) bool {
+	if w.own || !w.handler.Durable {
+		return false
+	}
+	_, started, err := l.agent.journal.Lookup(journalID(w.command))
+	return started || err != nil
 }
 
 // drain lets what runs end within the grace, then cuts it off. What waits

@@ -26,6 +26,7 @@ type ledger struct {
 	early   map[string]message.Delivery
 	order   []string // keys of early, the oldest first
 	last    uint64   // sequence of the last command seen
+	read    uint64   // sequence up to which commands were handed over here: only those may be cleared
 	moved   chan struct{}
 	recent  map[string][]Ended // by node, the newest last
 }
@@ -82,6 +83,9 @@ func (l *ledger) followCommands(ctx context.Context, caughtUp func()) error {
 	}
 	known := func() {
 		l.advance(state.Last)
+		l.mu.Lock()
+		l.read = max(l.read, state.Last)
+		l.mu.Unlock()
 		caughtUp()
 	}
 	return l.station.conn.Read(ctx, subjects.Commands, bus.ReadOptions{After: l.seen(), Follow: true, CaughtUp: known}, func(i bus.Item) error {
@@ -103,6 +107,7 @@ func (l *ledger) published(stored message.Stored) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reached(stored.Sequence)
+	l.read = max(l.read, stored.Sequence)
 	if c, known := l.byKey[key]; known {
 		l.again(key, c, stored.Sequence)
 		return
@@ -198,13 +203,9 @@ func (l *ledger) event(d message.Delivery) {
 		l.station.log.Warn("ignored a malformed event", "subject", m.Subject.String(), "error", d.Fault)
 		return
 	}
-	// Notes change nothing that matters; verifying ends and lifecycle is enough,
-	// and half the work.
-	if m.State.Final() || m.Subject.Method == subjects.MethodLifecycle {
-		if err := message.VerifyEvent(m, l.station.register.key(m.Subject.Node), l.station.cfg.Trust); err != nil {
-			l.station.log.Warn("ignored an event", "subject", m.Subject.String(), "id", m.ID, "error", err)
-			return
-		}
+	if err := message.VerifyEvent(m, l.station.register.key(m.Subject.Node), l.station.cfg.Trust); err != nil {
+		l.station.log.Warn("ignored an event", "subject", m.Subject.String(), "id", m.ID, "error", err)
+		return
 	}
 	if m.From == m.Subject.Node {
 		l.station.register.saw(m.Subject.Node, d.StoredAt)

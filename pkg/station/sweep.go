@@ -172,7 +172,7 @@ const singlyFrom = 10_000
 func (l *ledger) clearable(copied uint64) (before uint64, singly []uint64, gone []ended) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	before = min(copied, l.last) + 1 // what was copied and not read here may still wait
+	before = min(copied, l.read) + 1 // what was copied and not read here may still wait
 	for _, waiting := range l.byNode {
 		before = min(before, waiting[0].stored.Sequence) // the first is the oldest
 	}
