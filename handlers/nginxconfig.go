@@ -65,6 +65,16 @@ var _ = define(Definition[NginxConfigBody]{
 	Example: NginxConfigBody{Revision: 7},
 	Handle: func(ctx context.Context, n *Node, c Command[NginxConfigBody]) (Result, error) {
 		desired, err := desiredNginx(ctx, n, c.Subject.Domain)
+		for limit := time.After(lagTime); err == nil && desired.Revision < c.Body.Revision && limit != nil; {
+			select {
+			case <-time.After(lagLook):
+				desired, err = desiredNginx(ctx, n, c.Subject.Domain)
+			case <-limit:
+				limit = nil
+			case <-ctx.Done():
+				return Result{}, ctx.Err()
+			}
+		}
 		if err != nil {
 			return Result{}, err
 		}
@@ -90,6 +100,13 @@ var _ = define(Definition[NginxConfigBody]{
 		return Result{Changed: verdict.Changed, Message: message, Data: verdict}, nil
 	},
 })
+
+// In a cluster the replica that answers a read may be behind the one that told
+// of the revision, for less than this.
+const (
+	lagTime = 2 * time.Second
+	lagLook = 100 * time.Millisecond
+)
 
 func desiredNginx(ctx context.Context, n *Node, domain string) (nginx.Desired, error) {
 	body, err := n.State.Desired(ctx, MethodNginxConfig, domain)
