@@ -46,7 +46,7 @@ func TestTheAuditIsChosenByNodeByCommandAndByTime(t *testing.T) {
 		}
 	}
 	for _, r := range all {
-		if forged := r.Message.Command == one[1].ID; r.Proven != true && !forged {
+		if forged := r.Message.Command == one[1].ID; r.Proven == forged {
 			t.Errorf("%+v", r)
 		}
 	}
