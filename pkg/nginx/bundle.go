@@ -57,16 +57,6 @@ func NewBundle(files []File) Bundle {
 // Short is the beginning of a digest, enough for people and directory names.
 func Short(digest string) string { return digest[:min(12, len(digest))] }
 
-// owner is the resource behind a path of the bundle, "" where there is none.
-func (b Bundle) owner(path string) string {
-	for _, f := range b.Files {
-		if f.Path == path {
-			return f.Owner
-		}
-	}
-	return ""
-}
-
 // uses says whether any file lies below a directory of the bundle.
 func (b Bundle) uses(dir string) bool {
 	return slices.ContainsFunc(b.Files, func(f File) bool { return strings.HasPrefix(f.Path, dir+"/") })
