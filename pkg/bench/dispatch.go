@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -75,34 +76,39 @@ func Dispatch(ctx context.Context, o Options) (Dispatched, error) {
 			return d, err
 		}
 	}
-	request, publish, err := s.baselines(ctx)
+	floor, err := s.floor(ctx)
 	if err != nil {
 		return d, err
 	}
-	d.Figures = append(d.Figures, request, publish)
-
-	o.Progress("%d commands, one after the other", o.Singles)
-	single, err := s.singles(ctx, &d)
+	if err := s.startAgents(ctx); err != nil {
+		return d, err
+	}
+	o.Progress("%d commands one after the other, and bare NATS in turns", o.Singles)
+	one, err := s.singles(ctx, &d)
 	if err != nil {
 		return d, err
 	}
-	single.against(request)
-	d.Figures = append(d.Figures, single)
+	publish := one[1]
+	d.Figures = append(one, floor)
 
 	for _, run := range []struct {
 		name  string
 		count int
 		node  func(i int) int
+		base  Figures
 	}{
-		{"commands over all nodes", o.Commands, func(i int) int { return i % o.Nodes }},
-		{"commands at once to one agent", o.Burst, func(int) int { return 0 }},
+		{"commands over all nodes", o.Commands, func(i int) int { return i % o.Nodes }, floor},
+		{"commands at once to one agent", o.Burst, func(int) int { return 0 }, publish},
 	} {
 		o.Progress("%d %s", run.count, run.name)
-		f, err := s.fan(ctx, &d, run.name, run.count, run.node)
+		outcomes, f, err := s.fan(ctx, run.name, run.count, run.node)
 		if err != nil {
 			return d, err
 		}
-		f.Against, f.Ratio = publish.Name, f.Rate/publish.Rate
+		if err := d.count(outcomes); err != nil {
+			return d, err
+		}
+		f.Against, f.Ratio = run.base.Name, f.Rate/run.base.Rate
 		d.Figures = append(d.Figures, f)
 	}
 	if d.StationPeak, err = memory(s.station.PID, "VmHWM"); err != nil {
@@ -115,48 +121,6 @@ func Dispatch(ctx context.Context, o Options) (Dispatched, error) {
 // bodySize is that of a small command's body and answer.
 const bodySize = 64
 
-// baselines measures bare NATS on the same broker.
-func (s *system) baselines(ctx context.Context) (request, publish Figures, err error) {
-	s.options.Progress("bare NATS")
-	conn := s.client.Conn()
-	other, err := client.Open(ctx, client.Options{URL: s.url, Credentials: s.client.Credentials()})
-	if err != nil {
-		return request, publish, err
-	}
-	defer other.Close()
-	echo, err := other.Conn().Echo(subjects.Bench)
-	if err != nil {
-		return request, publish, err
-	}
-	defer echo.Stop()
-	if err := other.Conn().Flush(ctx); err != nil {
-		return request, publish, err
-	}
-	body := make([]byte, bodySize)
-	request, err = timed("bare request and reply", 2*s.options.Singles, func() error {
-		rctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		_, err := conn.Request(rctx, subjects.Bench, body)
-		return err
-	})
-	if err != nil {
-		return request, publish, err
-	}
-	send, remove, err := conn.Bare(ctx, subjects.BenchStream, subjects.BenchStored)
-	if err != nil {
-		return request, publish, err
-	}
-	publish, err = timed("bare JetStream publish", 2*s.options.Singles, func() error {
-		pctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-		defer cancel()
-		return send(pctx, body)
-	})
-	if rerr := remove(); err == nil {
-		err = rerr
-	}
-	return request, publish, err
-}
-
 func command(i int) client.Command {
 	return client.Command{Subject: subjects.Subject{Node: nodeName(i), Direction: subjects.Command, Method: method, Domain: "bench"}}
 }
@@ -164,21 +128,63 @@ func command(i int) client.Command {
 // fanTime bounds the wait for the answers of one measurement.
 const fanTime = 2 * time.Minute
 
-func (s *system) singles(ctx context.Context, d *Dispatched) (Figures, error) {
+// bareTime bounds one bare exchange.
+const bareTime = 5 * time.Second
+
+// singles are a bare request, a bare publish and a command, one after the other.
+func (s *system) singles(ctx context.Context, d *Dispatched) ([]Figures, error) {
 	w, err := s.client.Listen(ctx, nodeName(0))
 	if err != nil {
-		return Figures{}, err
+		return nil, err
 	}
 	defer w.Close()
-	return timed("one command, published to proven answer", s.options.Singles, func() error {
-		wctx, cancel := context.WithTimeout(ctx, fanTime)
-		defer cancel()
-		sent, err := s.client.Send(wctx, command(0))
-		if err != nil {
+	conn := s.client.Conn()
+	other, err := client.Open(ctx, client.Options{URL: s.url, Credentials: s.client.Credentials()})
+	if err != nil {
+		return nil, err
+	}
+	defer other.Close()
+	echo, err := other.Conn().Echo(subjects.Bench)
+	if err != nil {
+		return nil, err
+	}
+	defer echo.Stop()
+	if err := other.Conn().Flush(ctx); err != nil {
+		return nil, err
+	}
+	send, remove, err := conn.Bare(ctx, subjects.BenchStream, subjects.BenchStored)
+	if err != nil {
+		return nil, err
+	}
+	body := make([]byte, bodySize)
+	all := []*series{
+		{name: "bare request and reply", do: func() error {
+			ctx, cancel := context.WithTimeout(ctx, bareTime)
+			defer cancel()
+			_, err := conn.Request(ctx, subjects.Bench, body)
 			return err
-		}
-		return d.count(w.Wait(wctx, sent, nil))
-	})
+		}},
+		{name: "bare JetStream publish", do: func() error {
+			ctx, cancel := context.WithTimeout(ctx, bareTime)
+			defer cancel()
+			return send(ctx, body)
+		}},
+		{name: "one command, published to proven answer", do: func() error {
+			ctx, cancel := context.WithTimeout(ctx, fanTime)
+			defer cancel()
+			sent, err := s.client.Send(ctx, command(0))
+			if err != nil {
+				return err
+			}
+			return d.count(w.Wait(ctx, sent, nil))
+		}},
+	}
+	if err := errors.Join(interleaved(s.options.Singles, all...), remove()); err != nil {
+		return nil, err
+	}
+	request, publish, single := all[0].figures(), all[1].figures(), all[2].figures()
+	single.against(request)
+	return []Figures{request, publish, single}, nil
 }
 
 // count adds outcomes; the error is about one that did not succeed.
@@ -193,12 +199,13 @@ func (d *Dispatched) count(outcomes []client.Outcome) error {
 	return nil
 }
 
-func (s *system) fan(ctx context.Context, d *Dispatched, name string, count int, node func(int) int) (Figures, error) {
+// fan sends commands all at once and waits for their answers.
+func (s *system) fan(ctx context.Context, name string, count int, node func(int) int) ([]client.Outcome, Figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, fanTime)
 	defer cancel()
 	w, err := s.client.Listen(ctx, "*")
 	if err != nil {
-		return Figures{}, err
+		return nil, Figures{}, err
 	}
 	defer w.Close()
 	commands := make([]client.Command, count)
@@ -207,22 +214,22 @@ func (s *system) fan(ctx context.Context, d *Dispatched, name string, count int,
 	}
 	before, err := s.processors()
 	if err != nil {
-		return Figures{}, err
+		return nil, Figures{}, err
 	}
 	begun := time.Now()
 	sent, err := s.client.Send(ctx, commands...)
 	if err != nil {
-		return Figures{}, err
+		return nil, Figures{}, err
 	}
 	outcomes := w.Wait(ctx, sent, nil)
 	took := time.Since(begun)
 	after, err := s.processors()
 	if err != nil {
-		return Figures{}, err
+		return nil, Figures{}, err
 	}
 	each := func(i int) time.Duration { return (after[i] - before[i]) / time.Duration(count) }
-	return Figures{Name: name, Count: count, Rate: float64(count) / took.Seconds(),
-		Agents: each(0), Broker: each(1), Station: each(2)}, d.count(outcomes)
+	return outcomes, Figures{Name: name, Count: count, Rate: float64(count) / took.Seconds(),
+		Agents: each(0), Broker: each(1), Station: each(2)}, nil
 }
 
 // processors are the processor times of this process, the broker and the station.

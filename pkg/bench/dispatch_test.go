@@ -64,14 +64,14 @@ func TestDispatchReportsEveryFigureAndLeavesNothing(t *testing.T) {
 	if d.StationPeak == 0 || d.BrokerPeak == 0 || d.SyncBroker == 0 || d.SyncJournals == 0 || d.SyncDisk == 0 {
 		t.Errorf("%+v", d)
 	}
-	if len(d.Figures) != 5 {
+	if len(d.Figures) != 6 {
 		t.Fatalf("%+v", d.Figures)
 	}
 	for i, f := range d.Figures {
 		if f.Name == "" || f.Count == 0 || f.Rate <= 0 {
 			t.Errorf("%+v", f)
 		}
-		if bare := i < 2; !bare && (f.Ratio <= 0 || f.Against == "") {
+		if bare := i < 2 || i == 3; !bare && (f.Ratio <= 0 || f.Against == "") {
 			t.Errorf("%s is compared with nothing: %+v", f.Name, f)
 		}
 	}

@@ -24,23 +24,63 @@ type Figures struct {
 
 // timed measures f one after the other, after some that do not count.
 func timed(name string, count int, f func() error) (Figures, error) {
-	for range count / 10 {
-		if err := f(); err != nil {
-			return Figures{}, err
+	series := []*series{{name: name, do: f}}
+	err := interleaved(count, series...)
+	return series[0].figures(), err
+}
+
+// series is one thing that is measured again and again.
+type series struct {
+	name  string
+	do    func() error
+	took  []time.Duration
+	whole time.Duration
+}
+
+// block is how many of one series are measured before it is the next one's turn.
+const block = 20
+
+// interleaved measures series in turns: what else the machine does in these
+// minutes then meets all of them alike, and their ratios hold.
+func interleaved(count int, all ...*series) error {
+	for _, s := range all {
+		for range count / 10 { // these do not count
+			if err := s.do(); err != nil {
+				return err
+			}
 		}
 	}
-	took := make([]time.Duration, 0, count)
+	for done := 0; done < count; done += block {
+		for _, s := range all {
+			if err := s.measure(min(block, count-done)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (s *series) measure(count int) error {
 	begun := time.Now()
 	for range count {
 		before := time.Now()
-		if err := f(); err != nil {
-			return Figures{}, err
+		if err := s.do(); err != nil {
+			return err
 		}
-		took = append(took, time.Since(before))
+		s.took = append(s.took, time.Since(before))
 	}
-	whole := time.Since(begun)
-	slices.Sort(took)
-	return Figures{Name: name, Count: count, P50: took[count/2], P99: took[count*99/100], Rate: float64(count) / whole.Seconds()}, nil
+	s.whole += time.Since(begun)
+	return nil
+}
+
+func (s *series) figures() Figures {
+	f := Figures{Name: s.name, Count: len(s.took)}
+	if len(s.took) > 0 {
+		slices.Sort(s.took)
+		f.P50, f.P99 = s.took[len(s.took)/2], s.took[len(s.took)*99/100]
+		f.Rate = float64(len(s.took)) / s.whole.Seconds()
+	}
+	return f
 }
 
 func (f *Figures) against(base Figures) {

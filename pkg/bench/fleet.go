@@ -78,19 +78,20 @@ type system struct {
 	broker    *host.Process
 	station   *host.Process
 	client    *client.Client
-	stop      context.CancelFunc
+	stop      context.CancelFunc // ends the agents
+	nodes     []identity.User
 	agents    sync.WaitGroup
 }
 
 func nodeName(i int) string { return fmt.Sprintf("n%05d", i) }
 
-// start brings everything up; the caller calls close, also after an error.
+// start brings up all but the agents; the caller calls close, also after an
+// error.
 func start(ctx context.Context, o Options) (*system, error) {
 	// A thousand agents in one process collect garbage as one large program; a
 	// thousand processes would hardly collect at all.
 	debug.SetGCPercent(400)
-	s := &system{options: o}
-	ctx, s.stop = context.WithCancel(ctx)
+	s := &system{options: o, stop: func() {}}
 	if err := s.directories(); err != nil {
 		return s, err
 	}
@@ -100,18 +101,17 @@ func start(ctx context.Context, o Options) (*system, error) {
 	if err != nil {
 		return s, err
 	}
-	var nodes []identity.User
 	for i := range o.Nodes {
 		u, err := s.authority.User(nodeName(i), subjects.Node)
 		if err != nil {
 			return s, err
 		}
-		nodes = append(nodes, u)
+		s.nodes = append(s.nodes, u)
 	}
 	if err := s.daemons(ctx); err != nil {
 		return s, err
 	}
-	return s, s.startAgents(ctx, nodes)
+	return s, s.register(ctx)
 }
 
 func (s *system) directories() error {
@@ -195,16 +195,18 @@ func (s *system) explain(name string, err error) error {
 	return fmt.Errorf("%w; the %s wrote: %s", err, name, text)
 }
 
-func (s *system) startAgents(ctx context.Context, users []identity.User) error {
-	trust := s.authority.Trust().Lookup()
+func (s *system) register(ctx context.Context) error {
+	s.options.Progress("registering %d nodes", len(s.nodes))
 	var records []station.NodeRecord
-	for _, u := range users {
+	for _, u := range s.nodes {
 		records = append(records, station.NodeRecord{Name: u.Name, Key: u.Key, Since: time.Now().UTC()})
 	}
-	s.options.Progress("registering %d nodes", len(users))
-	if err := s.client.Register(ctx, records...); err != nil {
-		return err
-	}
+	return s.client.Register(ctx, records...)
+}
+
+func (s *system) startAgents(ctx context.Context) error {
+	ctx, s.stop = context.WithCancel(ctx)
+	trust, users := s.authority.Trust().Lookup(), s.nodes
 	s.options.Progress("starting %d agents", len(users))
 	failed := make(chan error, len(users))
 	var ready []<-chan struct{}

@@ -1,8 +1,11 @@
 package bus
 
 import (
+	"encoding/json"
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -74,6 +77,53 @@ func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*message.Sto
 		return nil, kinded(err, "read "+subject)
 	}
 	return direct(reply, subject)
+}
+
+// LastOf hands over the newest message of each subject under which a stream
+// stores one, many subjects with one question. handle runs in the goroutine of
+// the caller.
+func (c *Conn) LastOf(ctx context.Context, stream string, from []string, handle func(message.Stored)) error {
+	for page := range slices.Chunk(from, lastOfMost) {
+		if err := c.lastOf(ctx, stream, page, handle); err != nil {
+			return kinded(err, fmt.Sprintf("read %d subjects of stream %s", len(page), stream))
+		}
+	}
+	return nil
+}
+
+// lastOfMost is how many subjects one question names; the broker takes 1,024.
+const lastOfMost = 256
+
+func (c *Conn) lastOf(ctx context.Context, stream string, page []string, handle func(message.Stored)) error {
+	question, err := json.Marshal(map[string]any{"multi_last": page})
+	if err != nil {
+		return err
+	}
+	inbox := c.nc.NewRespInbox()
+	sub, err := c.nc.SubscribeSync(inbox)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := c.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, question); err != nil {
+		return err
+	}
+	for {
+		reply, err := sub.NextMsgWithContext(ctx)
+		if err != nil {
+			return err
+		}
+		if stored, ok := fromShown(reply); ok {
+			handle(stored)
+			continue
+		}
+		switch status := first(reply.Header, "Status"); status {
+		case "204", "404": // the end; nothing at all
+			return nil
+		default:
+			return fmt.Errorf("the broker answers %s %s", status, first(reply.Header, "Description"))
+		}
+	}
 }
 
 // direct decodes the answer to a direct read, nil where nothing is stored.

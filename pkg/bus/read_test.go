@@ -215,3 +215,24 @@ func idsOfCopies(items []bus.Item) (ids []string) {
 	}
 	return ids
 }
+
+func TestTheNewestOfManySubjectsIsReadAtOnce(t *testing.T) {
+	s := open(t)
+	fill(t, s, 600)
+	c := s.admin()
+	var from, want []string
+	for _, item := range all(t, c, subjects.Commands, bus.ReadOptions{}) {
+		from, want = append(from, item.Subject, item.Subject+"-nobody-stored-this"), append(want, item.Subject)
+	}
+	var got []string
+	err := c.LastOf(within(t), subjects.Commands, from, func(s message.Stored) { got = append(got, s.Subject) })
+	if slices.Sort(got); err != nil || !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+		t.Errorf("%d of %d were read: %v", len(got), len(want), err)
+	}
+	if err := c.LastOf(within(t), subjects.Commands, []string{"nobody"}, func(message.Stored) { t.Error("something was read") }); err != nil {
+		t.Error(err)
+	}
+	if err := c.LastOf(within(t), "NOSUCH", []string{"nobody"}, func(message.Stored) {}); err == nil {
+		t.Error("a stream that is not there was read")
+	}
+}

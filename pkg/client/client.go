@@ -31,9 +31,10 @@ type Client struct {
 	creds bus.Credentials
 	log   *slog.Logger
 
-	mu     sync.Mutex
-	keys   map[string]string            // public keys of nodes, as asked for
-	owners map[string]station.KeyAnswer // of keys that are no nodes', as asked for
+	mu      sync.Mutex
+	waiters map[*Waiter]bool
+	keys    map[string]string            // public keys of nodes, as asked for
+	owners  map[string]station.KeyAnswer // of keys that are no nodes', as asked for
 }
 
 // Open connects; the error is Unavailable or Refused and says what to do.
@@ -41,11 +42,33 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, CA: o.CA, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger})
+	c := &Client{creds: o.Credentials, log: o.Logger, waiters: make(map[*Waiter]bool),
+		keys: make(map[string]string), owners: make(map[string]station.KeyAnswer)}
+	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, CA: o.CA, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger,
+		OnConnect: c.missed, OnLost: c.missed})
 	if err != nil {
 		return nil, err
 	}
-	return &Client{conn: conn, creds: o.Credentials, log: o.Logger, keys: make(map[string]string), owners: make(map[string]station.KeyAnswer)}, nil
+	c.conn = conn
+	return c, nil
+}
+
+// missed says that answers may have been: there was no link, or they came
+// faster than they could be proven.
+func (c *Client) missed() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for w := range c.waiters {
+		poke(w.missed)
+	}
+}
+
+// poke leaves a mark for whoever waits; one is enough.
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Close ends the connection.

@@ -26,6 +26,7 @@ type Waiter struct {
 	mu     sync.Mutex
 	heard  map[string]message.Delivery // newest by command
 	moved  chan struct{}
+	missed chan struct{} // some may not have been heard
 }
 
 // Listen hears the answers of one node, or of all where node is "*".
@@ -35,7 +36,7 @@ func (c *Client) Listen(ctx context.Context, node string) (*Waiter, error) {
 			return nil, err
 		}
 	}
-	w := &Waiter{client: c, heard: make(map[string]message.Delivery), moved: make(chan struct{}, 1)}
+	w := &Waiter{client: c, heard: make(map[string]message.Delivery), moved: make(chan struct{}, 1), missed: make(chan struct{}, 1)}
 	sub, err := c.conn.Subscribe(subjects.AnswersOf(node), w.hear, nil)
 	if err != nil {
 		return nil, err
@@ -45,11 +46,19 @@ func (c *Client) Listen(ctx context.Context, node string) (*Waiter, error) {
 		sub.Stop()
 		return nil, err
 	}
+	c.mu.Lock()
+	c.waiters[w] = true
+	c.mu.Unlock()
 	return w, nil
 }
 
 // Close stops hearing.
-func (w *Waiter) Close() { w.sub.Stop() }
+func (w *Waiter) Close() {
+	w.client.mu.Lock()
+	delete(w.client.waiters, w)
+	w.client.mu.Unlock()
+	w.sub.Stop()
+}
 
 // heardKey tells answers apart: an id alone could be borrowed by a command of
 // another domain.
@@ -82,18 +91,19 @@ func (w *Waiter) hear(d message.Delivery) {
 		w.heard[key] = d
 	}
 	w.mu.Unlock()
-	select {
-	case w.moved <- struct{}{}:
-	default:
-	}
+	poke(w.moved)
 }
 
 // keyTime bounds the question for a node's key: without a link there is no
 // answer, and what was not proven is looked up later.
 const keyTime = 5 * time.Second
 
-// lookEvery is how often the store is asked for ends that were not heard.
-const lookEvery = 2 * time.Second
+// The store is asked for ends that were not heard: again and again, less often
+// while that finds nothing, and at once when messages were lost on the way.
+const (
+	lookFirst = 2 * time.Second
+	lookLast  = 30 * time.Second
+)
 
 // Wait returns when every command has its end, or ctx ends; then those without
 // are in the state that was heard last, published where nothing was. changed,
@@ -121,7 +131,8 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 			changed(*o)
 		}
 	}
-	tick := time.NewTicker(lookEvery)
+	pause := lookFirst
+	tick := time.NewTimer(pause)
 	defer tick.Stop()
 	for len(open) > 0 {
 		for _, d := range w.takeAll(open) {
@@ -132,8 +143,15 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 		}
 		select {
 		case <-w.moved:
+		case <-w.missed:
+			tick.Reset(0)
 		case <-tick.C:
+			before := len(open)
 			w.look(ctx, outcomes, open, take)
+			if pause = min(2*pause, lookLast); len(open) < before {
+				pause = lookFirst
+			}
+			tick.Reset(pause)
 		case <-ctx.Done():
 			return outcomes
 		}
@@ -156,25 +174,22 @@ func (w *Waiter) takeAll(open map[string]int) []message.Delivery {
 	return all
 }
 
-// lookMost bounds one look into the store.
-const lookMost = 100
-
 // look asks the store for ends that were not heard, as after a reconnection.
 func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]int, take func(int, message.Delivery)) {
-	left := lookMost
+	var from []string
 	for _, i := range open {
-		if left--; left < 0 {
-			return
+		if s, err := subjects.Parse(outcomes[i].Subject); err == nil {
+			from = append(from, subjects.FinalAnswer(s, message.AnswerID(outcomes[i].ID, s.Domain, message.Succeeded)))
 		}
-		s, err := subjects.Parse(outcomes[i].Subject)
-		if err != nil {
-			continue
-		}
-		stored, err := w.client.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(s, message.AnswerID(outcomes[i].ID, s.Domain, message.Succeeded)))
-		if err != nil || stored == nil {
-			continue
-		}
-		if d := message.Receive(*stored); w.client.proven(ctx, d) {
+	}
+	var ends []message.Delivery
+	err := w.client.conn.LastOf(ctx, subjects.Events, from, func(s message.Stored) { ends = append(ends, message.Receive(s)) })
+	if err != nil {
+		w.client.log.Debug("ends cannot be looked up", "error", err)
+	}
+	for _, d := range ends {
+		i, ok := open[heardKey(d.Message.Command, d.Message.AnsweredDomain())]
+		if ok && w.client.proven(ctx, d) {
 			take(i, d)
 		}
 	}
