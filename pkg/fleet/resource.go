@@ -24,20 +24,12 @@ type Resource struct {
 	Spec       Spec     `json:"spec"`
 }
 
-// Spec is the typed content of a resource: *VirtualHost, *Upstream or
-// *ConfigFile.
-type Spec interface {
-	// Kind is the resource's kind as written in YAML.
-	Kind() string
-	// Validate returns every fault of the spec; paths begin at "spec".
-	Validate() Faults
-}
-
 // kinds makes an empty spec for each kind; adding a kind is adding a line.
 var kinds = map[string]func() Spec{
 	"VirtualHost": func() Spec { return new(VirtualHost) },
 	"Upstream":    func() Spec { return new(Upstream) },
 	"ConfigFile":  func() Spec { return new(ConfigFile) },
+	"NodePolicy":  func() Spec { return new(NodePolicy) },
 }
 
 // Kinds lists the kinds of resource, sorted.

@@ -36,7 +36,7 @@ func (m *model) base(files []File) string {
 	w.line("worker_processes %s;", phWorkers)
 	w.line(`pid "%s";`, phPid)
 	w.line(`lock_file "%s/nginx.lock";`, phRun)
-	w.line("worker_shutdown_timeout 30s;")
+	w.line("worker_shutdown_timeout %s;", m.shutdownTimeout())
 	w.line("# The verdict on a reload is read from here.")
 	w.line("error_log syslog:server=unix:%s/control.sock,nohostname,tag=fairlead notice;", phRun)
 	w.line("# Not alert: each line that finds no listener on a syslog socket would be one.")
@@ -57,6 +57,13 @@ func (m *model) base(files []File) string {
 		w.close()
 	}
 	return w.String()
+}
+
+func (m *model) shutdownTimeout() string {
+	if m.policy != nil && m.policy.ShutdownTimeout != "" {
+		return m.policy.ShutdownTimeout
+	}
+	return "30s"
 }
 
 func (m *model) http(w *writer, files []File) {

@@ -12,31 +12,42 @@ import (
 // collects what the base configuration has to know. nginx itself only warns of
 // most of it, and then the first file wins.
 func (m *model) claims() fleet.Faults {
-	var faults fleet.Faults
-	upstreams := map[string]string{} // lower case name, as nginx compares them → owner
-	for _, r := range m.resources {
-		if _, ok := r.Spec.(*fleet.Upstream); !ok {
-			continue
-		}
-		key := strings.ToLower(r.Metadata.Name)
-		if other, taken := upstreams[key]; taken {
-			var own fleet.Faults
-			own.Addf("metadata.name", "is the same name as that of %s: nginx does not tell upper case from lower", other)
-			faults = append(faults, about(r, own)...)
-			continue
-		}
-		upstreams[key] = r.ID()
-	}
+	faults := m.sameNames()
 	owners := map[string]string{} // listener and name → owner
 	all := map[string]listener{}
 	for _, r := range m.resources {
 		if host, ok := r.Spec.(*fleet.VirtualHost); ok {
 			faults = append(faults, about(r, m.claimsOf(r.ID(), host, owners, all))...)
-			faults = append(faults, about(r, m.needsOf(host, upstreams))...)
 		}
+		faults = append(faults, about(r, m.needsOf(r))...)
 	}
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		m.listeners = append(m.listeners, all[key])
+	}
+	return faults
+}
+
+// sameNames finds resources of a kind whose names differ in case alone, which
+// nginx and file systems may not tell apart, and a second policy of the node.
+func (m *model) sameNames() fleet.Faults {
+	var faults fleet.Faults
+	owners := map[string]string{} // kind and name in lower case → owner
+	for _, r := range m.resources {
+		var own fleet.Faults
+		key := r.Kind + "/" + strings.ToLower(r.Metadata.Name)
+		if other, taken := owners[key]; taken {
+			own.Addf("metadata.name", "is the same name as that of %s: nginx does not tell upper case from lower", other)
+		} else {
+			owners[key] = r.ID()
+		}
+		if p, ok := r.Spec.(*fleet.NodePolicy); ok {
+			if m.policy != nil {
+				own.Addf("spec.selector", "selects a node that follows %s already: a node follows one policy", m.policyID)
+			} else {
+				m.policy, m.policyID = p, r.ID()
+			}
+		}
+		faults = append(faults, about(r, own)...)
 	}
 	return faults
 }
@@ -69,18 +80,19 @@ func (m *model) claimsOf(id string, host *fleet.VirtualHost, owners map[string]s
 	return faults
 }
 
-// needsOf checks that the upstreams a host passes to are there.
-func (m *model) needsOf(host *fleet.VirtualHost, upstreams map[string]string) fleet.Faults {
+// needsOf checks that what a resource names is there.
+func (m *model) needsOf(r fleet.Resource) fleet.Faults {
+	spec, ok := r.Spec.(fleet.Needing)
+	if !ok {
+		return nil
+	}
 	var faults fleet.Faults
-	for i, l := range host.Locations {
-		if l.Proxy == nil {
-			continue
+	for _, need := range spec.Needs() {
+		there := slices.ContainsFunc(m.resources, func(o fleet.Resource) bool { return o.ID() == need.ID() })
+		if !there {
+			faults.Addf(need.Path, "there is no %s", need.ID())
 		}
-		name := l.Proxy.Upstream
-		if upstreams[strings.ToLower(name)] != "Upstream/"+name {
-			faults.Addf(fieldOf("spec.locations", i)+".proxy.upstream", "there is no Upstream/%s", name)
-		}
-		m.used[name] = true
+		m.needed[need.ID()] = true
 	}
 	return faults
 }

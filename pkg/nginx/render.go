@@ -34,7 +34,7 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 		case *fleet.VirtualHost:
 			add("http.d/"+base, r.ID(), m.virtualHost(r, spec))
 		case *fleet.Upstream:
-			if m.used[r.Metadata.Name] {
+			if m.needed[r.ID()] {
 				add("http.d/"+base, r.ID(), upstream(r, spec))
 			}
 		case *fleet.ConfigFile:
@@ -44,6 +44,9 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 	if text := m.refusals(); text != "" {
 		add("http.d/default.conf", "", text)
 	}
+	if m.policy != nil {
+		add(policyFile, m.policyID, policyText(m.policy))
+	}
 	add("mime.types", "", mimeTypes)
 	add("nginx.conf", "", m.base(files))
 	return NewBundle(files), nil
@@ -52,16 +55,18 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 // model is everything that rendering one file needs to know of the others.
 type model struct {
 	address   string
-	resources []fleet.Resource // sorted by ID
-	listeners []listener       // of all virtual hosts, sorted, each once
-	defaults  map[string]bool  // listeners that have a default host
-	used      map[string]bool  // upstreams that a virtual host passes to
-	names     []string         // all server names
+	resources []fleet.Resource  // sorted by ID
+	listeners []listener        // of all virtual hosts, sorted, each once
+	defaults  map[string]bool   // listeners that have a default host
+	needed    map[string]bool   // IDs of resources that others name
+	policy    *fleet.NodePolicy // of the node, nil where it follows none
+	policyID  string
+	names     []string // all server names
 }
 
 // newModel checks each resource by itself, then what they claim together.
 func newModel(address string, resources []fleet.Resource, validate func(fleet.Spec) fleet.Faults) (*model, fleet.Faults) {
-	m := &model{address: address, defaults: map[string]bool{}, used: map[string]bool{}}
+	m := &model{address: address, defaults: map[string]bool{}, needed: map[string]bool{}}
 	m.resources = slices.Clone(resources)
 	slices.SortStableFunc(m.resources, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
 	var faults fleet.Faults

@@ -26,11 +26,9 @@ func Compile(resources []fleet.Resource, nodes []NodeRecord) ([]Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	upstreams := make(map[string]fleet.Resource)
+	byID := make(map[string]fleet.Resource, len(resources))
 	for _, r := range resources {
-		if r.Kind == "Upstream" {
-			upstreams[r.Metadata.Name] = r
-		}
+		byID[r.ID()] = r
 	}
 	type rendered struct {
 		bundle nginx.Bundle
@@ -39,7 +37,7 @@ func Compile(resources []fleet.Resource, nodes []NodeRecord) ([]Plan, error) {
 	cache := make(map[string]rendered)
 	plans := make([]Plan, 0, len(nodes))
 	for _, node := range nodes {
-		plan := Plan{Node: node.Name, Address: node.Address, Resources: chosen(resources, selectors, upstreams, node.Labels)}
+		plan := Plan{Node: node.Name, Address: node.Address, Resources: chosen(resources, selectors, byID, node.Labels)}
 		key := node.Address
 		for _, r := range plan.Resources {
 			key += "\x00" + r.ID()
@@ -60,10 +58,11 @@ func selectorsOf(resources []fleet.Resource) (map[string]fleet.Selector, error) 
 	selectors := make(map[string]fleet.Selector)
 	var faults fleet.Faults
 	for _, r := range resources {
-		text, selects := selectorOf(r)
+		spec, selects := r.Spec.(fleet.Selecting)
 		if !selects {
 			continue
 		}
+		text := spec.Selects()
 		s, err := fleet.ParseSelector(text)
 		if err != nil {
 			faults = append(faults, fleet.Fault{Subject: r.ID(), Path: "spec.selector", Message: err.Error()})
@@ -73,38 +72,28 @@ func selectorsOf(resources []fleet.Resource) (map[string]fleet.Selector, error) 
 	return selectors, faults.Err()
 }
 
-// selectorOf is the resource's own selector; an upstream has none and follows
-// the hosts that use it.
-func selectorOf(r fleet.Resource) (text string, selects bool) {
-	switch spec := r.Spec.(type) {
-	case *fleet.VirtualHost:
-		return spec.Selector, true
-	case *fleet.ConfigFile:
-		return spec.Selector, true
-	}
-	return "", false
-}
-
-func chosen(resources []fleet.Resource, selectors map[string]fleet.Selector, upstreams map[string]fleet.Resource, labels map[string]string) []fleet.Resource {
+// chosen are the resources that select a node, and those that they need.
+func chosen(resources []fleet.Resource, selectors map[string]fleet.Selector, byID map[string]fleet.Resource, labels map[string]string) []fleet.Resource {
 	var all []fleet.Resource
-	used := make(map[string]bool)
-	for _, r := range resources {
-		selector, selects := selectors[r.ID()]
-		if !selects || !selector.Matches(labels) {
-			continue
+	taken := make(map[string]bool)
+	var take func(r fleet.Resource)
+	take = func(r fleet.Resource) {
+		if taken[r.ID()] {
+			return
 		}
+		taken[r.ID()] = true
 		all = append(all, r)
-		if host, ok := r.Spec.(*fleet.VirtualHost); ok {
-			for _, l := range host.Locations {
-				if l.Proxy != nil {
-					used[l.Proxy.Upstream] = true
+		if spec, ok := r.Spec.(fleet.Needing); ok {
+			for _, need := range spec.Needs() {
+				if needed, ok := byID[need.ID()]; ok {
+					take(needed)
 				}
 			}
 		}
 	}
-	for name := range used {
-		if u, ok := upstreams[name]; ok {
-			all = append(all, u)
+	for _, r := range resources {
+		if selector, selects := selectors[r.ID()]; selects && selector.Matches(labels) {
+			take(r)
 		}
 	}
 	slices.SortFunc(all, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })

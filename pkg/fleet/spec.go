@@ -1,0 +1,53 @@
+package fleet
+
+// Spec is the typed content of a resource. Beyond these two methods a spec may
+// be Selecting and Needing.
+type Spec interface {
+	// Kind is the resource's kind as written in YAML.
+	Kind() string
+	// Validate returns every fault of the spec; paths begin at "spec".
+	Validate() Faults
+}
+
+// Selecting is a spec that chooses its nodes. One that does not goes where it
+// is needed.
+type Selecting interface {
+	// Selects is the selector as written; empty chooses every node.
+	Selects() string
+}
+
+// Needing is a spec that is of no use without other resources, which go to
+// the same nodes with it.
+type Needing interface {
+	// Needs lists them in the order of their paths; one may be listed twice.
+	Needs() []Need
+}
+
+// Need is a resource that another one names.
+type Need struct {
+	Kind, Name string
+	Path       string // of the field that names it, "spec.locations[0].proxy.upstream"
+}
+
+// ID is that of the needed resource.
+func (n Need) ID() string { return n.Kind + "/" + n.Name }
+
+// Selects is the host's selector.
+func (v *VirtualHost) Selects() string { return v.Selector }
+
+// Selects is the file's selector.
+func (c *ConfigFile) Selects() string { return c.Selector }
+
+// Selects is the policy's selector.
+func (p *NodePolicy) Selects() string { return p.Selector }
+
+// Needs are the upstreams that the host passes to.
+func (v *VirtualHost) Needs() []Need {
+	var needs []Need
+	for i, l := range v.Locations {
+		if l.Proxy != nil {
+			needs = append(needs, Need{"Upstream", l.Proxy.Upstream, item("spec.locations", i) + ".proxy.upstream"})
+		}
+	}
+	return needs
+}
