@@ -71,6 +71,9 @@ func AnswersOf(node string) string { return node + ".event." + MethodAck + ".*" 
 // audit keeps them; "*" is every node.
 func EverythingOf(node string) string { return node + ".>" }
 
+// LifecycleOf matches a node's lifecycle events as the audit keeps them.
+func LifecycleOf(node string) string { return node + ".event." + MethodLifecycle + ".*" }
+
 // LogsOf matches the stored log batches of a node; "*" is every node.
 func LogsOf(node string) string {
 	return prefix + "." + node + ".event." + MethodSyslog + ".*.*"

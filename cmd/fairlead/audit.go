@@ -157,7 +157,7 @@ func describe(m message.Message) (what, state, id, text string) {
 	case m.Subject.Method == subjects.MethodLifecycle:
 		var l message.Lifecycle
 		if json.Unmarshal(m.Body, &l) == nil {
-			return "agent", l.Event, id, strings.TrimSpace(l.Version + " " + l.Message)
+			return m.Subject.Domain, l.Event, id, strings.TrimSpace(l.Version + " " + l.Message)
 		}
 	}
 	return m.Subject.Method + "." + m.Subject.Domain, "", id, clip(string(m.Body))

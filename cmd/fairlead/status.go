@@ -130,7 +130,15 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 	if err != nil {
 		return err
 	}
-	err = a.print(n, func(t *table) {
+	happened, err := c.Happenings(ctx, n.Name, n.Now.Add(-lookBack), mostHappenings)
+	if err != nil {
+		return err
+	}
+	whole := struct {
+		station.NodeDetail
+		Events []client.Happening `json:"events,omitempty"`
+	}{n, happened}
+	err = a.print(whole, func(t *table) {
 		t.row("node", n.Name)
 		t.row("presence", presenceOf(n.NodeStatus, n.Now)+", last seen "+ago(n.LastSeen, n.Now))
 		t.row("labels", labels(n.Labels))
@@ -147,6 +155,9 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		}
 		for _, w := range n.Commands {
 			t.row("waiting", fmt.Sprintf("%s  %s%s%s  %s", w.Subject, w.State, by(w.From), since(w.At, n.Now), w.ID))
+		}
+		for _, h := range happened {
+			t.row("event", happening(h, n.Now))
 		}
 	}, func() []string { return []string{n.Name} })
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,9 +27,16 @@ func newWhy(a *app) *cobra.Command {
 				return err
 			}
 			chain := causes(n)
-			err = a.print(map[string]any{"node": n.Name, "sync": n.Sync, "causes": chain}, func(t *table) {
+			happened, err := c.Happenings(ctx, n.Name, n.Now.Add(-lookBack), mostHappenings)
+			if err != nil {
+				return err
+			}
+			err = a.print(map[string]any{"node": n.Name, "sync": n.Sync, "causes": chain, "events": happened}, func(t *table) {
 				for i, line := range chain {
 					t.row(fmt.Sprintf("%d.", i+1), line)
+				}
+				for _, h := range happened {
+					t.row("", happening(h, n.Now))
 				}
 			}, func() []string { return []string{n.Name} })
 			if err != nil {
@@ -37,6 +45,21 @@ func newWhy(a *app) *cobra.Command {
 			return exitFor([]station.NodeStatus{n.NodeStatus})
 		}),
 	}
+}
+
+// What nginx events are shown with a node: the last few of a day.
+const (
+	lookBack       = 24 * time.Hour
+	mostHappenings = 10
+)
+
+// happening puts an event of nginx into a line.
+func happening(h client.Happening, now time.Time) string {
+	line := fmt.Sprintf("%s: %s: %s", ago(h.At, now), h.Event, oneLine(h.Text))
+	if !h.Proven {
+		line += " (not proven to be by the node)"
+	}
+	return line
 }
 
 // causes are the links from the change that is desired to what nginx runs.

@@ -44,6 +44,7 @@ func New(cfg Config) (*Agent, error) {
 	if cfg.Nginx != nil {
 		nginxConfig := *cfg.Nginx
 		nginxConfig.Logger = a.log
+		nginxConfig.Event = a.nginxEvent
 		engine, err := nginx.New(nginxConfig)
 		if err != nil {
 			return nil, fmt.Errorf("nginx: %w", err)

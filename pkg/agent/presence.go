@@ -20,17 +20,32 @@ func (a *Agent) announce(event, text string) error {
 }
 
 func (a *Agent) lifecycle(event, text string) (journal.Event, error) {
-	body, err := json.Marshal(message.Lifecycle{
+	return a.lifecycleOf(message.LifecycleDomain, message.Lifecycle{
 		Event: event, Version: a.cfg.Version, BootID: a.bootID, Methods: a.cfg.Registry.Methods(),
 		EverySeconds: max(a.cfg.HealthEvery.Seconds(), 0), Message: text,
 	})
+}
+
+func (a *Agent) lifecycleOf(domain string, l message.Lifecycle) (journal.Event, error) {
+	body, err := json.Marshal(l)
 	if err != nil {
 		return journal.Event{}, err
 	}
 	return a.outgoing(message.Message{
-		Subject: subjects.Subject{Node: a.cfg.Name, Direction: subjects.Event, Method: subjects.MethodLifecycle, Domain: message.LifecycleDomain},
+		Subject: subjects.Subject{Node: a.cfg.Name, Direction: subjects.Event, Method: subjects.MethodLifecycle, Domain: domain},
 		ID:      message.NewID(), From: a.cfg.Name, Body: body,
 	})
+}
+
+// nginxEvent announces what the engine tells of its nginx.
+func (a *Agent) nginxEvent(event, text string) {
+	e, err := a.lifecycleOf(desiredDomain, message.Lifecycle{Event: event, BootID: a.bootID, Message: text})
+	if err == nil {
+		err = a.journal.Enqueue(e)
+	}
+	if err != nil {
+		a.log.Error("an event of nginx cannot be announced", "event", event, "text", text, "error", err)
+	}
 }
 
 // outgoing signs an event for the outbox.

@@ -40,6 +40,33 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 	})
 }
 
+// Happening is something that a node told of its nginx by itself.
+type Happening struct {
+	At     time.Time `json:"at"`
+	Domain string    `json:"domain"`
+	Event  string    `json:"event"` // an Event constant of package nginx
+	Text   string    `json:"text"`
+	Proven bool      `json:"proven"` // it is by the node
+}
+
+// Happenings are the last that a node told of its nginx since a moment of the
+// broker's clock, at most so many, oldest first.
+func (c *Client) Happenings(ctx context.Context, node string, since time.Time, most int) (all []Happening, err error) {
+	err = c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.LifecycleOf(node), Since: since}, func(i bus.Item) error {
+		d := message.ReceiveCopied(i.Stored, i.Origin)
+		var l message.Lifecycle
+		if d.Message.Subject.Domain == message.LifecycleDomain || json.Unmarshal(d.Message.Body, &l) != nil {
+			return nil
+		}
+		all = append(all, Happening{At: d.StoredAt, Domain: d.Message.Subject.Domain, Event: l.Event, Text: l.Message, Proven: c.Proven(ctx, d.Message)})
+		if len(all) > most {
+			all = all[1:]
+		}
+		return nil
+	})
+	return all, err
+}
+
 // LogBatch is a batch of log records of one node and domain.
 type LogBatch struct {
 	handlers.LogBatch

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"fairlead/pkg/client"
 	"fairlead/pkg/message"
+	"fairlead/subjects"
 )
 
 var errEnough = errors.New("enough")
@@ -121,5 +123,39 @@ func TestLogsAreChosenByNodeAndTimeAndFollowed(t *testing.T) {
 	s.log("ship1", "nginx", "line 4")
 	if got := <-done; len(got) != 1 || got[0].Records[0].Message != "line 4" {
 		t.Errorf("%+v", got)
+	}
+}
+
+func TestWhatANodeTellsOfItsNginxIsFoundInTheAudit(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1", "ship2")
+	tell := func(node, domain, event, text, signer string) {
+		body, _ := json.Marshal(message.Lifecycle{Event: event, Message: text})
+		m := message.Message{Subject: subjects.Subject{Node: node, Direction: subjects.Event, Method: subjects.MethodLifecycle, Domain: domain},
+			ID: message.NewID(), From: node, Body: body}
+		if err := m.Sign(s.creds(signer, subjects.Node)); err != nil {
+			t.Fatal(err)
+		}
+		s.publish(node, m)
+	}
+	tell("ship1", message.LifecycleDomain, message.LifecycleStarted, "", "ship1")
+	tell("ship1", "nginx", "rolledback", "one", "ship1")
+	tell("ship1", "nginx", "recovered", "two", "ship1")
+	tell("ship2", "nginx", "recovered", "another's", "ship2")
+	tell("ship1", "nginx", "healed", "a forgery", "ship2")
+	var got []client.Happening
+	eventually(t, "all are in the audit", func() bool {
+		var err error
+		if got, err = s.client.Happenings(within(t), "ship1", time.Time{}, 2); err != nil {
+			t.Fatal(err)
+		}
+		return len(got) == 2 && got[1].Event == "healed"
+	})
+	if got[0].Event != "recovered" || got[0].Text != "two" || got[0].Domain != "nginx" || !got[0].Proven || got[1].Proven || got[1].At.IsZero() {
+		t.Errorf("%+v", got)
+	}
+	n, err := s.client.Node(within(t), "ship1")
+	if err != nil || n.Lifecycle.Event != message.LifecycleStarted {
+		t.Errorf("an event of nginx stands for one of the agent: %+v, %v", n.Lifecycle, err)
 	}
 }

@@ -1,6 +1,7 @@
 package message
 
-// Lifecycle is the body of a lifecycle event: a node came, went or recovered.
+// Lifecycle is the body of a lifecycle event: a node came, went or recovered,
+// or, in the domain of its nginx, something happened to that.
 type Lifecycle struct {
 	Event   string `json:"event"`
 	Version string `json:"version,omitempty"` // of the agent
@@ -13,7 +14,8 @@ type Lifecycle struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Lifecycle events.
+// Lifecycle events of the agent; those of nginx are the Event constants of
+// package nginx.
 const (
 	LifecycleStarted   = "started"   // the agent began to run
 	LifecycleReturned  = "returned"  // the link stands again after a break

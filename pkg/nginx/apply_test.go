@@ -9,6 +9,7 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
+	"fairlead/pkg/nginx"
 )
 
 func TestApplyServes(t *testing.T) {
@@ -90,6 +91,7 @@ func TestPortTakenByAnotherFailsAtReloadAndRollsBack(t *testing.T) {
 	other := taken.Addr().(*net.TCPAddr).Port
 	_, err = n.apply(2, site("web", port, "new"), site("other", other, "x"))
 	wantFailure(t, err, "[emerg]", "bind() to "+taken.Addr().String()+" failed (98: Address already in use)", "revision 1", "serves again")
+	n.wantEvent(nginx.EventRolledBack, "revision 2", "Address already in use")
 	n.wantUntouched(port, good.Digest, before)
 
 	taken.Close()

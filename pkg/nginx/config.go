@@ -33,6 +33,10 @@ type Config struct {
 	Workers      int // worker processes; 0 is one for each processor that this process may use
 	KeepVersions int // versions kept beside the last good one; 5 when 0
 	Logger       *slog.Logger
+	// Event is told what happens to nginx between two applies, and what became
+	// of an apply after it had answered; see the Event constants. It is called
+	// for one event at a time, in order, by a goroutine that holds no lock.
+	Event func(event, text string) `json:"-"`
 }
 
 // nginx's syslog parameters end at a comma, its includes take *, ? and [ for a
@@ -99,6 +103,9 @@ func (c Config) complete() Config {
 	}
 	if c.KeepVersions == 0 {
 		c.KeepVersions = 5
+	}
+	if c.Event == nil {
+		c.Event = func(string, string) {}
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -15,10 +15,11 @@ import (
 // Engine owns one nginx. New makes one, Run works it; the other methods may be
 // called from any goroutine and wait for each other where they touch nginx.
 type Engine struct {
-	cfg   Config
-	log   *slog.Logger
-	store store
-	http  *http.Client // to the status socket
+	cfg    Config
+	log    *slog.Logger
+	store  store
+	http   *http.Client // to the status socket
+	herald *herald
 
 	lock    chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
 	begun   atomic.Bool   // Run was called
@@ -47,13 +48,14 @@ func New(cfg Config) (*Engine, error) {
 	}
 	cfg = cfg.complete()
 	return &Engine{
-		cfg:   cfg,
-		log:   cfg.Logger,
-		store: store{state: cfg.State, link: cfg.link()},
-		http:  statusClient(cfg.statusSocket()),
-		lock:  make(chan struct{}, 1),
-		ready: make(chan struct{}),
-		parse: time.Second,
+		cfg:    cfg,
+		log:    cfg.Logger,
+		store:  store{state: cfg.State, link: cfg.link()},
+		http:   statusClient(cfg.statusSocket()),
+		herald: newHerald(cfg.Event),
+		lock:   make(chan struct{}, 1),
+		ready:  make(chan struct{}),
+		parse:  time.Second,
 	}, nil
 }
 
@@ -82,6 +84,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	listening, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	tasks.Go(func() { _ = listener.Run(listening, e.control.handle) })
+	tasks.Go(func() { e.herald.run(listening) })
 
 	unlock, err := e.acquire(ctx)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,32 @@ type node struct {
 	address string
 	cancel  context.CancelFunc
 	ended   chan struct{}
+	events  *eventLog
+}
+
+// eventLog keeps what the engines of a node told.
+type eventLog struct {
+	mu  sync.Mutex
+	all []string // "<event>: <text>"
+}
+
+func (l *eventLog) add(event, text string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, event+": "+text)
+}
+
+// wantEvent waits for an event that begins so and contains the parts.
+func (n *node) wantEvent(event string, parts ...string) {
+	n.t.Helper()
+	eventually(n.t, event+" is told", func() bool {
+		n.events.mu.Lock()
+		defer n.events.mu.Unlock()
+		return slices.ContainsFunc(n.events.all, func(line string) bool {
+			missing := func(part string) bool { return !strings.Contains(line, part) }
+			return strings.HasPrefix(line, event+": ") && !slices.ContainsFunc(parts, missing)
+		})
+	})
 }
 
 var nextAddress atomic.Int32
@@ -44,11 +71,11 @@ func newNode(t *testing.T) *node {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%250, nextAddress.Add(1))}
+	n := &node{t: t, address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%250, nextAddress.Add(1)), events: new(eventLog)}
 	n.cfg = nginx.Config{
 		State: filepath.Join(dir, "state"), Conf: filepath.Join(dir, "conf"),
 		Run: filepath.Join(dir, "run"), Logs: filepath.Join(dir, "logs"),
-		Workers: 2, Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil)),
+		Workers: 2, Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil)), Event: n.events.add,
 	}
 	t.Cleanup(func() {
 		n.crash() // the engine, so that Stop has it alone

@@ -18,6 +18,7 @@ func (e *Engine) rollBack(ctx context.Context, v version, old []worker, why *fai
 		return fleet.Errorf(why.kind, "%s: %s\nand %s does not serve again: %s", v, why.text, good, f.text)
 	}
 	e.proven(good)
+	e.tell(EventRolledBack, "%s: %s; %s serves again", v, why.text, good)
 	return fleet.Errorf(why.kind, "%s: %s\n%s serves again", v, why.text, good)
 }
 

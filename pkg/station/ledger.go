@@ -211,7 +211,9 @@ func (l *ledger) event(d message.Delivery) {
 		l.station.register.saw(m.Subject.Node, d.StoredAt)
 	}
 	if m.Subject.Method == subjects.MethodLifecycle {
-		l.station.register.lifecycleEvent(m.Subject.Node, d.StoredAt, m.Body)
+		if m.Subject.Domain == message.LifecycleDomain {
+			l.station.register.lifecycleEvent(m.Subject.Node, d.StoredAt, m.Body)
+		}
 		return
 	}
 	l.answered(d)
