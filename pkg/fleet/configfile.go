@@ -6,9 +6,26 @@ import (
 	"unicode/utf8"
 )
 
+// ConfigFile is raw nginx configuration for one context, for what the typed
+// kinds cannot say. Only an admin may apply it.
+type ConfigFile struct {
+	// Selector chooses nodes by label, in Kubernetes' syntax; empty chooses every node.
+	Selector string `json:"selector,omitempty"`
+	// Context is where the content goes: http or stream.
+	Context string `json:"context"`
+	// Content is UTF-8 text of at most 1 MiB; LF and CRLF are both fine.
+	Content string `json:"content"`
+}
+
 // MaxContent is the most that a ConfigFile holds, in bytes. nginx itself took
 // 2 s and 510 MB for 10 MB of configuration.
 const MaxContent = 1 << 20
+
+// Kind is "ConfigFile".
+func (*ConfigFile) Kind() string { return "ConfigFile" }
+
+// Selects is the file's selector.
+func (c *ConfigFile) Selects() string { return c.Selector }
 
 // Validate returns every fault of the file; paths begin at "spec". It looks
 // at the text as text: what nginx thinks of it is found when it is checked.

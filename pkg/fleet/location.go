@@ -9,6 +9,49 @@ import (
 	"unicode/utf8"
 )
 
+// Location says what happens below one path. Exactly one of `return`, `root`,
+// `proxy` and `redirect` is set.
+type Location struct {
+	// Path begins with `/` and is compared with the request's decoded path; with match regex it is an
+	// expression that Go and PCRE both read, at most 512 bytes, without named groups or repeated repetitions.
+	Path string `json:"path"`
+	// Match is prefix (default), exact or regex.
+	Match string `json:"match,omitempty"`
+	// Return answers with a fixed text.
+	Return *Return `json:"return,omitempty"`
+	// Root is the absolute directory on the node that files are served from.
+	Root string `json:"root,omitempty"`
+	// Index holds the file names tried for a directory; with `root` only.
+	Index []string `json:"index,omitempty"`
+	// Proxy passes requests to an upstream.
+	Proxy *Proxy `json:"proxy,omitempty"`
+	// Redirect sends the client elsewhere.
+	Redirect *Redirect `json:"redirect,omitempty"`
+	// Headers are added to responses of this location.
+	Headers map[string]string `json:"headers,omitempty"`
+}
+
+// Return answers with a fixed status and text.
+type Return struct {
+	Code        int    `json:"code"`                  // 200 to 599
+	Text        string `json:"text,omitempty"`        // body, sent as it is; at most 4000 bytes; not with a code that has no body
+	ContentType string `json:"contentType,omitempty"` // media type of the text, text/plain when empty
+}
+
+// Redirect sends the client elsewhere.
+type Redirect struct {
+	To   string `json:"to"`             // path, or absolute http or https URL
+	Code int    `json:"code,omitempty"` // 301, 302 (default), 303, 307 or 308
+	// KeepPath appends the request's path and query, so `to` may then have none.
+	KeepPath bool `json:"keepPath,omitempty"`
+}
+
+// Proxy passes requests to an Upstream by name.
+type Proxy struct {
+	Upstream string            `json:"upstream"`          // name of the resource
+	Headers  map[string]string `json:"headers,omitempty"` // set on the request to the upstream
+}
+
 // nginx reads configuration in a buffer of 4,096 bytes (NGX_CONF_BUFFER) and
 // refuses a longer word. These bounds leave room for quotes and the directive.
 const (

@@ -8,12 +8,59 @@ import (
 	"time"
 )
 
+// NodePolicy says how agents care for nginx on the nodes that it selects. A
+// node follows at most one.
+type NodePolicy struct {
+	// Selector chooses nodes by label, in Kubernetes' syntax; empty chooses every node.
+	Selector string `json:"selector,omitempty"`
+	// Drift says what becomes of changes made by hand: enforce (default) undoes them and keeps a copy, report tells of
+	// them, adopt leaves them until the next revision.
+	Drift string `json:"drift,omitempty"`
+	// Bake watches a new revision after it was proven, and rolls it back when it serves worse than the one before.
+	Bake *Bake `json:"bake,omitempty"`
+	// ShutdownTimeout is how long workers of an older generation may finish their connections, "30s" when empty.
+	ShutdownTimeout string `json:"shutdownTimeout,omitempty"`
+	// Modules are the dynamic modules, by name as in `ngx_http_perl_module`, that a ConfigFile may use. Perl, Lua and
+	// njs run code as root, so they are off unless named here.
+	Modules []string `json:"modules,omitempty"`
+	// Egress bounds where upstreams may lead.
+	Egress *Egress `json:"egress,omitempty"`
+	// Resolvers are DNS servers as address or address:port; the host's own when empty.
+	Resolvers []string `json:"resolvers,omitempty"`
+}
+
+// Bake is a time of trial for a revision that serves.
+type Bake struct {
+	Time string `json:"time"` // "30s", at most "1h"
+	// MaxErrorPercent is how many percent of the answers may have a status of 500 or more, in all; 0 is any more than
+	// before.
+	MaxErrorPercent int `json:"maxErrorPercent,omitempty"`
+	// MinRequests is how many answers there must be to judge by, 20 when 0.
+	MinRequests int `json:"minRequests,omitempty"`
+}
+
+// Egress bounds where upstreams may lead.
+type Egress struct {
+	// Deny are networks as 169.254.0.0/16. Without an egress, link-local addresses, which cloud metadata services
+	// have, are denied.
+	Deny []string `json:"deny,omitempty"`
+	// AllowSockets are the directories below which unix sockets may be named; without an egress any but
+	// container runtimes' own.
+	AllowSockets []string `json:"allowSockets,omitempty"`
+}
+
 // What becomes of changes made by hand on a node.
 const (
 	DriftEnforce = "enforce"
 	DriftReport  = "report"
 	DriftAdopt   = "adopt"
 )
+
+// Kind is "NodePolicy".
+func (*NodePolicy) Kind() string { return "NodePolicy" }
+
+// Selects is the policy's selector.
+func (p *NodePolicy) Selects() string { return p.Selector }
 
 // Validate returns every fault of the policy; paths begin at "spec".
 func (p *NodePolicy) Validate() Faults {

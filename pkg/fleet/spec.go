@@ -31,23 +31,3 @@ type Need struct {
 
 // ID is that of the needed resource.
 func (n Need) ID() string { return n.Kind + "/" + n.Name }
-
-// Selects is the host's selector.
-func (v *VirtualHost) Selects() string { return v.Selector }
-
-// Selects is the file's selector.
-func (c *ConfigFile) Selects() string { return c.Selector }
-
-// Selects is the policy's selector.
-func (p *NodePolicy) Selects() string { return p.Selector }
-
-// Needs are the upstreams that the host passes to.
-func (v *VirtualHost) Needs() []Need {
-	var needs []Need
-	for i, l := range v.Locations {
-		if l.Proxy != nil {
-			needs = append(needs, Need{"Upstream", l.Proxy.Upstream, item("spec.locations", i) + ".proxy.upstream"})
-		}
-	}
-	return needs
-}

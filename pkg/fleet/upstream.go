@@ -8,6 +8,28 @@ import (
 	"strings"
 )
 
+// Upstream is a named group of servers. It goes to the nodes whose virtual
+// hosts use it.
+type Upstream struct {
+	// Servers holds at least one server that is not a backup.
+	Servers []Server `json:"servers"`
+	// Strategy is roundRobin (default), leastConn or ipHash.
+	Strategy string `json:"strategy,omitempty"`
+	// Keepalive is the number of idle connections a worker keeps, at most 10000; 0 is none.
+	Keepalive int `json:"keepalive,omitempty"`
+}
+
+// Server is one member of an Upstream.
+type Server struct {
+	Address  string `json:"address"`            // host:port, or unix:/path
+	Weight   int    `json:"weight,omitempty"`   // 1 (default) to 1000
+	Backup   bool   `json:"backup,omitempty"`   // used when no other is available; not with ipHash
+	MaxFails *int   `json:"maxFails,omitempty"` // 0 never marks it down; nginx's default is 1
+}
+
+// Kind is "Upstream".
+func (*Upstream) Kind() string { return "Upstream" }
+
 // Bounds of an upstream. nginx has none; these keep a slip of the finger
 // (weight: 80000) from taking memory or a file descriptor limit.
 const (

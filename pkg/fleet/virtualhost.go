@@ -6,6 +6,45 @@ import (
 	"strings"
 )
 
+// VirtualHost is one site: where it listens, which names it answers to, and
+// what each location does.
+type VirtualHost struct {
+	// Selector chooses nodes by label, in Kubernetes' syntax; empty chooses every node.
+	Selector string `json:"selector,omitempty"`
+	// Listen holds at least one address and port.
+	Listen []Listen `json:"listen"`
+	// ServerNames are exact names, `*.example.org` wildcards, or `_` for the default host of its listeners.
+	ServerNames []string `json:"serverNames"`
+	// Headers are added to every response of the host; a value holds no `$`.
+	Headers map[string]string `json:"headers,omitempty"`
+	// Locations are matched as nginx does; at least one.
+	Locations []Location `json:"locations"`
+}
+
+// Listen is a TCP address and port. Without an address the node's own default
+// listen address is used, which is every address unless the node says otherwise.
+type Listen struct {
+	Address string `json:"address,omitempty"` // IPv4, or IPv6 without brackets
+	Port    int    `json:"port"`              // 1 to 65535
+}
+
+// Kind is "VirtualHost".
+func (*VirtualHost) Kind() string { return "VirtualHost" }
+
+// Selects is the host's selector.
+func (v *VirtualHost) Selects() string { return v.Selector }
+
+// Needs are the upstreams that the host passes to.
+func (v *VirtualHost) Needs() []Need {
+	var needs []Need
+	for i, l := range v.Locations {
+		if l.Proxy != nil {
+			needs = append(needs, Need{"Upstream", l.Proxy.Upstream, item("spec.locations", i) + ".proxy.upstream"})
+		}
+	}
+	return needs
+}
+
 // Validate returns every fault of the host; paths begin at "spec".
 func (v *VirtualHost) Validate() Faults {
 	var faults Faults

@@ -2,6 +2,7 @@ package manifest_test
 
 import (
 	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -11,18 +12,24 @@ import (
 )
 
 func TestEveryExampleInTheDocsIsValid(t *testing.T) {
-	data, err := os.ReadFile("../../docs/resources.md")
+	pages, err := filepath.Glob("../../docs/resources/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	shown := map[string]bool{}
-	for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(data, -1) {
-		set, err := manifest.Read("docs/resources.md", strings.NewReader(string(m[1])))
-		if err != nil {
-			t.Errorf("%v\nin\n%s", err, m[1])
+	var data []byte
+	for _, page := range append(pages, "../../docs/resources.md") {
+		if data, err = os.ReadFile(page); err != nil {
+			t.Fatal(err)
 		}
-		for _, r := range set.Resources() {
-			shown[r.Kind] = true
+		for _, m := range regexp.MustCompile("(?s)```yaml\n(.*?)```").FindAllSubmatch(data, -1) {
+			set, err := manifest.Read(filepath.Base(page), strings.NewReader(string(m[1])))
+			if err != nil {
+				t.Errorf("%v\nin\n%s", err, m[1])
+			}
+			for _, r := range set.Resources() {
+				shown[r.Kind] = true
+			}
 		}
 	}
 	for _, kind := range fleet.Kinds() {

@@ -12,18 +12,20 @@ import (
 //go:embed mime.types
 var mimeTypes string
 
-// The placeholders of nginx.conf; no other file has any, and nothing that a
-// person wrote stands in nginx.conf. The first three are whole lines or nothing.
+// The placeholders stand for what differs per node; staging fills them in, in
+// every file that Fairlead rendered. Nothing that a person wrote can look like
+// one: they hold a tab, which quoting never leaves as it is, and in what is not
+// quoted there is no place for one. The first three are whole lines or nothing.
 const (
-	phModules = "{{modules}}\n"
-	phUser    = "{{user}}\n"
-	phTemp    = "{{temp}}\n"
-	phVersion = "{{version}}" // directory of this version
-	phPid     = "{{pid}}"     // the pid file
-	phRun     = "{{run}}"
-	phLogs    = "{{logs}}"
-	phWorkers = "{{workers}}"
-	phDigest  = "{{digest}}"
+	phModules = "{{\tmodules}}\n"
+	phUser    = "{{\tuser}}\n"
+	phTemp    = "{{\ttemp}}\n"
+	phVersion = "{{\tversion}}" // directory of this version
+	phPid     = "{{\tpid}}"     // the pid file
+	phRun     = "{{\trun}}"
+	phLogs    = "{{\tlogs}}"
+	phWorkers = "{{\tworkers}}"
+	phDigest  = "{{\tdigest}}"
 )
 
 // base renders nginx.conf: what makes nginx manageable, and one include for

@@ -8,3 +8,6 @@ import "fairlead/pkg/fleet"
 func RenderUnvalidated(address string, resources []fleet.Resource) (Bundle, error) {
 	return render(address, resources, func(fleet.Spec) fleet.Faults { return nil })
 }
+
+// Placeholders is all that staging fills in, which may be a text like any other.
+const Placeholders = phModules + phUser + phTemp + phVersion + phPid + phRun + phLogs + phWorkers + phDigest

@@ -19,6 +19,7 @@ func TestQuotedTextIsServedByteForByte(t *testing.T) {
 		"syntax":    "$host ${host} $1 ; { } \" ' \\ \\n \\\" # // \n\r\n\ttabs\n",
 		"dollars":   "$$ $fairlead_dollar ${fairlead_dollar} $",
 		"backslash": `ends with \`,
+		"holders":   nginx.Placeholders,
 		"bytes":     allBytes(),
 		"long":      strings.Repeat("0123456789$\"\\\n", 250),
 	}

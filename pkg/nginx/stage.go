@@ -62,13 +62,22 @@ func fill(b Bundle, dir string, values []string) []File {
 	ipv6 := host.HasIPv6()
 	files := make([]File, len(b.Files))
 	for i, f := range b.Files {
-		switch {
-		case f.Path == "nginx.conf":
-			f.Content = []byte(replace.Replace(string(f.Content)))
-		case !ipv6 && !strings.HasPrefix(f.Owner, "ConfigFile/"):
-			f.Content = []byte(withoutIPv6(string(f.Content)))
+		if rendered(f) {
+			text := string(f.Content)
+			if !ipv6 {
+				text = withoutIPv6(text)
+			}
+			f.Content = []byte(replace.Replace(text))
 		}
 		files[i] = f
 	}
 	return files
+}
+
+// rendered says whether Fairlead wrote every directive of a file itself.
+func rendered(f File) bool {
+	if strings.HasPrefix(f.Owner, "ConfigFile/") {
+		return false
+	}
+	return f.Path == "nginx.conf" || strings.HasPrefix(f.Path, "http.d/") || strings.HasPrefix(f.Path, "stream.d/")
 }
