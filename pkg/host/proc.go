@@ -21,15 +21,9 @@ type Identity struct {
 // Identify reads who has a pid now. The error is fs.ErrNotExist when nobody
 // has, which a zombie counts as.
 func Identify(pid int) (Identity, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	fields, err := statFields(pid)
 	if err != nil {
-		return Identity{}, fmt.Errorf("process %d: %w", pid, gone(err))
-	}
-	// "pid (comm) state ppid pgrp session …": comm may hold spaces and brackets.
-	text := string(data)
-	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
-	if len(fields) < 20 {
-		return Identity{}, fmt.Errorf("process %d: stat has %d fields", pid, len(fields))
+		return Identity{}, err
 	}
 	if state := fields[0]; state == "Z" || state == "X" {
 		return Identity{}, fmt.Errorf("process %d has ended: %w", pid, fs.ErrNotExist)
@@ -49,7 +43,7 @@ func Executable(pid int) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("process %d: %w", pid, gone(err))
 	}
-	return strings.TrimSuffix(path, " (deleted)"), nil
+	return strings.TrimSuffix(path, deletedMark), nil
 }
 
 // Title is the command line of a pid, which programs like nginx rewrite to say

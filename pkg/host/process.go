@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -17,7 +18,8 @@ const errSRCH = syscall.ESRCH
 // one. It never means another process than the one it was opened on.
 type Process struct {
 	Identity
-	fd *os.File // pidfd in the runtime's poller: readable once the process has ended
+	fd   *os.File // pidfd in the runtime's poller: readable once the process has ended
+	fate atomic.Pointer[string]
 }
 
 // OpenProcess opens the process that has a pid now. The caller looks at the
@@ -115,7 +117,25 @@ func (p *Process) Close() error {
 
 func (p *Process) reap() {
 	var status unix.WaitStatus
-	_, _ = unix.Wait4(p.PID, &status, unix.WNOHANG, nil) // ECHILD: not ours to reap
+	pid, err := unix.Wait4(p.PID, &status, unix.WNOHANG, nil)
+	if err != nil || pid != p.PID { // ECHILD: not ours to reap, or reaped already
+		return
+	}
+	fate := fmt.Sprintf("exited with %d", status.ExitStatus())
+	if status.Signaled() {
+		fate = "was killed by " + signalName(syscall.Signal(status.Signal()))
+	}
+	p.fate.Store(&fate)
+}
+
+// Fate is how a child of this process ended, "was killed by SIGKILL" or
+// "exited with 1", once Wait or Close has returned; of others nobody knows, and
+// it is "".
+func (p *Process) Fate() string {
+	if fate := p.fate.Load(); fate != nil {
+		return *fate
+	}
+	return ""
 }
 
 func (p *Process) control(f func(fd int) error) error {
