@@ -18,10 +18,14 @@ type Activity struct {
 	CPU    time.Duration // used since it started, all threads, rounded down to 10 ms
 	// Blocked are the signals that its main thread lets wait: bit n-1 is signal n.
 	Blocked uint64
+	Caught  uint64 // the signals that it has handlers for, likewise
 }
 
 // Blocks says whether the process lets a signal wait now.
 func (a Activity) Blocks(s syscall.Signal) bool { return a.Blocked&(1<<(uint(s)-1)) != 0 }
+
+// Catches says whether the process has a handler for a signal.
+func (a Activity) Catches(s syscall.Signal) bool { return a.Caught&(1<<(uint(s)-1)) != 0 }
 
 // ReadActivity looks at a process. The error is fs.ErrNotExist when there is none.
 func ReadActivity(pid int) (Activity, error) {
@@ -41,13 +45,16 @@ func ReadActivity(pid int) (Activity, error) {
 	if err != nil {
 		return Activity{}, fmt.Errorf("process %d: %w", pid, gone(err))
 	}
-	for line := range strings.Lines(string(data)) {
-		if mask, ok := strings.CutPrefix(line, "SigBlk:"); ok {
-			a.Blocked, err = strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
-			return a, err
+	for line := range strings.Lines(string(data)) { // a process that has just ended has no masks
+		name, mask, _ := strings.Cut(line, ":")
+		switch name {
+		case "SigBlk":
+			a.Blocked, err1 = strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
+		case "SigCgt":
+			a.Caught, err2 = strconv.ParseUint(strings.TrimSpace(mask), 16, 64)
 		}
 	}
-	return a, nil // a process that has just ended has no masks
+	return a, errors.Join(err1, err2)
 }
 
 // statFields are the fields of /proc/PID/stat from the third on, the state.
