@@ -30,6 +30,8 @@ var kinds = map[string]func() Spec{
 	"Upstream":    func() Spec { return new(Upstream) },
 	"ConfigFile":  func() Spec { return new(ConfigFile) },
 	"NodePolicy":  func() Spec { return new(NodePolicy) },
+	"Policy":      func() Spec { return new(Policy) },
+	"Split":       func() Spec { return new(Split) },
 }
 
 // Kinds lists the kinds of resource, sorted.

@@ -80,6 +80,7 @@ func (m *model) http(w *writer, files []File) {
 	w.line("server_names_hash_max_size %d;", powerOfTwo(1024, 4*len(m.names)))
 	w.line("server_names_hash_bucket_size %d;", powerOfTwo(128, longest(m.names)+32))
 	w.line("variables_hash_max_size 4096;")
+	w.line("variables_hash_bucket_size 256;")
 	w.line("proxy_headers_hash_max_size 1024;")
 	w.line("proxy_headers_hash_bucket_size 256;")
 	w.line("server_tokens off;")

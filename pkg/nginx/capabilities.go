@@ -76,24 +76,34 @@ func (c Capabilities) value(name string) string {
 	return ""
 }
 
+// dynamic are the modules that parts of a bundle need, and where to get them.
+var dynamic = []struct{ dir, argument, module, what, from string }{
+	{"stream.d", "--with-stream", "ngx_stream_module", "stream module", "Debian's package is libnginx-mod-stream"},
+	{"waf.d", "", "ngx_http_modsecurity_module", "ModSecurity", "Debian's package is libnginx-mod-http-modsecurity"},
+}
+
 // modules is the load_module lines that a bundle needs on this node. The
 // faults name the resources that this node cannot take.
 func (c Capabilities) modules(b Bundle) (string, error) {
-	if !b.uses("stream.d") || c.has("--with-stream") {
-		return "", nil
-	}
-	path := filepath.Join(c.ModuleDir, "ngx_stream_module.so")
-	if _, err := os.Stat(path); err == nil && safePath.MatchString(path) {
-		return fmt.Sprintf("load_module \"%s\";\n", path), nil
-	}
+	var lines strings.Builder
 	var faults fleet.Faults
-	for _, f := range b.Files {
-		if strings.HasPrefix(f.Path, "stream.d/") {
-			faults = append(faults, fleet.Fault{Subject: f.Owner, Path: "spec.context",
-				Message: fmt.Sprintf("this node's nginx %s has no stream module: there is no %s (Debian's package is libnginx-mod-stream)", c.Version, path)})
+	for _, d := range dynamic {
+		if !b.uses(d.dir) || d.argument != "" && c.has(d.argument) {
+			continue
+		}
+		path := filepath.Join(c.ModuleDir, d.module+".so")
+		if _, err := os.Stat(path); err == nil && safePath.MatchString(path) {
+			fmt.Fprintf(&lines, "load_module \"%s\";\n", path)
+			continue
+		}
+		for _, f := range b.Files {
+			if strings.HasPrefix(f.Path, d.dir+"/") {
+				faults = append(faults, fleet.Fault{Subject: f.Owner,
+					Message: fmt.Sprintf("this node's nginx %s has no %s: there is no %s (%s)", c.Version, d.what, path, d.from)})
+			}
 		}
 	}
-	return "", faults.Err()
+	return lines.String(), faults.Err()
 }
 
 // tempPaths keeps each module's temporary files out of system directories. A

@@ -94,6 +94,7 @@ func (m *model) needsOf(r fleet.Resource) fleet.Faults {
 		}
 		m.needed[need.ID()] = true
 	}
+	m.checkPolicies(spec.Needs(), &faults)
 	return faults
 }
 

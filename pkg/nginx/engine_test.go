@@ -190,6 +190,11 @@ func (n *node) fetch(port int, name, path string) (*http.Response, string, error
 		return nil, "", err
 	}
 	req.Host = name
+	return do(req)
+}
+
+// do sends a request and reads the whole answer.
+func do(req *http.Request) (*http.Response, string, error) {
 	resp, err := direct.Do(req)
 	if err != nil {
 		return nil, "", err

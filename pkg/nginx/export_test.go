@@ -11,3 +11,15 @@ func RenderUnvalidated(address string, resources []fleet.Resource) (Bundle, erro
 
 // Placeholders is all that staging fills in, which may be a text like any other.
 const Placeholders = phModules + phUser + phTemp + phVersion + phPid + phRun + phLogs + phWorkers + phDigest
+
+// PolicyLines are the directives that a place gets which names policies.
+func PolicyLines(address string, resources []fleet.Resource, where string, names []string) ([]string, error) {
+	m, faults := newModel(address, resources, fleet.Spec.Validate)
+	return m.policyLines(where, names), faults.Err()
+}
+
+// SplitLines are those of a location that passes to a split.
+func SplitLines(address string, resources []fleet.Resource, name string) ([]string, error) {
+	m, faults := newModel(address, resources, fleet.Spec.Validate)
+	return append(m.splitHeaders(name), "proxy_pass http://"+splitVariable(name)+";"), faults.Err()
+}

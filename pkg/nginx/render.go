@@ -37,6 +37,14 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 			if m.needed[r.ID()] {
 				add("http.d/"+base, r.ID(), upstream(r, spec))
 			}
+		case *fleet.Policy:
+			if m.needed[r.ID()] {
+				policyFiles(r, spec, add)
+			}
+		case *fleet.Split:
+			if m.needed[r.ID()] {
+				add("http.d/"+base, r.ID(), split(r, spec))
+			}
 		case *fleet.ConfigFile:
 			add(spec.Context+".d/"+base, r.ID(), strings.TrimRight(spec.Content, "\n")+"\n")
 		}
