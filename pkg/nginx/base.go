@@ -147,3 +147,18 @@ func longest(names []string) int {
 	}
 	return n
 }
+
+// Types says which content type Fairlead's nginx gives to which extension of a
+// file's name, as mime.types has it. It holds all that nginx's own table does.
+func Types() map[string]string {
+	types := map[string]string{}
+	for line := range strings.Lines(mimeTypes) {
+		fields := strings.Fields(strings.TrimSuffix(strings.TrimSpace(line), ";"))
+		for _, extension := range fields[min(1, len(fields)):] {
+			if strings.Contains(fields[0], "/") {
+				types[extension] = fields[0]
+			}
+		}
+	}
+	return types
+}

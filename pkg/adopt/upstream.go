@@ -1,0 +1,91 @@
+package adopt
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	crossplane "github.com/nginxinc/nginx-go-crossplane"
+
+	"fairlead/pkg/fleet"
+)
+
+// group is one upstream block of the configuration.
+type group struct {
+	name      string
+	directive *crossplane.Directive
+	spec      *fleet.Upstream
+	why       string // why it stays raw
+}
+
+// groups are all upstreams, by name.
+func (v *conversion) groups() []*group {
+	var all []*group
+	for _, key := range slices.Sorted(maps.Keys(v.upstreams)) {
+		all = append(all, v.upstreams[key])
+	}
+	return all
+}
+
+// typed tries to say a group as an Upstream.
+func (g *group) typed() {
+	u := &fleet.Upstream{}
+	stays := func(d *crossplane.Directive) {
+		if g.why == "" {
+			g.why = text(d) + " has no typed form"
+		}
+	}
+	for _, d := range g.directive.Block {
+		switch {
+		case d.Directive == "server" && len(d.Args) > 0:
+			s, ok := member(d.Args)
+			if !ok {
+				stays(d)
+			}
+			u.Servers = append(u.Servers, s)
+		case d.Directive == "least_conn":
+			u.Strategy = "leastConn"
+		case d.Directive == "ip_hash":
+			u.Strategy = "ipHash"
+		case d.Directive == "keepalive" && len(d.Args) == 1:
+			n, err := strconv.Atoi(d.Args[0])
+			if err != nil {
+				stays(d)
+			}
+			u.Keepalive = n
+		default:
+			stays(d)
+		}
+	}
+	if err := fleet.CheckName("resource", g.name); err != nil && g.why == "" {
+		g.why = "its name is not one of a resource"
+	}
+	if faults := u.Validate(); len(faults) > 0 && g.why == "" {
+		g.why = faults[0].Message
+	}
+	g.spec = u
+}
+
+// member reads a server of an upstream.
+func member(args []string) (s fleet.Server, ok bool) {
+	s.Address = args[0]
+	if !strings.HasPrefix(s.Address, "unix:") && !strings.Contains(strings.TrimPrefix(s.Address, "["), ":") {
+		s.Address += ":80"
+	}
+	for _, p := range args[1:] {
+		name, value, _ := strings.Cut(p, "=")
+		n, err := strconv.Atoi(value)
+		switch {
+		case p == "backup":
+			s.Backup = true
+		case name == "weight" && err == nil:
+			s.Weight = n
+		case name == "max_fails" && err == nil:
+			s.MaxFails = &n
+		default:
+			return s, false
+		}
+	}
+	return s, true
+}
