@@ -39,12 +39,13 @@ var layout = []struct{ name, may string }{
 	{"pkg/journal", "pkg/fleet"},
 	{"pkg/nginx", "pkg/fleet pkg/host pkg/syslog"},
 	{"pkg/message", "pkg/fleet subjects"},
+	{"pkg/adopt", "pkg/fleet pkg/nginx"},
 	// How it travels, and who says it.
 	{"pkg/bus", "pkg/fleet pkg/host pkg/message subjects"},
 	{"pkg/identity", "pkg/fleet pkg/message subjects"},
 	{"pkg/broker", "pkg/fleet pkg/identity"},
 	// What a node can do.
-	{"handlers", "pkg/fleet pkg/host pkg/message pkg/nginx pkg/syslog subjects"},
+	{"handlers", "pkg/adopt pkg/fleet pkg/host pkg/message pkg/nginx pkg/syslog subjects"},
 	{"handlers/handlerstest", "handlers pkg/fleet pkg/host pkg/nginx subjects"},
 	// The two ends, which know each other by their messages alone.
 	{"pkg/station", "handlers pkg/bus pkg/fleet pkg/message pkg/nginx subjects"},
@@ -59,16 +60,17 @@ var layout = []struct{ name, may string }{
 // owners are the packages that alone may import something from outside, so
 // that each technology has one place where it is known.
 var owners = map[string]string{
-	"os/exec":                        "pkg/host",
-	"github.com/nats-io/nats.go":     "pkg/bus",
-	"github.com/nats-io/nats-server": "pkg/broker",
-	"github.com/nats-io/jwt":         "pkg/identity",
-	"github.com/nats-io/nkeys":       "pkg/identity pkg/message",
-	"go.etcd.io/bbolt":               "pkg/journal",
-	"github.com/leodido/go-syslog":   "pkg/syslog",
-	"github.com/shirou/gopsutil":     "pkg/host",
-	"github.com/spf13/cobra":         "cmd/fairlead",
-	"github.com/spf13/pflag":         "cmd/fairlead",
+	"os/exec":                                 "pkg/host",
+	"github.com/nats-io/nats.go":              "pkg/bus",
+	"github.com/nats-io/nats-server":          "pkg/broker",
+	"github.com/nats-io/jwt":                  "pkg/identity",
+	"github.com/nats-io/nkeys":                "pkg/identity pkg/message",
+	"go.etcd.io/bbolt":                        "pkg/journal",
+	"github.com/leodido/go-syslog":            "pkg/syslog",
+	"github.com/nginxinc/nginx-go-crossplane": "pkg/nginx pkg/adopt",
+	"github.com/shirou/gopsutil":              "pkg/host",
+	"github.com/spf13/cobra":                  "cmd/fairlead",
+	"github.com/spf13/pflag":                  "cmd/fairlead",
 }
 
 // topLevel are the names at the top of the tree beside dotfiles and what
