@@ -122,6 +122,16 @@ func about(r fleet.Resource) (selector, what string) {
 			servers = append(servers, s.Address)
 		}
 		return "-", strings.Join(slices.Compact(servers), " ")
+	case *fleet.Stream:
+		var listens []string
+		for _, l := range spec.Listen {
+			listens = append(listens, strings.TrimPrefix(fmt.Sprintf("%s:%d", l.Address, l.Port), ":"))
+		}
+		to := spec.Upstream
+		if len(spec.Routes) > 0 {
+			to = fmt.Sprintf("%d names", len(spec.Routes))
+		}
+		return all(spec.Selector), strings.Join(listens, " ") + " to " + to
 	case *fleet.ConfigFile:
 		return all(spec.Selector), spec.Context + ", " + size(uint64(len(spec.Content)))
 	}

@@ -41,11 +41,11 @@ type Bake struct {
 
 // Egress bounds where upstreams may lead.
 type Egress struct {
-	// Deny are networks as 169.254.0.0/16. Without an egress, link-local addresses, which cloud metadata services
-	// have, are denied.
+	// Deny are networks as 169.254.0.0/16. Without any, link-local addresses and those of cloud metadata services are
+	// denied: 169.254.0.0/16, fe80::/10 and fd00:ec2::254. What a name resolves to is held against them too.
 	Deny []string `json:"deny,omitempty"`
-	// AllowSockets are the directories below which unix sockets may be named; without an egress any but
-	// container runtimes' own.
+	// AllowSockets are the directories below which unix sockets may be named; without any, every socket may but those of
+	// container runtimes.
 	AllowSockets []string `json:"allowSockets,omitempty"`
 }
 

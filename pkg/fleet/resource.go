@@ -28,6 +28,7 @@ type Resource struct {
 var kinds = map[string]func() Spec{
 	"VirtualHost": func() Spec { return new(VirtualHost) },
 	"Upstream":    func() Spec { return new(Upstream) },
+	"Stream":      func() Spec { return new(Stream) },
 	"ConfigFile":  func() Spec { return new(ConfigFile) },
 	"NodePolicy":  func() Spec { return new(NodePolicy) },
 	"Policy":      func() Spec { return new(Policy) },

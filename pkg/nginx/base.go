@@ -51,6 +51,7 @@ func (m *model) base(files []File) string {
 	if some := includes(files, "stream.d/"); len(some) > 0 {
 		w.line("")
 		w.open("stream")
+		w.line("map_hash_bucket_size 512;")
 		w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
 		w.line(`error_log "%s/error.log" error;`, phLogs)
 		for _, path := range some {

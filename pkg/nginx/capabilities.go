@@ -97,7 +97,7 @@ func (c Capabilities) modules(b Bundle) (string, error) {
 			continue
 		}
 		for _, f := range b.Files {
-			if strings.HasPrefix(f.Path, d.dir+"/") {
+			if strings.HasPrefix(f.Path, d.dir+"/") && f.Owner != "" && !strings.HasPrefix(f.Owner, "Upstream/") {
 				faults = append(faults, fleet.Fault{Subject: f.Owner,
 					Message: fmt.Sprintf("this node's nginx %s has no %s: there is no %s (%s)", c.Version, d.what, path, d.from)})
 			}

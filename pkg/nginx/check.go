@@ -23,6 +23,8 @@ func check(spec fleet.Spec) fleet.Faults {
 		checkHost(s, &faults)
 	case *fleet.Upstream:
 		checkUpstream(s, &faults)
+	case *fleet.Stream:
+		checkStream(s, &faults)
 	case *fleet.ConfigFile:
 		if s.Context != "http" && s.Context != "stream" {
 			faults.Addf("spec.context", "%q is neither http nor stream", s.Context)
@@ -120,30 +122,6 @@ func checkReturn(path string, r *fleet.Return, faults *fleet.Faults) {
 	}
 	if r.ContentType != "" && (!contentType.MatchString(r.ContentType) || len(r.ContentType) > 200) {
 		faults.Addf(path+".contentType", "%q is no content type", r.ContentType)
-	}
-}
-
-func checkUpstream(u *fleet.Upstream, faults *fleet.Faults) {
-	if len(u.Servers) == 0 {
-		faults.Addf("spec.servers", "is empty")
-	}
-	for i, s := range u.Servers {
-		path := fieldOf("spec.servers", i)
-		if !memberName.MatchString(s.Address) {
-			faults.Addf(path+".address", "%q is neither host:port nor unix:/path", s.Address)
-		}
-		if s.Weight < 0 || s.MaxFails != nil && *s.MaxFails < 0 {
-			faults.Addf(path, "weight and maxFails may not be negative")
-		}
-		if s.Backup && u.Strategy == "ipHash" {
-			faults.Addf(path+".backup", "nginx has no backup servers with ipHash")
-		}
-	}
-	if _, ok := strategies[u.Strategy]; !ok {
-		faults.Addf("spec.strategy", "%q is neither roundRobin, leastConn nor ipHash", u.Strategy)
-	}
-	if u.Keepalive < 0 {
-		faults.Addf("spec.keepalive", "may not be negative")
 	}
 }
 

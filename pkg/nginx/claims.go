@@ -21,6 +21,7 @@ func (m *model) claims() fleet.Faults {
 		}
 		faults = append(faults, about(r, m.needsOf(r))...)
 	}
+	faults = append(faults, m.streamClaims()...)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		m.listeners = append(m.listeners, all[key])
 	}
@@ -92,7 +93,11 @@ func (m *model) needsOf(r fleet.Resource) fleet.Faults {
 		if !there {
 			faults.Addf(need.Path, "there is no %s", need.ID())
 		}
-		m.needed[need.ID()] = true
+		if r.Kind == "Stream" && need.Kind == "Upstream" {
+			m.streamed[need.ID()] = true
+		} else {
+			m.needed[need.ID()] = true
+		}
 	}
 	m.checkPolicies(spec.Needs(), &faults)
 	return faults

@@ -35,7 +35,7 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 			add("http.d/"+base, r.ID(), m.virtualHost(r, spec))
 		case *fleet.Upstream:
 			if m.needed[r.ID()] {
-				add("http.d/"+base, r.ID(), upstream(r, spec))
+				add(upstreamFile(inHTTP, r.Metadata.Name), r.ID(), upstream(inHTTP, r.Metadata.Name, spec, asWritten))
 			}
 		case *fleet.Policy:
 			if m.needed[r.ID()] {
@@ -45,10 +45,13 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 			if m.needed[r.ID()] {
 				add("http.d/"+base, r.ID(), split(r, spec))
 			}
+		case *fleet.Stream:
+			add("stream.d/"+base, r.ID(), m.stream(r, spec))
 		case *fleet.ConfigFile:
 			add(spec.Context+".d/"+base, r.ID(), strings.TrimRight(spec.Content, "\n")+"\n")
 		}
 	}
+	m.streamUpstreams(add)
 	if text := m.refusals(); text != "" {
 		add("http.d/default.conf", "", text)
 	}
@@ -67,6 +70,7 @@ type model struct {
 	listeners []listener        // of all virtual hosts, sorted, each once
 	defaults  map[string]bool   // listeners that have a default host
 	needed    map[string]bool   // IDs of resources that others name
+	streamed  map[string]bool   // IDs of upstreams that streams name
 	policy    *fleet.NodePolicy // of the node, nil where it follows none
 	policyID  string
 	names     []string // all server names
@@ -74,7 +78,7 @@ type model struct {
 
 // newModel checks each resource by itself, then what they claim together.
 func newModel(address string, resources []fleet.Resource, validate func(fleet.Spec) fleet.Faults) (*model, fleet.Faults) {
-	m := &model{address: address, defaults: map[string]bool{}, needed: map[string]bool{}}
+	m := &model{address: address, defaults: map[string]bool{}, needed: map[string]bool{}, streamed: map[string]bool{}}
 	m.resources = slices.Clone(resources)
 	slices.SortStableFunc(m.resources, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
 	var faults fleet.Faults
