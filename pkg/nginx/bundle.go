@@ -33,6 +33,8 @@ type File struct {
 	// Owner is the ID of the resource that the file was rendered from, "" for
 	// Fairlead's own. It is not part of the digest.
 	Owner string
+
+	source string // hash of the content before it was filled in, see fill
 }
 
 // Bundle is the set of files that resources render to.
