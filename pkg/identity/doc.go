@@ -16,7 +16,7 @@
 //
 //	<dir>/operator.seed, operator.jwt
 //	<dir>/system/account.seed, account.jwt, monitor.creds
-//	<dir>/tenants/<tenant>/account.seed, account.jwt, <role>.seed
+//	<dir>/tenants/<tenant>/account.seed, account.jwt, <role>.seed, station.curve
 //	<dir>/users/<name>.creds
 //
 // Directories are 0700 and files 0600. An Authority is safe for use by
