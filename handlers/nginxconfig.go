@@ -39,8 +39,10 @@ type Reported struct {
 	// Message is nginx's own line on failure.
 	Message string `json:"message,omitempty"`
 	// RunningDigest is what nginx itself answers.
-	RunningDigest string    `json:"runningDigest,omitempty"`
-	At            time.Time `json:"at"`
+	RunningDigest string `json:"runningDigest,omitempty"`
+	// Certificates are those that nginx serves.
+	Certificates []nginx.ServedCertificate `json:"certificates,omitempty"`
+	At           time.Time                 `json:"at"`
 }
 
 // Statuses of a Reported document.
@@ -143,7 +145,7 @@ func reported(ctx context.Context, n *Node, desired nginx.Desired, verdict nginx
 		n.Log.Warn("could not ask nginx", "error", err)
 		return r
 	}
-	r.RunningDigest = status.Running
+	r.RunningDigest, r.Certificates = status.Running, status.Certificates
 	r.ObservedRevision, r.Digest = status.Revision, status.Running
 	if failure == nil {
 		r.ObservedRevision, r.Digest = verdict.Revision, verdict.Digest

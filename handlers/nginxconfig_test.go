@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestTheNewestRevisionIsAppliedAndReported(t *testing.T) {
 			t.Errorf("applied are revision %d and %s", engine.revision, engine.bundle.Digest)
 		}
 		want := handlers.Reported{ObservedRevision: 8, Digest: bundle.Digest, Revision: 8, Status: handlers.StatusApplied, RunningDigest: "running"}
-		if got := state.reports; len(got) != 1 || untimed(t, got[0]) != want {
+		if got := state.reports; len(got) != 1 || !reflect.DeepEqual(untimed(t, got[0]), want) {
 			t.Errorf("reported %+v", got)
 		}
 	}
@@ -67,7 +68,7 @@ func TestAFailureIsReportedWithWhatRunsInstead(t *testing.T) {
 		t.Error(err)
 	}
 	want := handlers.Reported{ObservedRevision: 5, Digest: "old", Revision: 8, Status: handlers.StatusFailed, Message: failure.Error(), RunningDigest: "old"}
-	if got := state.reports; len(got) != 1 || untimed(t, got[0]) != want {
+	if got := state.reports; len(got) != 1 || !reflect.DeepEqual(untimed(t, got[0]), want) {
 		t.Errorf("reported %+v", got)
 	}
 }

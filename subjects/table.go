@@ -61,6 +61,7 @@ func Table() []Row {
 		{"$KV.reported.<node>.>", roles(Node), nil, "KV_reported", "what a node says it is"},
 		{"$KV.fleet.VirtualHost.*", roles(writers), nil, "KV_fleet", "a resource"},
 		{"$KV.fleet.Upstream.*", roles(writers), nil, "KV_fleet", "a resource"},
+		{"$KV.fleet.Certificate.*", roles(writers), nil, "KV_fleet", "a certificate, its key sealed"},
 		{"$KV.fleet.ConfigFile.*", roles(Admin), nil, "KV_fleet", "raw nginx configuration"},
 		{"$KV.nodes.<node>", roles(Admin, Station), nil, "KV_nodes", "the register"},
 		{"$KV.rollouts.>", roles(Admin, Operator, Station), nil, "KV_rollouts", "a rollout's plan and state"},

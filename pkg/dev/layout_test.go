@@ -31,6 +31,7 @@ const (
 var layout = []struct{ name, may string }{
 	// Leaves: words, the machine, a format.
 	{"pkg/fleet", ""},
+	{"pkg/fleet/certtest", ""},
 	{"pkg/host", ""},
 	{"pkg/syslog", ""},
 	// What is said, written, kept and served.

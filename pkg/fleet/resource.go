@@ -29,6 +29,7 @@ var kinds = map[string]func() Spec{
 	"VirtualHost": func() Spec { return new(VirtualHost) },
 	"Upstream":    func() Spec { return new(Upstream) },
 	"Stream":      func() Spec { return new(Stream) },
+	"Certificate": func() Spec { return new(Certificate) },
 	"ConfigFile":  func() Spec { return new(ConfigFile) },
 	"NodePolicy":  func() Spec { return new(NodePolicy) },
 	"Policy":      func() Spec { return new(Policy) },

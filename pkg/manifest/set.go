@@ -38,6 +38,7 @@ func parent(path string) string {
 // does not change and may be used from many goroutines.
 type Set struct {
 	documents []Document
+	keys      map[string]func() []byte // by resource ID, after ReadFiles
 }
 
 // Documents lists the documents in the order in which they were read.

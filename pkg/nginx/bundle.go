@@ -33,8 +33,8 @@ type File struct {
 	// Owner is the ID of the resource that the file was rendered from, "" for
 	// Fairlead's own. It is not part of the digest.
 	Owner string
-
-	source string // hash of the content before it was filled in, see fill
+	// Secret is what Content stands for, nil where Content stands for itself.
+	Secret *Secret
 }
 
 // Bundle is the set of files that resources render to.

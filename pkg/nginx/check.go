@@ -25,6 +25,8 @@ func check(spec fleet.Spec) fleet.Faults {
 		checkUpstream(s, &faults)
 	case *fleet.Stream:
 		checkStream(s, &faults)
+	case *fleet.Certificate:
+		checkCertificate(s, &faults)
 	case *fleet.ConfigFile:
 		if s.Context != "http" && s.Context != "stream" {
 			faults.Addf("spec.context", "%q is neither http nor stream", s.Context)

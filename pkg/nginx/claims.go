@@ -18,6 +18,7 @@ func (m *model) claims() fleet.Faults {
 	for _, r := range m.resources {
 		if host, ok := r.Spec.(*fleet.VirtualHost); ok {
 			faults = append(faults, about(r, m.claimsOf(r.ID(), host, owners, all))...)
+			faults = append(faults, about(r, m.uncovered(host))...)
 		}
 		faults = append(faults, about(r, m.needsOf(r))...)
 	}

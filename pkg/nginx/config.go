@@ -37,6 +37,9 @@ type Config struct {
 	// of an apply after it had answered; see the Event constants. It is called
 	// for one event at a time, in order, by a goroutine that holds no lock.
 	Event func(event, text string) `json:"-"`
+	// Open opens what was sealed to this node; nil where nothing was. Its errors
+	// tell nothing of the secret.
+	Open func(sealed string) ([]byte, error) `json:"-"`
 }
 
 // nginx's syslog parameters end at a comma, its includes take *, ? and [ for a
@@ -119,8 +122,6 @@ func (c Config) link() string          { return filepath.Join(c.Conf, "nginx.con
 func (c Config) statusSocket() string  { return filepath.Join(c.Run, "status.sock") }
 func (c Config) controlSocket() string { return filepath.Join(c.Run, "control.sock") }
 func (c Config) tempDir() string       { return filepath.Join(c.State, "temp") }
-func (c Config) errorLog() string      { return filepath.Join(c.Logs, "error.log") }
-func (c Config) probeFile() string     { return filepath.Join(c.State, "probe.key") }
 func (c Config) startLog() string      { return filepath.Join(c.Logs, "start.log") }
 func (c Config) masterFile() string    { return filepath.Join(c.State, "master.json") }
 

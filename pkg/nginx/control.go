@@ -16,16 +16,13 @@ import (
 type control struct {
 	master     atomic.Int64 // only its complaints count: a worker's are about requests
 	complaints chan complaint
-	exits      atomic.Uint64 // workers that died of a signal
-	dying      []complaint   // the last [emerg] and [alert] lines of others, for handle alone
 	log        *slog.Logger
 }
 
 // complaint is an [emerg] or [alert] line of the master.
 type complaint struct {
-	pid   int // who said it
 	level string
-	text  string // "[emerg] 4711#4711: bind() to …"; the last words of the worker that it is about before it
+	text  string // "[emerg] 4711#4711: bind() to …"
 }
 
 // errorLine is how nginx writes its error log, the time aside.
@@ -60,29 +57,13 @@ func (c *control) handle(r syslog.Record) {
 	level := r.Message[found[2]:found[3]]
 	pid, _ := strconv.ParseInt(r.Message[found[4]:found[5]], 10, 64)
 	text := r.Message[found[0]:]
-	said := complaint{pid: int(pid), level: level, text: text}
-	switch {
-	case level != "emerg" && level != "alert":
+	if pid != c.master.Load() || level != "emerg" && level != "alert" {
 		c.log.Debug("nginx", "line", text)
 		return
-	case pid != c.master.Load():
-		c.log.Debug("nginx", "line", text)
-		c.dying = append(c.dying[max(0, len(c.dying)-mostDying+1):], said)
-		return
-	}
-	if killedWorker.MatchString(text) {
-		c.exits.Add(1)
-	}
-	// The master only says that a worker ended; why, the worker said before.
-	for _, last := range c.dying {
-		if last.pid == said.about() && !last.logging() {
-			said.text = last.text + "\n" + said.text
-			break
-		}
 	}
 	c.log.Warn("nginx complains", "line", text)
 	select {
-	case c.complaints <- said:
+	case c.complaints <- complaint{level: level, text: text}:
 	default:
 	}
 }
@@ -98,14 +79,7 @@ func (c *control) drain() {
 	}
 }
 
-// mostDying is how many lines of workers are remembered: more never die at once
-// of different causes.
-const mostDying = 16
-
-var (
-	exitedWorker = regexp.MustCompile(`process (\d+) exited`)
-	killedWorker = regexp.MustCompile(`worker process \d+ exited on signal`)
-)
+var exitedWorker = regexp.MustCompile(`process (\d+) exited`)
 
 // about is the pid of the worker whose end a complaint reports, 0 for none.
 func (c complaint) about() int {
@@ -127,7 +101,3 @@ func (c complaint) retried() bool {
 func (c complaint) logging() bool {
 	return c.level == "alert" && strings.Contains(c.text, "connect() failed")
 }
-
-// ignored says whether nginx itself says that it goes on as if nothing were:
-// the lock file of a master that was started with another configuration.
-func (c complaint) ignored() bool { return strings.HasSuffix(c.text, "could not be changed, ignored") }

@@ -75,7 +75,7 @@ func newNode(t *testing.T) *node {
 	n.cfg = nginx.Config{
 		State: filepath.Join(dir, "state"), Conf: filepath.Join(dir, "conf"),
 		Run: filepath.Join(dir, "run"), Logs: filepath.Join(dir, "logs"),
-		Workers: 2, Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil)), Event: n.events.add,
+		Workers: 2, Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil)), Event: n.events.add, Open: openForTest,
 	}
 	t.Cleanup(func() {
 		n.crash() // the engine, so that Stop has it alone

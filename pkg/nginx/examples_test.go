@@ -23,6 +23,7 @@ func TestEveryResourceExampleServes(t *testing.T) {
 				t.Fatal(err)
 			}
 			n := newNode(t)
+			set = withFiles(t, file, set)
 			ports := map[int]int{}
 			for _, r := range set.Resources() {
 				movePorts(n, reflect.ValueOf(r.Spec), ports)

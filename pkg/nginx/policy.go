@@ -25,12 +25,7 @@ func (e *Engine) policy() fleet.NodePolicy { return e.good.policy() }
 func (v version) policy() (p fleet.NodePolicy) {
 	data, err := os.ReadFile(filepath.Join(v.Dir, policyFile))
 	if err == nil {
-		p = parsePolicy(data)
+		_ = json.Unmarshal(data, &p) // written by policyText
 	}
-	return p
-}
-
-func parsePolicy(data []byte) (p fleet.NodePolicy) {
-	_ = json.Unmarshal(data, &p) // written by policyText
 	return p
 }

@@ -24,9 +24,8 @@ const (
 // failure is why a generation was not proven.
 type failure struct {
 	kind    fleet.Kind
-	text    string   // nginx's own lines where it said something
-	refused bool     // nginx gave the reload up by itself; the old generation was never touched
-	owners  []string // IDs of the resources that are to blame, where that is known
+	text    string // nginx's own lines where it said something
+	refused bool   // nginx gave the reload up by itself; the old generation was never touched
 }
 
 func (f *failure) Error() string { return f.text }
@@ -90,7 +89,7 @@ func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
 // judge says whether a complaint is the end of it.
 func judge(c complaint, old []worker, said *[]string) *failure {
 	switch {
-	case c.logging(), c.ignored():
+	case c.logging():
 		return nil
 	case slices.ContainsFunc(old, func(w worker) bool { return w.PID == c.about() }):
 		return nil // the old generation's business

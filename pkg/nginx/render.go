@@ -47,6 +47,10 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 			}
 		case *fleet.Stream:
 			add("stream.d/"+base, r.ID(), m.stream(r, spec))
+		case *fleet.Certificate:
+			if m.needed[r.ID()] {
+				files = append(files, certificate(r, spec)...)
+			}
 		case *fleet.ConfigFile:
 			add(spec.Context+".d/"+base, r.ID(), strings.TrimRight(spec.Content, "\n")+"\n")
 		}

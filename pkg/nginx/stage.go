@@ -11,8 +11,13 @@ import (
 	"fairlead/pkg/host"
 )
 
-// stage fills in what differs per node and writes the bundle as a version.
+// stage fills in what differs per node, secrets among it, and writes the
+// bundle as a version.
 func (e *Engine) stage(revision uint64, b Bundle) (version, error) {
+	b, err := e.unseal(b)
+	if err != nil {
+		return version{}, err
+	}
 	values, err := e.values(b)
 	if err != nil {
 		return version{}, err
@@ -35,7 +40,7 @@ func (e *Engine) values(b Bundle) ([]string, error) {
 	return []string{
 		phModules, modules, phUser, user, phTemp, e.can.tempPaths(e.cfg.tempDir()),
 		phPid, e.cfg.PidFile, phRun, e.cfg.Run, phLogs, e.cfg.Logs,
-		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest, phProbe, e.probeAgent(),
+		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest,
 	}, nil
 }
 
@@ -62,7 +67,6 @@ func fill(b Bundle, dir string, values []string) []File {
 	ipv6 := host.HasIPv6()
 	files := make([]File, len(b.Files))
 	for i, f := range b.Files {
-		f.source = hashOfBytes(f.Content)
 		if rendered(f) {
 			text := string(f.Content)
 			if !ipv6 {
@@ -81,9 +85,4 @@ func rendered(f File) bool {
 		return false
 	}
 	return f.Path == "nginx.conf" || strings.HasPrefix(f.Path, "http.d/") || strings.HasPrefix(f.Path, "stream.d/")
-}
-
-func hashOfBytes(content []byte) string {
-	sum := sha256.Sum256(content)
-	return hex.EncodeToString(sum[:])
 }

@@ -27,6 +27,8 @@ type Status struct {
 	Version  string `json:"version,omitempty"`  // of the binary
 	Disk     string `json:"disk,omitempty"`     // digest of the version that the link names
 	Revision uint64 `json:"revision,omitempty"` // of the last good version
+	// Certificates are those of the last good version, by name.
+	Certificates []ServedCertificate `json:"certificates,omitempty"`
 }
 
 // Counters are those of stub_status, since the master started.
@@ -52,7 +54,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 		s.Disk = v.Manifest.Digest
 	}
 	if v, err := e.store.good(); err == nil {
-		s.Revision = v.Manifest.Revision
+		s.Revision, s.Certificates = v.Manifest.Revision, e.served.of(v)
 	}
 	master := e.master.Load()
 	if master == nil {

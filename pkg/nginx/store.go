@@ -41,7 +41,7 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		}
 		v := version{Name: name, Dir: filepath.Join(s.versions(), name), Manifest: m}
 		files := fill(v.Dir)
-		v.Manifest.Files, v.files = manifestFiles(files), files
+		v.Manifest.Files = manifestFiles(files)
 		if v.holds(files) {
 			return v, nil
 		}
@@ -67,9 +67,6 @@ func (s store) commit(v version) error {
 	if err := s.ours(); err != nil {
 		return err
 	}
-	if err := s.keepForeign(); err != nil {
-		return err
-	}
 	if err := host.Link(v.conf(), s.link); err != nil {
 		return fleet.Errorf(fleet.Failed, "commit %s: %w", v, err)
 	}
@@ -85,10 +82,7 @@ func (s store) ours() error {
 	if err != nil {
 		return fleet.Errorf(fleet.Failed, "commit point: %w", err)
 	}
-	if s.foreign() && s.permitted() {
-		return nil
-	}
-	return fleet.Errorf(fleet.Conflict, "%s is not Fairlead's: `fairlead adopt` turns it into resources and takes its place, or move it away", s.link)
+	return fleet.Errorf(fleet.Conflict, "%s is not Fairlead's: move it away first", s.link)
 }
 
 // linked is the version that nginx loads.

@@ -2,6 +2,8 @@ package nginx
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -16,7 +18,6 @@ type version struct {
 	Name     string // of the directory, "<revision>-<digest12>"
 	Dir      string
 	Manifest manifest
-	files    []File // as staged; nil for one that was read from disk
 }
 
 // manifest lies in the version's directory and is written last.
@@ -33,7 +34,6 @@ type manifestFile struct {
 	Path   string      `json:"path"`
 	Mode   fs.FileMode `json:"mode"`
 	SHA256 string      `json:"sha256"` // of the file as it lies on disk
-	Source string      `json:"source"` // SHA-256 of the file as it was rendered, before paths of this version were filled in
 }
 
 func (v version) conf() string { return filepath.Join(v.Dir, "nginx.conf") }
@@ -94,7 +94,8 @@ func (v version) holds(files []File) bool {
 func manifestFiles(files []File) []manifestFile {
 	all := make([]manifestFile, len(files))
 	for i, f := range files {
-		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hashOfBytes(f.Content), Source: f.source}
+		sum := sha256.Sum256(f.Content)
+		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hex.EncodeToString(sum[:])}
 	}
 	return all
 }
