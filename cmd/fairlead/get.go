@@ -45,7 +45,7 @@ func newGet(a *app) *cobra.Command {
 			}
 			plain := make([]fleet.Resource, len(found))
 			for i, r := range found {
-				plain[i] = r.Resource
+				plain[i] = fleet.Shown(r.Resource)
 			}
 			if a.output == "yaml" {
 				text, err := manifest.Marshal(plain)

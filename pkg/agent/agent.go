@@ -12,6 +12,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/host"
 	"fairlead/pkg/journal"
+	"fairlead/pkg/message"
 	"fairlead/pkg/nginx"
 	"fairlead/subjects"
 )
@@ -30,6 +31,7 @@ type Agent struct {
 	outbox  *outbox
 	state   *state
 	node    *handlers.Node
+	curve   message.Curve // opens what was sealed to this node
 	bootID  string
 	ready   chan struct{}
 }
@@ -43,6 +45,7 @@ func New(cfg Config) (*Agent, error) {
 	a := &Agent{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), ready: make(chan struct{})}
 	if cfg.Nginx != nil {
 		nginxConfig := *cfg.Nginx
+		nginxConfig.Open = func(sealed string) ([]byte, error) { return a.curve.Open(sealed) }
 		nginxConfig.Logger = a.log
 		nginxConfig.Event = a.nginxEvent
 		engine, err := nginx.New(nginxConfig)
@@ -72,6 +75,11 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.journal.Close()) }()
 
+	if a.engine != nil {
+		if a.curve, err = ownCurve(a.cfg.State, a.log); err != nil {
+			return err
+		}
+	}
 	a.link = newLink()
 	a.state = newState(a)
 	a.outbox = newOutbox(a)
@@ -127,6 +135,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 	}
 	start("outbox", a.outbox.run)
+	start("sealing", a.tellCurve)
 	start("sync", a.inbox.run)
 	start("convergence", a.convergence)
 	close(a.ready)

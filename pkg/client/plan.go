@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 
@@ -52,6 +53,8 @@ type NodeChange struct {
 type Plan struct {
 	Resources []ResourceChange `json:"resources"`
 	Nodes     []NodeChange     `json:"nodes"`
+	// Warnings are what a person should know and nothing is refused for.
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 // Changes counts the resources that are not unchanged.
@@ -86,12 +89,21 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 	if err != nil {
 		return Plan{}, err
 	}
+	resources, clock := set.Resources(), time.Time{}
+	if !remove {
+		sealed, curve, err := c.sealed(ctx, set, now)
+		if err != nil {
+			return Plan{}, err
+		}
+		resources, clock = sealed, curve.Now
+	}
 	var p Plan
+	var faults fleet.Faults
 	after := make(map[string]fleet.Resource)
 	for id, r := range now.resources {
 		after[id] = r.Resource
 	}
-	for _, r := range set.Resources() {
+	for _, r := range resources {
 		change := ResourceChange{Resource: r.ID(), key: subjects.ResourceKey(r.Kind, r.Metadata.Name), value: r}
 		change.sequence = now.known[change.key]
 		have, exists := now.resources[r.ID()]
@@ -111,7 +123,19 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 			change.Action, change.Diff = Update, resourceDiff(r.ID(), &have.Resource, &r)
 			after[r.ID()] = r
 		}
+		if change.Action == Create || change.Action == Update {
+			fault, soon := timeFault(set, r, clock)
+			if fault != nil {
+				faults = append(faults, *fault)
+			}
+			if soon != "" {
+				p.Warnings = append(p.Warnings, soon)
+			}
+		}
 		p.Resources = append(p.Resources, change)
+	}
+	if err := set.Locate(faults).Err(); err != nil {
+		return p, err
 	}
 	before, _ := station.Compile(now.list(), now.nodes)
 	plans, err := station.Compile(sorted(after), now.nodes)
@@ -263,7 +287,7 @@ func bundleDiff(have nginx.Desired, p station.Plan) string {
 	if have.Revision > 0 {
 		if bundle, err := nginx.Render(have.Address, have.Resources); err == nil {
 			for _, f := range bundle.Files {
-				old[f.Path] = string(f.Content)
+				old[f.Path] = shown(f)
 			}
 		}
 	}
@@ -271,7 +295,7 @@ func bundleDiff(have nginx.Desired, p station.Plan) string {
 	seen := make(map[string]bool)
 	for _, f := range p.Bundle.Files {
 		seen[f.Path] = true
-		b.Write(unified(f.Path, old[f.Path], string(f.Content)))
+		b.Write(unified(f.Path, old[f.Path], shown(f)))
 	}
 	for _, path := range sortedKeys(old) {
 		if !seen[path] {
@@ -295,6 +319,9 @@ func resourceDiff(id string, a, b *fleet.Resource) string {
 		if r == nil {
 			return ""
 		}
+		if c, ok := r.Spec.(*fleet.Certificate); ok {
+			return "kind: " + r.Kind + "\nname: " + r.Metadata.Name + "\n" + c.Describe()
+		}
 		y, err := manifest.Marshal([]fleet.Resource{*r})
 		if err != nil {
 			return err.Error()
@@ -302,6 +329,15 @@ func resourceDiff(id string, a, b *fleet.Resource) string {
 		return string(y)
 	}
 	return string(unified(id, text(a), text(b)))
+}
+
+// shown is a file as a diff shows it: certificates by what is in them. The
+// content of a secret file is a stand-in.
+func shown(f nginx.File) string {
+	if strings.HasSuffix(f.Path, ".crt") {
+		return fleet.DescribeChain(f.Content)
+	}
+	return string(f.Content)
 }
 
 func unified(name, a, b string) []byte {

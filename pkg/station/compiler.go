@@ -253,12 +253,17 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	faults := make(map[string]string)
+	secrets := c.station.secrets()
+	defer secrets.forget()
 	for _, plan := range plans {
 		if plan.Err != nil {
 			faults[plan.Node] = plan.Err.Error()
 			continue
 		}
-		switch err := c.write(ctx, plan, author); {
+		var unfit fleet.Faults
+		switch err := c.write(ctx, plan, author, secrets); {
+		case errors.As(err, &unfit):
+			faults[plan.Node] = unfit.Error()
 		case fleet.KindOf(err) == fleet.Conflict:
 			again = true
 		case err != nil:
@@ -281,7 +286,8 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 }
 
 // write stores a node's desired state if it is another than before.
-func (c *compiler) write(ctx context.Context, plan Plan, author string) error {
+// The error is fleet.Faults where the node cannot have it.
+func (c *compiler) write(ctx context.Context, plan Plan, author string, secrets *secrets) error {
 	c.mu.Lock()
 	before := c.desired[plan.Node]
 	c.mu.Unlock()
@@ -296,11 +302,20 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string) error {
 		}
 		before.Desired = nginx.Desired{Revision: max(revision, c.station.register.tried(plan.Node))}
 	}
-	if before.Digest == plan.Bundle.Digest || before.Revision == 0 && len(plan.Resources) == 0 {
+	curve := ""
+	if hasSecrets(plan.Resources) {
+		curve = c.station.register.curve(ctx, plan.Node)
+	}
+	same := before.Digest == plan.Bundle.Digest && !outdated(before.Resources, curve)
+	if same || before.Revision == 0 && len(plan.Resources) == 0 {
 		return nil
 	}
+	resources, err := secrets.forNode(plan.Node, curve, plan.Resources)
+	if err != nil {
+		return err
+	}
 	d := nginx.Desired{
-		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: plan.Resources,
+		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: resources,
 		By: author, At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
 	}
 	body, err := json.Marshal(d)

@@ -19,6 +19,8 @@ type Config struct {
 	Trust       message.Trust     // whose resources it takes: stations and people
 	Storage     subjects.Settings // of streams and buckets; zero fields take the defaults
 	Version     string
+	// Curve opens the private keys of certificates; without it none is served.
+	Curve message.StationCurve
 
 	// SweepEvery is the pause between looks for commands that ended, expired or
 	// seem stuck; a second.

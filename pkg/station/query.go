@@ -19,6 +19,7 @@ const (
 	QueryCompiled = "compiled" // CompiledQuestion → CompiledAnswer
 	QueryCommand  = "command"  // CommandQuestion → CommandAnswer
 	QueryKey      = "key"      // KeyQuestion → KeyAnswer
+	QueryCurve    = "curve"    // CurveQuestion → CurveAnswer
 )
 
 // Presence and sync of a node, in words. Unknown is never told as good.
@@ -186,6 +187,7 @@ func (s *Station) queries() []bus.Endpoint {
 		endpoint(QueryCompiled, s.answerCompiled),
 		endpoint(QueryCommand, s.answerCommand),
 		endpoint(QueryKey, s.answerKey),
+		endpoint(QueryCurve, s.answerCurve),
 	}
 }
 

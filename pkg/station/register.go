@@ -42,7 +42,8 @@ type node struct {
 	toldAt    time.Time // broker's time of lifecycle
 	health    json.RawMessage
 	reported  handlers.Reported
-	said      bool // reported holds something
+	said      bool   // reported holds something
+	curve     string // public key that secrets for it are sealed to
 }
 
 func newRegister(s *Station) *register {
@@ -74,7 +75,11 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 			r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
 			return r.keep(ctx, e.Key)
 		}
-		r.node(record.Name).record = record
+		n := r.node(record.Name)
+		if n.record.Key != record.Key {
+			n.curve = "" // said by the holder of another key
+		}
+		n.record = record
 		return nil
 	})
 }
@@ -126,28 +131,39 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 	return r.station.conn.Watch(ctx, subjects.Reported, caughtUp, func(e bus.Entry) error {
 		r.station.clock.Observe(e.At)
 		name, method, domain, ok := splitStateKey(e.Key)
-		if !ok || method != handlers.MethodNginxConfig || e.Deleted {
+		if !ok || method != handlers.MethodNginxConfig && method != message.MethodSealing || e.Deleted {
 			return nil
 		}
 		m, err := e.Message(message.ReportedSubject(name, method, domain))
 		if err == nil {
 			err = message.VerifyEvent(m, r.key(name), r.station.cfg.Trust)
 		}
-		var reported handlers.Reported
-		if err == nil {
-			err = json.Unmarshal(e.Body, &reported)
+		switch {
+		case err != nil:
+		case method == message.MethodSealing:
+			err = r.sealing(name, e.Body)
+		default:
+			err = r.says(name, e.Body)
 		}
 		if err != nil {
 			r.station.log.Warn("ignored a report", "key", e.Key, "error", err)
-			return nil
 		}
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		n := r.node(name)
-		reported.Message = clip(reported.Message)
-		n.reported, n.said = reported, true
 		return nil
 	})
+}
+
+// says takes what a node reports of its nginx.
+func (r *register) says(name string, body []byte) error {
+	var reported handlers.Reported
+	if err := json.Unmarshal(body, &reported); err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := r.node(name)
+	reported.Message = clip(reported.Message)
+	n.reported, n.said = reported, true
+	return nil
 }
 
 func (r *register) followHealth(ctx context.Context, caughtUp func()) error {

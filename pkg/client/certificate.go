@@ -1,0 +1,104 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/manifest"
+	"fairlead/pkg/message"
+	"fairlead/pkg/station"
+)
+
+// ExpiresSoon is how long before its end a certificate is warned about.
+const ExpiresSoon = 30 * 24 * time.Hour
+
+// sealed is a set as it is to be stored: files read, private keys sealed to the
+// stations. A key that is stored already stays as it was sealed, since nothing
+// is sealed twice alike. The error is fleet.Faults with file and line.
+func (c *Client) sealed(ctx context.Context, set manifest.Set, now stored) ([]fleet.Resource, station.CurveAnswer, error) {
+	var curve station.CurveAnswer
+	set, err := set.ReadFiles()
+	if err != nil {
+		return nil, curve, err
+	}
+	resources := set.Resources()
+	var faults fleet.Faults
+	for i, r := range resources {
+		spec, ok := r.Spec.(*fleet.Certificate)
+		if !ok {
+			continue
+		}
+		if curve.Key == "" {
+			if curve, err = c.curve(ctx); err != nil {
+				return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
+			}
+		}
+		have, _ := now.resources[r.ID()].Spec.(*fleet.Certificate)
+		stored, problem, err := seal(*spec, have, set.Key(r.ID()), curve.Key)
+		if err != nil {
+			return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
+		}
+		if problem != "" {
+			faults = append(faults, fleet.Fault{Subject: r.ID(), Path: "spec.keyFile", Message: problem})
+		}
+		resources[i].Spec = &stored
+	}
+	return resources, curve, set.Locate(faults).Err()
+}
+
+// seal completes a certificate by what is stored of it, nil for nothing, or by
+// its private key, nil for none.
+func seal(c fleet.Certificate, have *fleet.Certificate, key []byte, to string) (_ fleet.Certificate, problem string, err error) {
+	known := have != nil && have.Fingerprint == c.Fingerprint && have.SealedTo == to
+	switch {
+	case c.Stored() && c.SealedTo == to:
+		return c, "", nil
+	case known:
+		c.SealedKey, c.SealedTo = have.SealedKey, to
+		return c, "", nil
+	case key == nil && have == nil:
+		return c, "is missing: no key of this certificate is stored", nil
+	case key == nil:
+		return c, "is missing: the key that is stored is another one, or the stations can not open it any more", nil
+	}
+	c.SealedKey, err = message.Seal(key, to)
+	c.SealedTo = to
+	return c, "", err
+}
+
+// curve is the public key that secrets are sealed to, proven to be that of the
+// stations of the user's account.
+func (c *Client) curve(ctx context.Context) (station.CurveAnswer, error) {
+	owner, ok := c.creds.(interface{ AccountKey() string })
+	if !ok {
+		return station.CurveAnswer{}, fleet.Errorf(fleet.Internal, "the credentials do not say which account they are of")
+	}
+	answer, err := ask[station.CurveAnswer](ctx, c, station.QueryCurve, station.CurveQuestion{})
+	if err != nil {
+		return answer, err
+	}
+	return answer, message.CheckVoucher(owner.AccountKey(), answer.Key, answer.Voucher)
+}
+
+// timeFault is why a certificate that a plan stores may not be served at a
+// moment; soon says that it will not be for long.
+func timeFault(set manifest.Set, r fleet.Resource, now time.Time) (fault *fleet.Fault, soon string) {
+	spec, ok := r.Spec.(*fleet.Certificate)
+	if !ok {
+		return nil, ""
+	}
+	if problem := spec.TimeProblem(now); problem != "" {
+		path := "spec.certificate"
+		if d, found := set.Find(r.ID()); found && d.Resource.Spec.(*fleet.Certificate).CertificateFile != "" {
+			path = "spec.certificateFile"
+		}
+		return &fleet.Fault{Subject: r.ID(), Path: path, Message: problem}, ""
+	}
+	chain, err := spec.Chain()
+	if left := chain[0].NotAfter.Sub(now); err == nil && left < ExpiresSoon {
+		soon = fmt.Sprintf("%s expires in %d days, on %s: renew it", r.ID(), int(left.Hours()/24), chain[0].NotAfter.UTC().Format(time.DateOnly))
+	}
+	return nil, soon
+}
