@@ -101,3 +101,7 @@ func (c complaint) retried() bool {
 func (c complaint) logging() bool {
 	return c.level == "alert" && strings.Contains(c.text, "connect() failed")
 }
+
+// ignored says whether nginx itself says that it goes on as if nothing were:
+// the lock file of a master that was started with another configuration.
+func (c complaint) ignored() bool { return strings.HasSuffix(c.text, "could not be changed, ignored") }

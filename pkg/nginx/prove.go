@@ -89,7 +89,7 @@ func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
 // judge says whether a complaint is the end of it.
 func judge(c complaint, old []worker, said *[]string) *failure {
 	switch {
-	case c.logging():
+	case c.logging(), c.ignored():
 		return nil
 	case slices.ContainsFunc(old, func(w worker) bool { return w.PID == c.about() }):
 		return nil // the old generation's business

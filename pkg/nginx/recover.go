@@ -23,6 +23,16 @@ import (
 //   - nginx does not run: it starts with the last good version, on a new node
 //     with one that serves nothing but the status socket.
 func (e *Engine) recover(ctx context.Context) error {
+	if e.store.takenOver() {
+		e.setMaster(e.find())
+		if err := e.putBack(ctx, &failure{}); err != nil {
+			return err
+		}
+	}
+	if e.store.foreign() {
+		e.setMaster(e.find())
+		return fleet.Errorf(fleet.Conflict, "%s is the host's own: it serves as it is until `fairlead adopt` has turned it into resources", e.cfg.link())
+	}
 	if err := e.store.ours(); err != nil {
 		return err
 	}
@@ -56,6 +66,9 @@ const adoption = 2 * time.Second
 
 // adopt takes over a running nginx without touching it where that is possible.
 func (e *Engine) adopt(ctx context.Context, good version) error {
+	if e.store.foreign() {
+		return nil
+	}
 	linked, err := e.store.linked()
 	if err == nil && e.answers(ctx, linked.Manifest.Digest, good.Manifest.Digest) == linked.Manifest.Digest {
 		if linked.Name == good.Name {
@@ -111,8 +124,12 @@ func (e *Engine) accept(v version) error {
 	return err
 }
 
-// backTo links a version unless it is linked already.
+// backTo links a version unless it is linked already. It never takes the place
+// of the host's own configuration, for which Apply alone is permitted.
 func (e *Engine) backTo(v version) error {
+	if e.store.foreign() {
+		return fleet.Errorf(fleet.Conflict, "%s is the host's own", e.cfg.link())
+	}
 	if linked, err := e.store.linked(); err == nil && linked.Name == v.Name {
 		return nil
 	}

@@ -11,6 +11,12 @@ import (
 func (e *Engine) rollBack(ctx context.Context, v version, old []worker, why *failure) error {
 	good := e.good
 	e.log.Warn("a version of nginx's configuration failed", "revision", v.Manifest.Revision, "digest", Short(v.Manifest.Digest), "reason", why.text, "back_to", good.Manifest.Revision)
+	if good.Name == "" {
+		if err := e.putBack(ctx, why); err != nil {
+			return fleet.Errorf(why.kind, "%s: %s\nand %w", v, why.text, err)
+		}
+		return fleet.Errorf(why.kind, "%s: %s\nthe host's own configuration serves again", v, why.text)
+	}
 	if err := e.store.commit(good); err != nil {
 		return fleet.Errorf(why.kind, "%s: %s\nand the last good version could not be linked again: %w", v, why.text, err)
 	}

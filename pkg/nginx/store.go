@@ -67,6 +67,9 @@ func (s store) commit(v version) error {
 	if err := s.ours(); err != nil {
 		return err
 	}
+	if err := s.keepForeign(); err != nil {
+		return err
+	}
 	if err := host.Link(v.conf(), s.link); err != nil {
 		return fleet.Errorf(fleet.Failed, "commit %s: %w", v, err)
 	}
@@ -82,7 +85,10 @@ func (s store) ours() error {
 	if err != nil {
 		return fleet.Errorf(fleet.Failed, "commit point: %w", err)
 	}
-	return fleet.Errorf(fleet.Conflict, "%s is not Fairlead's: move it away first", s.link)
+	if s.foreign() && s.permitted() {
+		return nil
+	}
+	return fleet.Errorf(fleet.Conflict, "%s is not Fairlead's: `fairlead adopt` turns it into resources and takes its place, or move it away", s.link)
 }
 
 // linked is the version that nginx loads.
