@@ -26,17 +26,17 @@ func TestABrokenConfigFileFailsWithNginxsOwnLineAndTheOldSiteServes(t *testing.T
 	succeeds(t, r.client, set(t, site("s", "", 8080, "old")), false)
 	good := inSync(t, r.client, "node1")
 
-	broken := set(t, "{apiVersion: fairlead/v1, kind: ConfigFile, metadata: {name: bad}, spec: {context: http, content: \"no_such_directive on;\\n\"}}\n")
+	broken := set(t, "{apiVersion: fairlead/v1, kind: ConfigFile, metadata: {name: bad}, spec: {context: http, content: \"allow no_such_address;\\n\"}}\n")
 	o := outcomes(t, r.client, apply(t, r.client, broken, false))
 	if len(o) != 1 || o[0].State != message.FailedEnd || o[0].Answer.Kind != fleet.Failed ||
-		!strings.Contains(o[0].Answer.Message, `unknown directive "no_such_directive"`) {
+		!strings.Contains(o[0].Answer.Message, `invalid parameter "no_such_address"`) {
 		t.Errorf("the outcome is %+v", o)
 	}
 	serves(t, r.nodes[0].Address, 8080, "old")
 	eventually(t, "the failure shows", func() bool { return node(t, r.client, "node1").Sync == station.FailedIn })
 	d := node(t, r.client, "node1")
 	if d.DesiredRevision != good.DesiredRevision+1 || d.ObservedRevision != good.ObservedRevision || d.RunningDigest != good.RunningDigest ||
-		!strings.Contains(d.Message, "no_such_directive") {
+		!strings.Contains(d.Message, "no_such_address") {
 		t.Errorf("the status is %+v", d.NodeStatus)
 	}
 	if o := outcomes(t, r.client, apply(t, r.client, broken, true)); len(o) != 1 || o[0].State != message.Succeeded || o[0].Answer.Changed {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 )
@@ -23,6 +24,9 @@ type NodePolicy struct {
 	// Modules are the dynamic modules, by name as in `ngx_http_perl_module`, that a ConfigFile may use. Perl, Lua and
 	// njs run code as root, so they are off unless named here.
 	Modules []string `json:"modules,omitempty"`
+	// Directories are absolute directories below which a ConfigFile may name files that nginx reads and writes, most of
+	// them as root: certificates, password files, logs, caches. None when empty.
+	Directories []string `json:"directories,omitempty"`
 	// Egress bounds where upstreams may lead.
 	Egress *Egress `json:"egress,omitempty"`
 	// Resolvers are DNS servers as address or address:port; the host's own when empty.
@@ -75,6 +79,9 @@ func (p *NodePolicy) Validate() Faults {
 			faults.Addf(item("spec.modules", i), "%q is not the name of a module: write it as in ngx_http_perl_module, without path and .so", clip(m))
 		}
 	}
+	for i, dir := range p.Directories {
+		faults.add(item("spec.directories", i), directoryProblem(dir))
+	}
 	for i, r := range p.Resolvers {
 		if _, err := netip.ParseAddrPort(r); err != nil {
 			if _, err := netip.ParseAddr(r); err != nil {
@@ -104,6 +111,30 @@ func (p *NodePolicy) Validate() Faults {
 		}
 	}
 	return faults
+}
+
+// systemDirectories hold more than nginx's own files.
+var systemDirectories = strings.Fields("/ /bin /boot /etc /home /lib /lib64 /root /run /sbin /srv /tmp /usr /usr/bin /usr/lib /usr/local /usr/sbin " +
+	"/usr/share /var /var/cache /var/lib /var/log /var/run /var/spool /var/tmp")
+
+// directoryProblem says why nginx may not use files below a directory as root.
+func directoryProblem(dir string) string {
+	clean := strings.TrimRight(dir, "/")
+	if clean == "" {
+		clean = "/"
+	}
+	switch {
+	case !strings.HasPrefix(dir, "/") || hasDots(dir) || strings.ContainsAny(dir, " ;{}\"'\\$\n\r\t"):
+		return fmt.Sprintf("%q is not an absolute directory", clip(dir))
+	case slices.Contains(systemDirectories, clean):
+		return fmt.Sprintf("%q belongs to the whole system: name the directory in it that is meant", clip(dir))
+	}
+	for _, kernel := range []string{"/proc", "/sys", "/dev"} {
+		if clean == kernel || strings.HasPrefix(clean, kernel+"/") {
+			return fmt.Sprintf("%q holds no files of nginx's", clip(dir))
+		}
+	}
+	return ""
 }
 
 var moduleName = regexp.MustCompile(`^ngx_[a-z0-9_]{1,80}_module$`)

@@ -37,6 +37,16 @@ func regexProblem(text string) string {
 	return ""
 }
 
+// Explosive is a part of an expression that is repeated although it repeats
+// itself, "" where there is none. An expression that only PCRE reads is not
+// judged.
+func Explosive(text string) string {
+	if _, err := syntax.Parse(groupStart.ReplaceAllString(text, "("), syntax.Perl); err != nil {
+		return ""
+	}
+	return explosive(text)
+}
+
 // groupStart is "(?:" and "(?flags:". For the analysis they become "(",
 // because Go's parser may simplify what it need not capture.
 var groupStart = regexp.MustCompile(`\(\?[a-zA-Z-]*:`)

@@ -20,7 +20,7 @@ type Verdict struct {
 // Steps is how long each part took.
 type Steps struct {
 	Stage  time.Duration `json:"stage"`  // files written and synced
-	Test   time.Duration `json:"test"`   // nginx -t
+	Test   time.Duration `json:"test"`   // every check before the commit, nginx -t the last
 	Commit time.Duration `json:"commit"` // link renamed and synced
 	Prove  time.Duration `json:"prove"`  // from the signal to the verdict
 }
@@ -53,7 +53,7 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 		return Verdict{}, err
 	}
 	steps.Stage = time.Since(began)
-	err = e.test(ctx, v, b)
+	err = e.check(ctx, v, b)
 	steps.Test = time.Since(began) - steps.Stage
 	if err == nil && ctx.Err() != nil {
 		err = fleet.Errorf(fleet.Cancelled, "%s: called off before nginx was told: %w", v, context.Cause(ctx))

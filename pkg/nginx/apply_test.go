@@ -62,8 +62,8 @@ func TestBrokenConfigFileFailsWithNginxsOwnLine(t *testing.T) {
 	port := n.freePort()
 	good := n.mustApply(1, site("web", port, "old"))
 	before := n.workers()
-	_, err := n.apply(2, site("web", port, "new"), raw("broken", "server {\n    nonsense on;\n}\n"))
-	wantFailure(t, err, `[emerg]`, `unknown directive "nonsense" in `, `http.d/configfile-broken.conf:2`, `ConfigFile/broken`)
+	_, err := n.apply(2, site("web", port, "new"), raw("broken", "server {\n    allow nonsense;\n}\n"))
+	wantFailure(t, err, `[emerg]`, `invalid parameter "nonsense" in `, `http.d/configfile-broken.conf:2`, `ConfigFile/broken`)
 	n.wantUntouched(port, good.Digest, before)
 }
 

@@ -1,6 +1,12 @@
 package nginx
 
-import "fairlead/pkg/fleet"
+import (
+	"strings"
+
+	crossplane "github.com/nginxinc/nginx-go-crossplane"
+
+	"fairlead/pkg/fleet"
+)
 
 // RenderUnvalidated is Render without the resources' own validation, which is
 // stricter than quoting needs to be: what it lets through today or tomorrow
@@ -22,4 +28,17 @@ func PolicyLines(address string, resources []fleet.Resource, where string, names
 func SplitLines(address string, resources []fleet.Resource, name string) ([]string, error) {
 	m, faults := newModel(address, resources, fleet.Spec.Validate)
 	return append(m.splitHeaders(name), "proxy_pass http://"+splitVariable(name)+";"), faults.Err()
+}
+
+// AllowedDirectives are the names in allowed.txt, as they stand there.
+func AllowedDirectives() []string { return strings.Fields(allowedText) }
+
+// IsRefused says whether a directive is in the table of those that a ConfigFile may not use.
+func IsRefused(name string) bool { return refused[name] != "" }
+
+// IsKnown says whether nginx has such a directive.
+func IsKnown(name string) bool {
+	_, latest := crossplane.MatchOssLatest(name)
+	_, older := crossplane.MatchOss124(name)
+	return latest || older
 }

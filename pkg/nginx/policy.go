@@ -25,7 +25,12 @@ func (e *Engine) policy() fleet.NodePolicy { return e.good.policy() }
 func (v version) policy() (p fleet.NodePolicy) {
 	data, err := os.ReadFile(filepath.Join(v.Dir, policyFile))
 	if err == nil {
-		_ = json.Unmarshal(data, &p) // written by policyText
+		p = parsePolicy(data)
 	}
+	return p
+}
+
+func parsePolicy(data []byte) (p fleet.NodePolicy) {
+	_ = json.Unmarshal(data, &p) // written by policyText
 	return p
 }

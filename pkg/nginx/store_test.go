@@ -55,19 +55,6 @@ func TestCancelledApplyChangesNothing(t *testing.T) {
 	}
 }
 
-func TestFileThatIncludesItselfHurtsNothing(t *testing.T) {
-	n := newNode(t)
-	port := n.freePort()
-	good := n.mustApply(1, site("web", port, "old"))
-	before := n.workers()
-	if _, err := n.apply(2, raw("loop", "include http.d/configfile-loop.conf;")); fleet.KindOf(err) != fleet.Failed {
-		t.Errorf("got %v", err)
-	} else {
-		t.Log(err)
-	}
-	n.wantUntouched(port, good.Digest, before)
-}
-
 func TestMasterHoldsNoFileOutsideItsDirectories(t *testing.T) {
 	n := newNode(t)
 	n.mustApply(1, site("web", n.freePort(), "x"))

@@ -44,7 +44,9 @@ func Compile(resources []fleet.Resource, nodes []NodeRecord) ([]Plan, error) {
 		}
 		done, ok := cache[key]
 		if !ok {
-			done.bundle, done.err = nginx.Render(plan.Address, plan.Resources)
+			if done.bundle, done.err = nginx.Render(plan.Address, plan.Resources); done.err == nil {
+				done.err = nginx.Inspect(done.bundle, done.bundle.Policy()).Err()
+			}
 			cache[key] = done
 		}
 		plan.Bundle, plan.Err = done.bundle, done.err

@@ -1,0 +1,60 @@
+package nginx
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"fairlead/pkg/fleet"
+)
+
+// check is everything that is held against a staged version before nginx is
+// told of it, the cheap before the dear: what the configuration says, what
+// lies on disk, what nginx -t cannot see, and nginx -t.
+func (e *Engine) check(ctx context.Context, v version, b Bundle) error {
+	if faults := Inspect(b, b.Policy()); len(faults) > 0 {
+		return faults
+	}
+	if err := v.confined(b); err != nil {
+		return err
+	}
+	return e.test(ctx, v, b)
+}
+
+// confined makes sure that each file of the version is a regular one, reached
+// without a symbolic link that leads out of it: nginx opens them as root, and
+// waits for ever on a FIFO.
+func (v version) confined(b Bundle) error {
+	root, err := os.OpenRoot(v.Dir)
+	if err != nil {
+		return fleet.Errorf(fleet.Failed, "%s: %w", v, err)
+	}
+	defer root.Close()
+	for _, f := range b.Files {
+		info, err := root.Lstat(f.Path)
+		if err == nil && !info.Mode().IsRegular() {
+			err = fmt.Errorf("%s is a %s, not a regular file", f.Path, kindOf(info.Mode()))
+		}
+		if err != nil {
+			return fleet.Errorf(fleet.Failed, "%s: somebody changed it while it was checked: %w", v, err)
+		}
+	}
+	return nil
+}
+
+func kindOf(m fs.FileMode) string {
+	switch {
+	case m.IsDir():
+		return "directory"
+	case m&fs.ModeSymlink != 0:
+		return "symbolic link"
+	case m&fs.ModeNamedPipe != 0:
+		return "FIFO"
+	case m&fs.ModeSocket != 0:
+		return "socket"
+	case m&fs.ModeDevice != 0:
+		return "device"
+	}
+	return "special file"
+}
