@@ -13,6 +13,7 @@ type Verdict struct {
 	Revision uint64        `json:"revision"`
 	Digest   string        `json:"digest"` // proven to be the one that serves
 	Workers  int           `json:"workers"`
+	Probes   int           `json:"probes,omitempty"` // virtual hosts that changed and answered as they should
 	Took     time.Duration `json:"took"`
 	Steps    Steps         `json:"steps"`
 }
@@ -22,7 +23,8 @@ type Steps struct {
 	Stage  time.Duration `json:"stage"`  // files written and synced
 	Test   time.Duration `json:"test"`   // every check before the commit, nginx -t the last
 	Commit time.Duration `json:"commit"` // link renamed and synced
-	Prove  time.Duration `json:"prove"`  // from the signal to the verdict
+	Prove  time.Duration `json:"prove"`  // from the signal to new workers and answers with the digest
+	Probe  time.Duration `json:"probe"`  // of the virtual hosts that changed
 }
 
 // Apply makes nginx serve a bundle and proves that it does. It does nothing
@@ -53,6 +55,8 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 		return Verdict{}, err
 	}
 	steps.Stage = time.Since(began)
+	probes := make(chan []probe, 1)
+	go func() { probes <- probesOf(v.files, v.changedFrom(e.good)) }() // beside nginx -t, which is another process
 	err = e.check(ctx, v, b)
 	steps.Test = time.Since(began) - steps.Stage
 	if err == nil && ctx.Err() != nil {
@@ -62,12 +66,13 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 		e.discard(v)
 		return Verdict{}, err
 	}
-	if err := e.activate(context.WithoutCancel(ctx), v, &steps); err != nil {
+	asked := <-probes
+	if err := e.activate(context.WithoutCancel(ctx), v, asked, &steps); err != nil {
 		e.discard(v)
 		return Verdict{}, err
 	}
 	e.log.Info("nginx serves a new version", "revision", revision, "digest", Short(b.Digest), "took", time.Since(began))
-	return Verdict{Changed: true, Revision: revision, Digest: b.Digest, Workers: v.Manifest.Workers, Took: time.Since(began), Steps: steps}, nil
+	return Verdict{Changed: true, Revision: revision, Digest: b.Digest, Workers: v.Manifest.Workers, Probes: len(asked), Took: time.Since(began), Steps: steps}, nil
 }
 
 // serves compares the three digests: last good, linked, running.
@@ -93,8 +98,9 @@ func (e *Engine) unchanged(revision uint64, began time.Time) (Verdict, error) {
 	return Verdict{Revision: revision, Digest: v.Manifest.Digest, Workers: v.Manifest.Workers, Took: time.Since(began)}, nil
 }
 
-// activate commits a version, proves it and records it, or rolls it back.
-func (e *Engine) activate(ctx context.Context, v version, steps *Steps) error {
+// activate commits a version, proves it, probes what changed and records it,
+// or rolls it back.
+func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps *Steps) error {
 	old := e.workersNow()
 	began := time.Now()
 	if err := e.store.commit(v); err != nil {
@@ -103,11 +109,16 @@ func (e *Engine) activate(ctx context.Context, v version, steps *Steps) error {
 	steps.Commit = time.Since(began)
 	began = time.Now()
 	if f := e.load(ctx, v, old); f != nil {
-		return e.rollBack(ctx, v, old, f)
+		return e.rollBack(ctx, v, f)
 	}
 	steps.Prove = time.Since(began)
+	began = time.Now()
+	if f := e.ask(ctx, probes); f != nil {
+		return e.rollBack(ctx, v, f)
+	}
+	steps.Probe = time.Since(began)
 	if err := e.store.setGood(v); err != nil {
-		return e.rollBack(ctx, v, old, &failure{kind: fleet.Failed, text: err.Error()})
+		return e.rollBack(ctx, v, &failure{kind: fleet.Failed, text: err.Error()})
 	}
 	e.proven(v)
 	if err := e.store.collect(e.cfg.KeepVersions); err != nil {

@@ -26,6 +26,7 @@ const (
 	phLogs    = "{{\tlogs}}"
 	phWorkers = "{{\tworkers}}"
 	phDigest  = "{{\tdigest}}"
+	phProbe   = "{{\tprobe}}" // User-Agent of the verdict's probes
 )
 
 // base renders nginx.conf: what makes nginx manageable, and one include for
@@ -72,7 +73,9 @@ func (m *model) shutdownTimeout() string {
 func (m *model) http(w *writer, files []File) {
 	w.open("http")
 	w.b.WriteString(phTemp)
-	w.line("access_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx combined;", phRun)
+	w.line("# The agent's own probes are nobody's traffic.")
+	w.line(`map $http_user_agent $fairlead_logged { default 1; "%s" 0; }`, phProbe)
+	w.line("access_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx combined if=$fairlead_logged;", phRun)
 	w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
 	w.line(`error_log "%s/error.log" error;`, phLogs)
 	w.line(`include "%s/mime.types";`, phVersion)

@@ -35,6 +35,8 @@ type File struct {
 	Owner string
 	// Secret is what Content stands for, nil where Content stands for itself.
 	Secret *Secret
+
+	source string // hash of the content before it was filled in, see fill
 }
 
 // Bundle is the set of files that resources render to.

@@ -122,6 +122,8 @@ func (c Config) link() string          { return filepath.Join(c.Conf, "nginx.con
 func (c Config) statusSocket() string  { return filepath.Join(c.Run, "status.sock") }
 func (c Config) controlSocket() string { return filepath.Join(c.Run, "control.sock") }
 func (c Config) tempDir() string       { return filepath.Join(c.State, "temp") }
+func (c Config) errorLog() string      { return filepath.Join(c.Logs, "error.log") }
+func (c Config) probeFile() string     { return filepath.Join(c.State, "probe.key") }
 func (c Config) startLog() string      { return filepath.Join(c.Logs, "start.log") }
 func (c Config) masterFile() string    { return filepath.Join(c.State, "master.json") }
 

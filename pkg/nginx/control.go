@@ -16,13 +16,16 @@ import (
 type control struct {
 	master     atomic.Int64 // only its complaints count: a worker's are about requests
 	complaints chan complaint
+	exits      atomic.Uint64 // workers that died of a signal
+	dying      []complaint   // the last [emerg] and [alert] lines of others, for handle alone
 	log        *slog.Logger
 }
 
 // complaint is an [emerg] or [alert] line of the master.
 type complaint struct {
+	pid   int // who said it
 	level string
-	text  string // "[emerg] 4711#4711: bind() to …"
+	text  string // "[emerg] 4711#4711: bind() to …"; the last words of the worker that it is about before it
 }
 
 // errorLine is how nginx writes its error log, the time aside.
@@ -57,13 +60,29 @@ func (c *control) handle(r syslog.Record) {
 	level := r.Message[found[2]:found[3]]
 	pid, _ := strconv.ParseInt(r.Message[found[4]:found[5]], 10, 64)
 	text := r.Message[found[0]:]
-	if pid != c.master.Load() || level != "emerg" && level != "alert" {
+	said := complaint{pid: int(pid), level: level, text: text}
+	switch {
+	case level != "emerg" && level != "alert":
 		c.log.Debug("nginx", "line", text)
 		return
+	case pid != c.master.Load():
+		c.log.Debug("nginx", "line", text)
+		c.dying = append(c.dying[max(0, len(c.dying)-mostDying+1):], said)
+		return
+	}
+	if killedWorker.MatchString(text) {
+		c.exits.Add(1)
+	}
+	// The master only says that a worker ended; why, the worker said before.
+	for _, last := range c.dying {
+		if last.pid == said.about() && !last.logging() {
+			said.text = last.text + "\n" + said.text
+			break
+		}
 	}
 	c.log.Warn("nginx complains", "line", text)
 	select {
-	case c.complaints <- complaint{level: level, text: text}:
+	case c.complaints <- said:
 	default:
 	}
 }
@@ -79,7 +98,14 @@ func (c *control) drain() {
 	}
 }
 
-var exitedWorker = regexp.MustCompile(`process (\d+) exited`)
+// mostDying is how many lines of workers are remembered: more never die at once
+// of different causes.
+const mostDying = 16
+
+var (
+	exitedWorker = regexp.MustCompile(`process (\d+) exited`)
+	killedWorker = regexp.MustCompile(`worker process \d+ exited on signal`)
+)
 
 // about is the pid of the worker whose end a complaint reports, 0 for none.
 func (c complaint) about() int {

@@ -31,6 +31,7 @@ type Engine struct {
 	can     Capabilities
 	binary  string // resolved, as /proc/PID/exe shows it
 	workers account
+	secret  string // by which nginx knows the engine's probes
 
 	// Changed by the holder of lock.
 	open    atomic.Bool                  // Run is at work
@@ -122,6 +123,9 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	if err := e.makeDirs(); err != nil {
+		return err
+	}
+	if e.secret, err = secretOf(e.cfg.probeFile()); err != nil {
 		return err
 	}
 	for _, dir := range []string{e.cfg.Run, e.cfg.tempDir()} {

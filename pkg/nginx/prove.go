@@ -24,8 +24,9 @@ const (
 // failure is why a generation was not proven.
 type failure struct {
 	kind    fleet.Kind
-	text    string // nginx's own lines where it said something
-	refused bool   // nginx gave the reload up by itself; the old generation was never touched
+	text    string   // nginx's own lines where it said something
+	refused bool     // nginx gave the reload up by itself; the old generation was never touched
+	owners  []string // IDs of the resources that are to blame, where that is known
 }
 
 func (f *failure) Error() string { return f.text }

@@ -8,7 +8,11 @@ import (
 
 // rollBack brings the last good version back and proves it; the error says
 // what nginx had against the new one, and whether the old one serves.
-func (e *Engine) rollBack(ctx context.Context, v version, old []worker, why *failure) error {
+func (e *Engine) rollBack(ctx context.Context, v version, why *failure) error {
+	return withOwners(e.takeBack(ctx, v, why), why.owners)
+}
+
+func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
 	good := e.good
 	e.log.Warn("a version of nginx's configuration failed", "revision", v.Manifest.Revision, "digest", Short(v.Manifest.Digest), "reason", why.text, "back_to", good.Manifest.Revision)
 	if good.Name == "" {

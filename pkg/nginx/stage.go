@@ -40,7 +40,7 @@ func (e *Engine) values(b Bundle) ([]string, error) {
 	return []string{
 		phModules, modules, phUser, user, phTemp, e.can.tempPaths(e.cfg.tempDir()),
 		phPid, e.cfg.PidFile, phRun, e.cfg.Run, phLogs, e.cfg.Logs,
-		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest,
+		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest, phProbe, e.probeAgent(),
 	}, nil
 }
 
@@ -67,6 +67,7 @@ func fill(b Bundle, dir string, values []string) []File {
 	ipv6 := host.HasIPv6()
 	files := make([]File, len(b.Files))
 	for i, f := range b.Files {
+		f.source = hashOfBytes(f.Content)
 		if rendered(f) {
 			text := string(f.Content)
 			if !ipv6 {
@@ -85,4 +86,9 @@ func rendered(f File) bool {
 		return false
 	}
 	return f.Path == "nginx.conf" || strings.HasPrefix(f.Path, "http.d/") || strings.HasPrefix(f.Path, "stream.d/")
+}
+
+func hashOfBytes(content []byte) string {
+	sum := sha256.Sum256(content)
+	return hex.EncodeToString(sum[:])
 }

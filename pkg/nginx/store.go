@@ -41,7 +41,7 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		}
 		v := version{Name: name, Dir: filepath.Join(s.versions(), name), Manifest: m}
 		files := fill(v.Dir)
-		v.Manifest.Files = manifestFiles(files)
+		v.Manifest.Files, v.files = manifestFiles(files), files
 		if v.holds(files) {
 			return v, nil
 		}

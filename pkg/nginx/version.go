@@ -2,8 +2,6 @@ package nginx
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -18,6 +16,7 @@ type version struct {
 	Name     string // of the directory, "<revision>-<digest12>"
 	Dir      string
 	Manifest manifest
+	files    []File // as staged; nil for one that was read from disk
 }
 
 // manifest lies in the version's directory and is written last.
@@ -34,6 +33,7 @@ type manifestFile struct {
 	Path   string      `json:"path"`
 	Mode   fs.FileMode `json:"mode"`
 	SHA256 string      `json:"sha256"` // of the file as it lies on disk
+	Source string      `json:"source"` // SHA-256 of the file as it was rendered, before paths of this version were filled in
 }
 
 func (v version) conf() string { return filepath.Join(v.Dir, "nginx.conf") }
@@ -94,8 +94,7 @@ func (v version) holds(files []File) bool {
 func manifestFiles(files []File) []manifestFile {
 	all := make([]manifestFile, len(files))
 	for i, f := range files {
-		sum := sha256.Sum256(f.Content)
-		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hex.EncodeToString(sum[:])}
+		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hashOfBytes(f.Content), Source: f.source}
 	}
 	return all
 }
