@@ -67,6 +67,10 @@ type Command[Body any] struct {
 	Started time.Duration
 }
 
+// Own says that the agent began the work by itself: nobody asked for it, and
+// nobody is answered.
+func (c Command[Body]) Own() bool { return c.ID == "" }
+
 // Result is what a handler has to say on success.
 type Result struct {
 	Changed bool   // the node is another than before

@@ -69,6 +69,7 @@ type fakeNginx struct {
 	bundle    nginx.Bundle
 	since     time.Duration
 	applied   int
+	pardoned  []string
 }
 
 func (f *fakeNginx) Apply(_ context.Context, revision uint64, b nginx.Bundle) (nginx.Verdict, error) {
@@ -76,6 +77,8 @@ func (f *fakeNginx) Apply(_ context.Context, revision uint64, b nginx.Bundle) (n
 	f.revision, f.bundle = revision, b
 	return f.verdict, f.err
 }
+
+func (f *fakeNginx) Pardon(digest string) { f.pardoned = append(f.pardoned, digest) }
 
 func (f *fakeNginx) Reload(_ context.Context, _ bool, since time.Duration) (nginx.Verdict, error) {
 	f.since = since

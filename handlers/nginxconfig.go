@@ -57,6 +57,7 @@ var _ = define(Definition[NginxConfigBody]{
 	Details: "The node reads its desired state, renders it, lets nginx check it beside the running one, swaps one link, " +
 		"reloads, and waits for nginx itself to prove that the new revision serves. " +
 		"On any failure the last good revision is put back and proven, and the answer carries nginx's own line. " +
+		"A revision that failed is not tried again by the node itself, until a command asks for it. " +
 		"An empty body means: converge to whatever is newest.",
 	Lane:    laneNginx,
 	Latest:  true,
@@ -82,6 +83,9 @@ var _ = define(Definition[NginxConfigBody]{
 		}
 		if desired.Revision < c.Body.Revision {
 			return Result{}, fleet.Errorf(fleet.Unavailable, "revision %d is asked for and %d is the newest that can be read", c.Body.Revision, desired.Revision)
+		}
+		if !c.Own() { // who asks for a revision that failed wants it tried again
+			n.Nginx.Pardon(desired.Digest)
 		}
 		verdict, err := converge(ctx, n, desired)
 		// Its own time over is an outcome to report; the end of the agent is not.

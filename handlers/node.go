@@ -31,6 +31,9 @@ type Nginx interface {
 	Apply(ctx context.Context, revision uint64, b nginx.Bundle) (nginx.Verdict, error)
 	Reload(ctx context.Context, resumed bool, since time.Duration) (nginx.Verdict, error)
 	Status(ctx context.Context) (nginx.Status, error)
+	// Pardon has the next Apply try a bundle although it failed before; "" is
+	// every bundle.
+	Pardon(digest string)
 }
 
 // State is what the node should be and says it is.

@@ -12,14 +12,18 @@ import (
 // laneNginx is shared by all handlers that touch nginx.
 const laneNginx = "nginx"
 
+// MethodReload is the method of reload, which the agent names too.
+const MethodReload = "reload"
+
 // ReloadBody is empty: reload takes no parameters.
 type ReloadBody struct{}
 
 var _ = define(Definition[ReloadBody]{
-	Method:  "reload",
+	Method:  MethodReload,
 	Summary: "reload nginx and prove that new workers serve",
 	Details: "nginx reads its running version again, for example after a certificate file or a name's address changed. " +
 		"The command succeeds when every worker is new and the status socket answers with the running digest. " +
+		"A desired revision that failed here before is tried once more after it. " +
 		"A reload that happened after the command had reached the node counts as this one: " +
 		"a node that was offline reloads once, not once for each thing that waited.",
 	Lane:    laneNginx,
@@ -38,6 +42,7 @@ var _ = define(Definition[ReloadBody]{
 		if err != nil {
 			return Result{}, err
 		}
+		n.Nginx.Pardon("")                      // who reloads wants what failed to be tried again
 		changed := verdict.Changed || c.Resumed // by this run, or the one that was cut off
 		message := fmt.Sprintf("reloaded: %d new workers", verdict.Workers)
 		if !changed {

@@ -30,6 +30,8 @@ func (poor) Apply(context.Context, uint64, nginx.Bundle) (nginx.Verdict, error) 
 	return nginx.Verdict{}, errPoor
 }
 
+func (poor) Pardon(string) {}
+
 func (poor) Reload(context.Context, bool, time.Duration) (nginx.Verdict, error) {
 	return nginx.Verdict{}, errPoor
 }

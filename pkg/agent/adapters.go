@@ -75,6 +75,8 @@ func (noNginx) Apply(context.Context, uint64, nginx.Bundle) (nginx.Verdict, erro
 	return nginx.Verdict{}, errNoNginx
 }
 
+func (noNginx) Pardon(string) {}
+
 func (noNginx) Reload(context.Context, bool, time.Duration) (nginx.Verdict, error) {
 	return nginx.Verdict{}, errNoNginx
 }

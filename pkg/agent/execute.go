@@ -58,6 +58,9 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 		err = fleet.Errorf(fleet.Timeout, "not ended within %s: %w", w.handler.Timeout, err)
 	}
 	a.finish(w, result, err, took)
+	if w.handler.Method == handlers.MethodReload && a.state != nil {
+		a.state.changed() // what was pardoned is tried now
+	}
 }
 
 // begin journals the start where the handler wants that, and finds out whether

@@ -223,7 +223,7 @@ func (a *Agent) convergence(ctx context.Context) error {
 }
 
 // converged reports whether nothing is to be done: nginx runs the newest
-// desired revision and has said so, or that revision was tried and failed.
+// desired revision and has said so, or that revision failed and it has said so.
 func (a *Agent) converged(ctx context.Context) bool {
 	body, err := a.state.Desired(ctx, handlers.MethodNginxConfig, desiredDomain)
 	if err != nil {
@@ -244,11 +244,12 @@ func (a *Agent) converged(ctx context.Context) bool {
 		return true
 	}
 	last := a.state.lastReport()
+	_, held := a.engine.Quarantined(desired.Digest)
 	switch {
 	case last.Status == "": // nothing was said since the agent began
 		return false
-	case last.Revision == desired.Revision && last.Status == handlers.StatusFailed:
-		return true // a command can ask for another try
+	case held: // a command can ask for another try
+		return last.Revision == desired.Revision && last.Status == handlers.StatusFailed
 	}
 	return status.Running == desired.Digest && last.ObservedRevision == desired.Revision
 }

@@ -49,6 +49,9 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 	if e.cfg.Manage == External && !e.up() {
 		return Verdict{}, fleet.Errorf(fleet.Unavailable, "nginx does not run, and it is not this agent's to start")
 	}
+	if q, held := e.quarantine.holds(b.Digest, e.local(b)); held {
+		return Verdict{}, q.refusal()
+	}
 	var steps Steps
 	v, err := e.stage(revision, b)
 	if err != nil {
@@ -64,12 +67,15 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 	}
 	if err != nil {
 		e.discard(v)
-		return Verdict{}, err
+		return Verdict{}, e.condemn(b, revision, err)
 	}
 	asked := <-probes
 	if err := e.activate(context.WithoutCancel(ctx), v, asked, &steps); err != nil {
 		e.discard(v)
-		return Verdict{}, err
+		return Verdict{}, e.condemn(b, revision, err)
+	}
+	if err := e.quarantine.remove(b.Digest); err != nil {
+		e.log.Warn("the quarantine is not on disk", "error", err)
 	}
 	e.log.Info("nginx serves a new version", "revision", revision, "digest", Short(b.Digest), "took", time.Since(began))
 	return Verdict{Changed: true, Revision: revision, Digest: b.Digest, Workers: v.Manifest.Workers, Probes: len(asked), Took: time.Since(began), Steps: steps}, nil

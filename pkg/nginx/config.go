@@ -124,6 +124,7 @@ func (c Config) controlSocket() string { return filepath.Join(c.Run, "control.so
 func (c Config) tempDir() string       { return filepath.Join(c.State, "temp") }
 func (c Config) errorLog() string      { return filepath.Join(c.Logs, "error.log") }
 func (c Config) probeFile() string     { return filepath.Join(c.State, "probe.key") }
+func (c Config) quarantine() string    { return filepath.Join(c.State, "quarantine.json") }
 func (c Config) startLog() string      { return filepath.Join(c.Logs, "start.log") }
 func (c Config) masterFile() string    { return filepath.Join(c.State, "master.json") }
 

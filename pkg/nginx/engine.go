@@ -21,11 +21,12 @@ type Engine struct {
 	http   *http.Client // to the status socket
 	herald *herald
 
-	lock    chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
-	begun   atomic.Bool   // Run was called
-	ready   chan struct{}
-	isReady sync.Once
-	control control
+	lock       chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
+	begun      atomic.Bool   // Run was called
+	ready      chan struct{}
+	isReady    sync.Once
+	control    control
+	quarantine quarantine
 
 	// Set by Run before open, then constant.
 	can     Capabilities
@@ -50,14 +51,15 @@ func New(cfg Config) (*Engine, error) {
 	}
 	cfg = cfg.complete()
 	return &Engine{
-		cfg:    cfg,
-		log:    cfg.Logger,
-		store:  store{state: cfg.State, link: cfg.link()},
-		http:   statusClient(cfg.statusSocket()),
-		herald: newHerald(cfg.Event),
-		lock:   make(chan struct{}, 1),
-		ready:  make(chan struct{}),
-		parse:  time.Second,
+		cfg:        cfg,
+		log:        cfg.Logger,
+		store:      store{state: cfg.State, link: cfg.link()},
+		http:       statusClient(cfg.statusSocket()),
+		herald:     newHerald(cfg.Event),
+		quarantine: quarantine{path: cfg.quarantine()},
+		lock:       make(chan struct{}, 1),
+		ready:      make(chan struct{}),
+		parse:      time.Second,
 	}, nil
 }
 
@@ -124,6 +126,9 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	}
 	if err := e.makeDirs(); err != nil {
 		return err
+	}
+	if err := e.quarantine.load(); err != nil {
+		e.log.Warn("the quarantine is lost", "error", err)
 	}
 	if e.secret, err = secretOf(e.cfg.probeFile()); err != nil {
 		return err

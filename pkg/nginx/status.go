@@ -29,6 +29,9 @@ type Status struct {
 	Revision uint64 `json:"revision,omitempty"` // of the last good version
 	// Certificates are those of the last good version, by name.
 	Certificates []ServedCertificate `json:"certificates,omitempty"`
+	// Quarantine is the bundles that failed here, the newest few, the last one
+	// last, with the beginning of the reason.
+	Quarantine []Quarantined `json:"quarantine,omitempty"`
 }
 
 // Counters are those of stub_status, since the master started.
@@ -49,7 +52,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	if !e.open.Load() {
 		return Status{}, fleet.Errorf(fleet.Unavailable, "the engine of nginx in %s does not run", e.cfg.State)
 	}
-	s := Status{Version: e.can.Version}
+	s := Status{Version: e.can.Version, Quarantine: e.quarantine.newest()}
 	if v, err := e.store.linked(); err == nil {
 		s.Disk = v.Manifest.Digest
 	}

@@ -1,0 +1,177 @@
+package nginx
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+)
+
+// Quarantined is a bundle that this node tried and that did not serve.
+type Quarantined struct {
+	Digest   string `json:"digest"`
+	Local    string `json:"local"`    // hash of what the node filled in: with another nginx it is another matter
+	Revision uint64 `json:"revision"` // the newest that was tried with it
+	// Reason is what nginx said, or what was counted.
+	Reason string    `json:"reason"`
+	At     time.Time `json:"at"`    // of the last try
+	Count  int       `json:"count"` // of tries
+	// Pardoned says that somebody asked for one more try.
+	Pardoned bool `json:"pardoned,omitempty"`
+}
+
+const (
+	mostQuarantined = 32      // the oldest go first
+	mostReason      = 4 << 10 // bytes of a reason that are kept
+)
+
+// quarantine is quarantine.json: bundles that are not tried again until
+// somebody asks for it, across restarts. Its methods may be called from any
+// goroutine.
+type quarantine struct {
+	path string
+
+	mu  sync.Mutex
+	all []Quarantined // in the order of their last try
+}
+
+// load reads the file. One that cannot be read holds nothing: at worst a bad
+// bundle is tried and rolled back once more.
+func (q *quarantine) load() error {
+	data, err := os.ReadFile(q.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if err == nil {
+		err = json.Unmarshal(data, &q.all)
+	}
+	return err
+}
+
+// save is called with the lock held.
+func (q *quarantine) save() error {
+	data, err := json.MarshalIndent(q.all, "", "  ")
+	if err != nil {
+		return err
+	}
+	return host.WriteFile(q.path, append(data, '\n'), 0o600)
+}
+
+// holds finds a bundle that is not to be tried.
+func (q *quarantine) holds(digest, local string) (Quarantined, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	i := slices.IndexFunc(q.all, func(o Quarantined) bool { return o.Digest == digest && o.Local == local && !o.Pardoned })
+	if i < 0 {
+		return Quarantined{}, false
+	}
+	return q.all[i], true
+}
+
+// put adds a bundle or counts another try of it.
+func (q *quarantine) put(bad Quarantined) error {
+	bad.Reason = bad.Reason[:min(len(bad.Reason), mostReason)]
+	bad.Count = 1
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.all = slices.DeleteFunc(q.all, func(o Quarantined) bool {
+		same := o.Digest == bad.Digest && o.Local == bad.Local
+		if same {
+			bad.Count += o.Count
+		}
+		return same
+	})
+	q.all = append(q.all, bad)
+	q.all = q.all[max(0, len(q.all)-mostQuarantined):]
+	return q.save()
+}
+
+// remove forgets a bundle that serves after all.
+func (q *quarantine) remove(digest string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	before := len(q.all)
+	q.all = slices.DeleteFunc(q.all, func(o Quarantined) bool { return o.Digest == digest })
+	if len(q.all) == before {
+		return nil
+	}
+	return q.save()
+}
+
+func (q *quarantine) list() []Quarantined {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.all)
+}
+
+// newest is what fits into a report that is sent all the time.
+func (q *quarantine) newest() []Quarantined {
+	const most, bytes = 5, 500
+	all := q.list()
+	all = all[max(0, len(all)-most):]
+	for i := range all {
+		all[i].Reason = all[i].Reason[:min(len(all[i].Reason), bytes)]
+	}
+	return all
+}
+
+// Pardon has the next Apply try a bundle although it failed before; "" is
+// every bundle. A bundle that fails again is quarantined again.
+func (e *Engine) Pardon(digest string) {
+	q := &e.quarantine
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	changed := false
+	for i := range q.all {
+		if o := &q.all[i]; (digest == "" || o.Digest == digest) && !o.Pardoned {
+			o.Pardoned, changed = true, true
+		}
+	}
+	if !changed {
+		return
+	}
+	if err := q.save(); err != nil {
+		e.log.Warn("a pardon is not on disk", "error", err)
+	}
+}
+
+// Quarantined finds out whether a bundle would be refused by Apply because it
+// failed before.
+func (e *Engine) Quarantined(digest string) (Quarantined, bool) {
+	for _, q := range e.quarantine.list() {
+		if q.Digest == digest && !q.Pardoned {
+			return q, true
+		}
+	}
+	return Quarantined{}, false
+}
+
+// refusal is the error of a bundle in quarantine.
+func (q Quarantined) refusal() error {
+	return fleet.Errorf(fleet.Failed, "%s\nin quarantine since %s, tried %d times: not tried again until another revision comes, or somebody asks for it by `fairlead reload`",
+		q.Reason, q.At.UTC().Format(time.RFC3339), q.Count)
+}
+
+// condemn puts a bundle into quarantine when the error is its own fault, and
+// gives the error back.
+func (e *Engine) condemn(b Bundle, revision uint64, err error) error {
+	switch fleet.KindOf(err) {
+	case fleet.Failed, fleet.Timeout, fleet.Invalid:
+	default:
+		return err
+	}
+	bad := Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error(), At: time.Now().UTC()}
+	if qerr := e.quarantine.put(bad); qerr != nil {
+		e.log.Warn("the quarantine is not on disk", "error", qerr)
+	}
+	e.tell(EventQuarantined, "revision %d (%s): %s", revision, Short(b.Digest), err)
+	return err
+}
