@@ -19,6 +19,8 @@ type Node struct {
 	Events Events
 	Queue  Queue
 	Spool  Spool
+	// Takeover is nil on a node without nginx.
+	Takeover Takeover
 
 	Usage       func(ctx context.Context) (host.HostUsage, error)
 	HealthEvery time.Duration     // 0 sends no health report by itself

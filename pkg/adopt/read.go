@@ -1,8 +1,11 @@
 package adopt
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -31,10 +34,8 @@ const (
 func Read(path, prefix string) (*Configuration, error) {
 	path = filepath.Clean(path)
 	payload, err := crossplane.Parse(path, &crossplane.ParseOptions{
-		CombineConfigs:     true,
-		StopParsingOnError: false,
-		DirectiveSources:   []crossplane.MatchFunc{crossplane.DefaultDirectivesMatchFunc},
-		LexOptions:         crossplane.LexOptions{},
+		Open:             open,
+		DirectiveSources: []crossplane.MatchFunc{crossplane.DefaultDirectivesMatchFunc},
 	})
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "read %s: %w", path, err)
@@ -54,30 +55,83 @@ func Read(path, prefix string) (*Configuration, error) {
 	if err := faults.Err(); err != nil {
 		return nil, err
 	}
-	if len(payload.Config) != 1 {
-		return nil, fleet.Errorf(fleet.Internal, "read %s: %d configurations instead of one", path, len(payload.Config))
+	if len(payload.Config) == 0 {
+		return nil, fleet.Errorf(fleet.Invalid, "read %s: it is empty", path)
 	}
-	c := &Configuration{Dir: filepath.Dir(path), Prefix: prefix, main: payload.Config[0].Parsed}
-	left := mostDirectives
-	if err := bounded(c.main, &left, mostDepth); err != nil {
+	e := &expansion{files: payload.Config, left: mostDirectives}
+	main, err := e.file(0, 0)
+	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "read %s: %w", path, err)
 	}
-	return c, nil
+	return &Configuration{Dir: filepath.Dir(path), Prefix: prefix, main: main}, nil
 }
 
-func bounded(all crossplane.Directives, left *int, depth int) error {
-	if depth == 0 {
-		return fmt.Errorf("blocks are nested more than %d deep", mostDepth)
+// mostFile bounds one file, in bytes.
+const mostFile = 4 << 20
+
+// open refuses what reading would wait for, or never end on.
+func open(path string) (io.ReadCloser, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
 	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is no regular file", path)
+	}
+	if info.Size() > mostFile {
+		return nil, fmt.Errorf("%s is larger than %d MiB", path, mostFile>>20)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if problem := fleet.TextProblem(data); problem != "" {
+		return nil, fmt.Errorf("%s %s", path, problem)
+	}
+	return io.NopCloser(bytes.NewReader(data)), nil
+}
+
+// expansion puts what is included in the place of its include. The parser has
+// refused files that include each other.
+type expansion struct {
+	files []crossplane.Config
+	left  int // directives that there may be yet
+}
+
+func (e *expansion) file(i, depth int) (crossplane.Directives, error) {
+	return e.expand(e.files[i].File, e.files[i].Parsed, depth)
+}
+
+func (e *expansion) expand(file string, all crossplane.Directives, depth int) (crossplane.Directives, error) {
+	if depth > mostDepth {
+		return nil, fmt.Errorf("blocks and includes are nested more than %d deep", mostDepth)
+	}
+	out := crossplane.Directives{}
 	for _, d := range all {
-		if *left--; *left < 0 {
-			return fmt.Errorf("there are more than %d directives", mostDirectives)
+		if e.left--; e.left < 0 {
+			return nil, fmt.Errorf("there are more than %d directives", mostDirectives)
 		}
-		if err := bounded(d.Block, left, depth-1); err != nil {
-			return err
+		if d.IsInclude() {
+			for _, i := range d.Includes {
+				inner, err := e.file(i, depth+1)
+				if err != nil {
+					return nil, err
+				}
+				out = append(out, inner...)
+			}
+			continue
 		}
+		c := *d
+		c.File = file
+		if d.IsBlock() {
+			var err error
+			if c.Block, err = e.expand(file, d.Block, depth+1); err != nil {
+				return nil, err
+			}
+		}
+		out = append(out, &c)
 	}
-	return nil
+	return out, nil
 }
 
 // blocks are the children of all blocks of a name.

@@ -105,7 +105,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if a.engine != nil {
 		start("nginx", a.engine.Run)
 		select {
-		case <-a.engine.Ready():
+		case <-a.engine.Looked(): // a node whose nginx does not serve is not to be silent
 		case err := <-failures:
 			stopWork()
 			background.Wait()
@@ -192,7 +192,7 @@ func (a *Agent) handlersNode() *handlers.Node {
 		HealthEvery: a.cfg.HealthEvery, Programs: a.cfg.Programs, Syslog: a.cfg.Syslog,
 	}
 	if a.engine != nil {
-		n.Nginx = a.engine
+		n.Nginx, n.Takeover = a.engine, a.engine
 	} else {
 		n.Nginx = noNginx{}
 	}

@@ -24,6 +24,7 @@ type Engine struct {
 	lock       chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
 	begun      atomic.Bool   // Run was called
 	ready      chan struct{}
+	looked     chan struct{} // Run knows what there is
 	isReady    sync.Once
 	control    control
 	quarantine quarantine
@@ -59,6 +60,7 @@ func New(cfg Config) (*Engine, error) {
 		quarantine: quarantine{path: cfg.quarantine()},
 		lock:       make(chan struct{}, 1),
 		ready:      make(chan struct{}),
+		looked:     make(chan struct{}),
 		parse:      time.Second,
 	}, nil
 }
@@ -66,6 +68,10 @@ func New(cfg Config) (*Engine, error) {
 // Ready is closed when nginx has answered with the digest of its version for
 // the first time.
 func (e *Engine) Ready() <-chan struct{} { return e.ready }
+
+// Looked is closed when Run knows what there is and has tried to make it
+// serve, whether it does or not.
+func (e *Engine) Looked() <-chan struct{} { return e.looked }
 
 // Run prepares the directories, listens on the control log, adopts the nginx
 // that it finds or starts one, and keeps it running until ctx ends. nginx goes
@@ -97,6 +103,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.open.Store(true) // before Ready; Apply waits for the lock
 	err = e.recover(ctx)
 	unlock()
+	close(e.looked)
 	defer e.shut()
 	if err != nil && ctx.Err() == nil {
 		e.log.Error("nginx does not serve", "error", err)

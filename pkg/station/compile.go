@@ -37,7 +37,7 @@ func Compile(resources []fleet.Resource, nodes []NodeRecord) ([]Plan, error) {
 	cache := make(map[string]rendered)
 	plans := make([]Plan, 0, len(nodes))
 	for _, node := range nodes {
-		plan := Plan{Node: node.Name, Address: node.Address, Resources: chosen(resources, selectors, byID, node.Labels)}
+		plan := Plan{Node: node.Name, Address: node.Address, Resources: chosen(resources, selectors, byID, node.AllLabels())}
 		key := node.Address
 		for _, r := range plan.Resources {
 			key += "\x00" + r.ID()

@@ -57,6 +57,16 @@ func TestSelectorsChooseNodes(t *testing.T) {
 	}
 }
 
+func TestANodesNameIsALabel(t *testing.T) {
+	plans := compile(t, []fleet.Resource{host("one", "node=ship1", "a"), host("rest", "node notin (ship1,own)", "b")},
+		record("ship1"), record("ship2"), record("ship3", "node=own"))
+	for node, want := range map[string][]string{"ship1": {"VirtualHost/one"}, "ship2": {"VirtualHost/rest"}, "ship3": nil} {
+		if got := names(plans[node]); !slices.Equal(got, want) {
+			t.Errorf("%s gets %v, want %v", node, got, want)
+		}
+	}
+}
+
 func TestUpstreamsFollowTheHostsThatUseThem(t *testing.T) {
 	plans := compile(t, []fleet.Resource{upstream("app", "192.0.2.1:80"), upstream("spare", "192.0.2.2:80"), proxy("shop", "kind=shop", "app"), host("all", "", "x")},
 		record("shop1", "kind=shop"), record("ship1", "kind=ship"))

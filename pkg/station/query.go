@@ -210,7 +210,7 @@ func (s *Station) answerNodes(_ context.Context, q NodesQuestion) (NodesAnswer, 
 	asked := among(q.Names)
 	var size page
 	for _, record := range s.register.records() {
-		if record.Name <= q.After || !asked(record.Name) || !selector.Matches(record.Labels) {
+		if record.Name <= q.After || !asked(record.Name) || !selector.Matches(record.AllLabels()) {
 			continue
 		}
 		status := s.status(record.Name, answer.Now)

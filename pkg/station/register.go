@@ -3,6 +3,7 @@ package station
 import (
 	"context"
 	"encoding/json"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,22 @@ type NodeRecord struct {
 	// empty is every address of the node.
 	Address string    `json:"address,omitempty"`
 	Since   time.Time `json:"since"`
+}
+
+// NodeLabel is the label that every node has by itself: its name, so that a
+// selector can choose one node.
+const NodeLabel = "node"
+
+// AllLabels are what selectors choose by: the labels that people gave, and the
+// node's name as NodeLabel where they gave none of that key.
+func (r NodeRecord) AllLabels() map[string]string {
+	if _, given := r.Labels[NodeLabel]; given {
+		return r.Labels
+	}
+	all := make(map[string]string, len(r.Labels)+1)
+	maps.Copy(all, r.Labels)
+	all[NodeLabel] = r.Name
+	return all
 }
 
 // register knows the nodes and what they last said.
