@@ -89,6 +89,9 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	if err != nil {
 		return err
 	}
+	for _, text := range plan.Warnings {
+		a.say("%s", text)
+	}
 	result := applied{Resources: plan.Resources, Nodes: []client.Outcome{}}
 	machine := a.output == "json" || a.output == "yaml"
 	if !machine {
@@ -198,6 +201,9 @@ func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set,
 	for _, n := range plan.Nodes {
 		fmt.Fprintf(a.stdout, "\n%s would run %s:\n", group(n.Nodes), short(n.Digest))
 		fmt.Fprint(a.stdout, a.paintDiff(n.Diff))
+	}
+	for _, text := range plan.Warnings {
+		a.say("%s", text)
 	}
 	switch {
 	case plan.Changes() == 0:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -54,6 +55,9 @@ func newGet(a *app) *cobra.Command {
 				}
 				_, err = a.stdout.Write(text)
 				return err
+			}
+			if kind == "Certificate" && (a.output == "table" || a.output == "wide") && len(found) > 0 {
+				return a.printCertificates(ctx, c, found)
 			}
 			return a.print(plain, func(t *table) {
 				t.cut = true
@@ -132,6 +136,12 @@ func about(r fleet.Resource) (selector, what string) {
 			to = fmt.Sprintf("%d names", len(spec.Routes))
 		}
 		return all(spec.Selector), strings.Join(listens, " ") + " to " + to
+	case *fleet.Certificate:
+		chain, err := spec.Chain()
+		if err != nil {
+			return "-", ""
+		}
+		return "-", strings.Join(fleet.Names(chain[0]), " ") + " until " + chain[0].NotAfter.UTC().Format(time.DateOnly)
 	case *fleet.ConfigFile:
 		return all(spec.Selector), spec.Context + ", " + size(uint64(len(spec.Content)))
 	}

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,16 +41,28 @@ The exit code tells the worst: 0 all in sync, 1 some failed, 3 some pending or u
 			}
 			err = a.printNodes(nodes, func(t *table) {
 				t.cut = true
-				t.row("NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY")
+				head := []string{"NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY"}
+				certificates := slices.ContainsFunc(nodes, func(n station.NodeStatus) bool { return n.Expiring != nil })
+				if certificates {
+					head = slices.Insert(head, 6, "EXPIRES")
+				}
+				t.row(head...)
 				for _, n := range nodes {
-					t.row(n.Name, presenceOf(n, now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest),
-						revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message)
+					row := []string{n.Name, presenceOf(n, now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest),
+						revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message}
+					if certificates {
+						row = slices.Insert(row, 6, expiringOf(n, now))
+					}
+					t.row(row...)
 				}
 			})
 			if err != nil {
 				return err
 			}
 			a.say("%s", summary(nodes))
+			if text := expiries(nodes, now); text != "" {
+				a.say("%s", text)
+			}
 			return exitFor(nodes)
 		}),
 	}
@@ -152,6 +166,9 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		t.row("running", short(n.RunningDigest))
 		for _, r := range n.Desired.Resources {
 			t.row("resource", r)
+		}
+		for _, c := range n.Reported.Certificates {
+			t.row("certificate", fmt.Sprintf("%s until %s, for %s", c.Name, expiry(c.NotAfter, n.Now), strings.Join(c.Names, " ")))
 		}
 		for _, w := range n.Commands {
 			t.row("waiting", fmt.Sprintf("%s  %s%s%s  %s", w.Subject, w.State, by(w.From), since(w.At, n.Now), w.ID))

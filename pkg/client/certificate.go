@@ -2,13 +2,20 @@ package client
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/manifest"
 	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
+	"fairlead/subjects"
 )
 
 // ExpiresSoon is how long before its end a certificate is warned about.
@@ -80,6 +87,29 @@ func (c *Client) curve(ctx context.Context) (station.CurveAnswer, error) {
 		return answer, err
 	}
 	return answer, message.CheckVoucher(owner.AccountKey(), answer.Key, answer.Voucher)
+}
+
+// NodesWith are the nodes whose desired state holds resources of a kind, by
+// the resources' names; both in order.
+func (c *Client) NodesWith(ctx context.Context, kind string) (map[string][]string, error) {
+	nodes := make(map[string][]string)
+	err := c.conn.Entries(ctx, subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "*"), func(e bus.Entry) error {
+		var d nginx.Desired
+		if json.Unmarshal(e.Body, &d) != nil {
+			return nil // stations write it anew
+		}
+		name, _, _ := strings.Cut(e.Key, ".")
+		for _, r := range d.Resources {
+			if r.Kind == kind {
+				nodes[r.Metadata.Name] = append(nodes[r.Metadata.Name], name)
+			}
+		}
+		return nil
+	})
+	for _, names := range nodes {
+		slices.Sort(names)
+	}
+	return nodes, err
 }
 
 // timeFault is why a certificate that a plan stores may not be served at a

@@ -171,6 +171,7 @@ func (e *Engine) enter(ctx context.Context) (unlock func(), err error) {
 }
 
 func (e *Engine) proven(v version) {
+	v.files = nil // private keys among them
 	e.good = v
 	e.isReady.Do(func() { close(e.ready) })
 }

@@ -9,6 +9,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 	"fairlead/subjects"
 )
 
@@ -97,6 +98,8 @@ type NodeStatus struct {
 	ObservedRevision uint64 `json:"observedRevision"`
 	RunningDigest    string `json:"runningDigest,omitempty"`
 	Waiting          int    `json:"waiting"` // commands without a final answer
+	// Expiring is the certificate of the node that expires first.
+	Expiring *nginx.ServedCertificate `json:"expiring,omitempty"`
 	// Message says why the node is not in sync.
 	Message string `json:"message,omitempty"`
 }
@@ -285,6 +288,11 @@ func (s *Station) status(name string, now time.Time) NodeStatus {
 		Presence: presence(n, now), LastSeen: n.seen, Version: n.lifecycle.Version,
 		DesiredRevision: desired.Revision, DesiredDigest: desired.Digest,
 		ObservedRevision: n.reported.ObservedRevision, RunningDigest: n.reported.RunningDigest, Waiting: waiting,
+	}
+	for _, c := range n.reported.Certificates {
+		if st.Expiring == nil || c.NotAfter.Before(st.Expiring.NotAfter) {
+			st.Expiring = &c
+		}
 	}
 	st.Sync, st.Message = inSync(desired, fault, n)
 	return st
