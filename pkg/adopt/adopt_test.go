@@ -2,10 +2,17 @@ package adopt_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"flag"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -76,7 +83,7 @@ func load(t *testing.T, path string) *testCase {
 	}
 	c := &testCase{t: t, dir: dir, archive: archive, ports: map[string]string{}}
 	pairs := []string{"@DIR@", dir}
-	for _, name := range []string{"80", "8080", "8081"} {
+	for _, name := range []string{"80", "8080", "8081", "443"} {
 		c.ports[name] = freePort(t)
 		pairs = append(pairs, "@"+name+"@", c.ports[name])
 	}
@@ -89,6 +96,7 @@ func load(t *testing.T, path string) *testCase {
 		back = append(back, pairs[i+1], pairs[i])
 	}
 	c.restore = strings.NewReplacer(back...)
+	selfSigned(t, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))
 	for _, f := range archive.Files {
 		switch f.Name {
 		case "requests":
@@ -125,6 +133,29 @@ func backend(t *testing.T) string {
 	}))
 	t.Cleanup(s.Close)
 	return s.Listener.Addr().String()
+}
+
+// selfSigned writes a certificate and its key.
+func selfSigned(t *testing.T, certFile, keyFile string) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		DNSNames: []string{"*.example.org"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, block := range map[string]*pem.Block{certFile: {Type: "CERTIFICATE", Bytes: der}, keyFile: {Type: "PRIVATE KEY", Bytes: secret}} {
+		if err := os.WriteFile(path, pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // original are the answers of an nginx that runs the configuration itself.
@@ -244,7 +275,8 @@ func (c *testCase) adopted(resources []fleet.Resource) []string {
 }
 
 var direct = &http.Client{
-	Transport:     &http.Transport{DisableKeepAlives: true, DisableCompression: true},
+	Transport: &http.Transport{DisableKeepAlives: true, DisableCompression: true,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}, // what is compared is what nginx answers
 	Timeout:       10 * time.Second,
 	CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 }
@@ -256,7 +288,11 @@ func (c *testCase) ask() []string {
 	answers := make([]string, len(c.requests))
 	for i, line := range c.requests {
 		fields := strings.SplitN(line, " ", 4)
-		req, err := http.NewRequest(http.MethodGet, "http://127.0.0.1:"+c.ports[fields[0]]+fields[2], nil)
+		scheme := "http"
+		if fields[0] == "443" {
+			scheme = "https"
+		}
+		req, err := http.NewRequest(http.MethodGet, scheme+"://127.0.0.1:"+c.ports[fields[0]]+fields[2], nil)
 		if err != nil {
 			c.t.Fatal(err)
 		}

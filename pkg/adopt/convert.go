@@ -48,14 +48,15 @@ type Options struct {
 
 // conversion is one Convert under way.
 type conversion struct {
-	config    *Configuration
-	options   Options
-	result    Result
-	names     map[string]bool // of resources, in lower case
-	servers   []*server
-	upstreams map[string]*group // by name as nginx compares them
-	outer     crossplane.Directives
-	pushed    crossplane.Directives // into every server, which then stays raw
+	config      *Configuration
+	options     Options
+	result      Result
+	names       map[string]bool // of resources, in lower case
+	servers     []*server
+	upstreams   map[string]*group // by name as nginx compares them
+	outer       crossplane.Directives
+	directories []string              // that raw resources name files in
+	pushed      crossplane.Directives // into every server, which then stays raw
 }
 
 // Convert turns the configuration into resources. It fails for nothing: what
@@ -70,6 +71,7 @@ func (c *Configuration) Convert(o Options) Result {
 	v.choose()
 	v.emit()
 	v.stream(blocks(c.main, "stream"))
+	v.policy()
 	slices.SortFunc(v.result.Resources, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
 	return v.result
 }

@@ -3,6 +3,7 @@ package adopt
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	crossplane "github.com/nginxinc/nginx-go-crossplane"
@@ -68,9 +69,38 @@ func (v *conversion) absolute(all crossplane.Directives) crossplane.Directives {
 		if base != "" && len(d.Args) > 0 && relative(d.Args[0]) {
 			c.Args = append([]string{join(base, d.Args[0])}, d.Args[1:]...)
 		}
+		if base != "" && len(c.Args) > 0 && c.Directive != "root" && c.Directive != "alias" {
+			v.touches(c.Directive, c.Args[0])
+		}
 		out = append(out, &c)
 	}
 	return out
+}
+
+// touches notes a file that nginx reads or writes as root, which a raw
+// resource may only name where a policy of the node has its directory.
+func (v *conversion) touches(directive, path string) {
+	if !strings.HasPrefix(path, "/") || strings.Contains(path, "$") {
+		return
+	}
+	dir := filepath.Dir(path)
+	if strings.HasSuffix(directive, "_cache_path") {
+		dir = filepath.Clean(path) // itself the directory
+	}
+	if !slices.Contains(v.directories, dir) {
+		v.directories = append(v.directories, dir)
+	}
+}
+
+// policy allows raw resources the directories that they name.
+func (v *conversion) policy() {
+	if len(v.directories) == 0 {
+		return
+	}
+	slices.Sort(v.directories)
+	r := v.add(v.name(v.options.Prefix), &fleet.NodePolicy{Selector: v.options.Selector, Directories: v.directories})
+	v.result.Notes = append(v.result.Notes, Note{Resource: r.ID(),
+		Text: fmt.Sprintf("%s lets raw configuration name files below %s", r.ID(), strings.Join(v.directories, ", "))})
 }
 
 func relative(path string) bool {
