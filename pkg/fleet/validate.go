@@ -32,7 +32,7 @@ func (r Resource) Validate() Faults {
 	case known && r.Spec.Kind() != r.Kind:
 		faults.Addf("spec", "is of kind %s, the resource is a %s", r.Spec.Kind(), r.Kind)
 	default:
-		faults = append(faults, r.Spec.Validate()...)
+		faults = append(faults, checkSpec(r)...)
 	}
 	for i := range faults {
 		faults[i].Subject = r.ID()
