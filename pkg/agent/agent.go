@@ -138,6 +138,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	start("sealing", a.tellCurve)
 	start("sync", a.inbox.run)
 	start("convergence", a.convergence)
+	start("facts", a.tellFacts)
 	close(a.ready)
 	a.log.Info("agent runs", "version", a.cfg.Version, "broker", a.cfg.URL)
 

@@ -109,14 +109,18 @@ func (r Resource) explained(found Faults, texts map[string]int, shown map[string
 }
 
 func blames(faults Faults, path string) bool {
-	return slices.ContainsFunc(faults, func(f Fault) bool { return f.Path == path || strings.HasPrefix(path, f.Path+".") || strings.HasPrefix(path, f.Path+"[") })
+	return slices.ContainsFunc(faults, func(f Fault) bool {
+		return f.Path == path || strings.HasPrefix(path, f.Path+".") || strings.HasPrefix(path, f.Path+"[")
+	})
 }
 
 // samples are values of each sort that a text may be made of. A name bears a
 // hash, so that two variables do not look like the same.
 var samples = []func(Variable) string{
 	func(v Variable) string { return fmt.Sprintf("sample-%08x", crc32.ChecksumIEEE([]byte(v.String()))) },
-	func(v Variable) string { return fmt.Sprintf("192.0.2.%d", 1+crc32.ChecksumIEEE([]byte(v.String()))%250) },
+	func(v Variable) string {
+		return fmt.Sprintf("192.0.2.%d", 1+crc32.ChecksumIEEE([]byte(v.String()))%250)
+	},
 	func(Variable) string { return "5" },
 	func(Variable) string { return "/sample" },
 	func(Variable) string { return "192.0.2.0/24" },

@@ -20,7 +20,8 @@ type Desired struct {
 	Digest    string           `json:"digest"`            // of the bundle that Address and Resources render to
 	Address   string           `json:"address,omitempty"` // the node's default listen address; "" is every address
 	Resources []fleet.Resource `json:"resources"`
-	By        string           `json:"by,omitempty"` // who changed it
+	Unfit     []Unfit          `json:"unfit,omitempty"` // what selects the node and was left out
+	By        string           `json:"by,omitempty"`    // who changed it
 	At        time.Time        `json:"at"`
 	Message   string           `json:"message,omitempty"` // why, in the words of who changed it
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,41 @@ func parseCapabilities(text string) Capabilities {
 	return c
 }
 
+// features are what nginx was built with, in the words that fleet.Facts has
+// for it, and the rule set of its firewall where that is there.
+func (c Capabilities) features() []string {
+	var all []string
+	for _, a := range c.Arguments {
+		if name, ok := strings.CutPrefix(a, "--with-"); ok && !strings.ContainsAny(name, "=") {
+			all = append(all, strings.TrimSuffix(name, "_module"))
+		}
+	}
+	if _, err := os.Stat(coreRuleDir); err == nil {
+		all = append(all, "modsecurity-crs")
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// found are the dynamic modules in the module directory, by name.
+func (c Capabilities) found() []string {
+	paths, _ := filepath.Glob(filepath.Join(c.ModuleDir, "*_module.so")) // a directory that cannot be read has none
+	var all []string
+	for _, path := range paths {
+		all = append(all, strings.TrimSuffix(filepath.Base(path), ".so"))
+	}
+	slices.Sort(all)
+	return all
+}
+
+// Facts are what a station has to know of this node's nginx. The binary is
+// asked each time, as it may be another one since. Call it once the engine is
+// ready.
+func (e *Engine) Facts(ctx context.Context) (fleet.Facts, error) {
+	c, err := ask(ctx, e.binary)
+	return fleet.Facts{Nginx: c.Version, Features: c.features(), Modules: c.found()}, err
+}
+
 func (c Capabilities) has(argument string) bool {
 	for _, a := range c.Arguments {
 		if a == argument {
@@ -92,8 +128,7 @@ func (c Capabilities) modules(b Bundle) (string, error) {
 			continue
 		}
 		path := filepath.Join(c.ModuleDir, d.module+".so")
-		if _, err := os.Stat(path); err == nil && safePath.MatchString(path) {
-			fmt.Fprintf(&lines, "load_module \"%s\";\n", path)
+		if c.load(d.module, &lines) {
 			continue
 		}
 		for _, f := range b.Files {
@@ -103,7 +138,31 @@ func (c Capabilities) modules(b Bundle) (string, error) {
 			}
 		}
 	}
+	c.allowedModules(b.Policy(), &lines)
 	return lines.String(), faults.Err()
+}
+
+// allowedModules loads those that the node's policy names, as far as they are
+// there. Lua needs another one before it.
+func (c Capabilities) allowedModules(p fleet.NodePolicy, lines *strings.Builder) {
+	for _, name := range p.Modules {
+		if name == "ngx_http_lua_module" {
+			c.load("ndk_http_module", lines)
+		}
+		c.load(name, lines)
+	}
+}
+
+// load writes the line for one module, once, and reports whether it is there.
+func (c Capabilities) load(name string, lines *strings.Builder) bool {
+	path := filepath.Join(c.ModuleDir, name+".so")
+	if _, err := os.Stat(path); err != nil || !safePath.MatchString(path) {
+		return false
+	}
+	if line := fmt.Sprintf("load_module \"%s\";\n", path); !strings.Contains(lines.String(), line) {
+		lines.WriteString(line)
+	}
+	return true
 }
 
 // tempPaths keeps each module's temporary files out of system directories. A

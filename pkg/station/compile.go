@@ -2,7 +2,6 @@ package station
 
 import (
 	"encoding/json"
-	"slices"
 	"strings"
 
 	"fairlead/pkg/fleet"
@@ -13,93 +12,52 @@ import (
 type Plan struct {
 	Node      string
 	Address   string
-	Resources []fleet.Resource // sorted by ID
+	Resources []fleet.Resource // as they are on the node, without variables, sorted by ID
+	Unfit     []nginx.Unfit    // resources that select the node and are left out, sorted by ID
 	Bundle    nginx.Bundle     // empty where Err is set
-	Err       error            // fleet.Faults: why the node cannot take them
+	Err       error            // fleet.Faults: why the node cannot take them at all
 }
 
 // Compile decides what every node should be. It is a pure function, the same
 // for the station and for a person who asks what would change. Nodes for which
 // the same comes out share one bundle.
+//
+// What a node cannot take, because its nginx lacks something or because it
+// lacks a label that a variable names, is left out for it with what needs it;
+// the rest goes on.
 func Compile(resources []fleet.Resource, nodes []NodeRecord) ([]Plan, error) {
-	selectors, err := selectorsOf(resources)
+	c, err := newChooser(resources)
 	if err != nil {
 		return nil, err
 	}
-	byID := make(map[string]fleet.Resource, len(resources))
-	for _, r := range resources {
-		byID[r.ID()] = r
-	}
-	type rendered struct {
-		bundle nginx.Bundle
-		err    error
-	}
-	cache := make(map[string]rendered)
+	cache := make(map[string]Plan)
 	plans := make([]Plan, 0, len(nodes))
 	for _, node := range nodes {
-		plan := Plan{Node: node.Name, Address: node.Address, Resources: chosen(resources, selectors, byID, node.AllLabels())}
-		key := node.Address
-		for _, r := range plan.Resources {
-			key += "\x00" + r.ID()
-		}
-		done, ok := cache[key]
+		chosen := c.choose(node)
+		plan, ok := cache[chosen.key]
 		if !ok {
-			if done.bundle, done.err = nginx.Render(plan.Address, plan.Resources); done.err == nil {
-				done.err = nginx.Inspect(done.bundle, done.bundle.Policy()).Err()
-			}
-			cache[key] = done
+			plan = c.plan(node, chosen)
+			cache[chosen.key] = plan
 		}
-		plan.Bundle, plan.Err = done.bundle, done.err
+		plan.Node = node.Name
 		plans = append(plans, plan)
 	}
 	return plans, nil
 }
 
-// selectorsOf parses the selectors of all resources that have one.
-func selectorsOf(resources []fleet.Resource) (map[string]fleet.Selector, error) {
-	selectors := make(map[string]fleet.Selector)
-	var faults fleet.Faults
-	for _, r := range resources {
-		spec, selects := r.Spec.(fleet.Selecting)
-		if !selects {
-			continue
-		}
-		text := spec.Selects()
-		s, err := fleet.ParseSelector(text)
-		if err != nil {
-			faults = append(faults, fleet.Fault{Subject: r.ID(), Path: "spec.selector", Message: err.Error()})
-		}
-		selectors[r.ID()] = s
-	}
-	return selectors, faults.Err()
-}
-
-// chosen are the resources that select a node, and those that they need.
-func chosen(resources []fleet.Resource, selectors map[string]fleet.Selector, byID map[string]fleet.Resource, labels map[string]string) []fleet.Resource {
-	var all []fleet.Resource
-	taken := make(map[string]bool)
-	var take func(r fleet.Resource)
-	take = func(r fleet.Resource) {
-		if taken[r.ID()] {
-			return
-		}
-		taken[r.ID()] = true
-		all = append(all, r)
-		if spec, ok := r.Spec.(fleet.Needing); ok {
-			for _, need := range spec.Needs() {
-				if needed, ok := byID[need.ID()]; ok {
-					take(needed)
-				}
-			}
+// plan leaves out what the node cannot take, and renders the rest.
+func (c *chooser) plan(node NodeRecord, chosen choice) Plan {
+	plan := Plan{Address: node.Address, Resources: chosen.resources}
+	if why := nginx.UnfitFor(chosen.resources, node.facts, chosen.lacking); len(why) > 0 {
+		plan.Resources = c.without(chosen, why)
+		for _, id := range sortedKeys(why) {
+			plan.Unfit = append(plan.Unfit, nginx.Unfit{Resource: id, Reason: why[id]})
 		}
 	}
-	for _, r := range resources {
-		if selector, selects := selectors[r.ID()]; selects && selector.Matches(labels) {
-			take(r)
-		}
+	if plan.Bundle, plan.Err = nginx.Render(plan.Address, plan.Resources); plan.Err == nil {
+		plan.Err = nginx.Inspect(plan.Bundle, plan.Bundle.Policy()).Err()
 	}
-	slices.SortFunc(all, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
-	return all
+	return plan
 }
 
 // DecodeResource reads a resource as the fleet bucket keeps it.

@@ -33,10 +33,11 @@ type compiler struct {
 	sequence  uint64              // of the fleet bucket, as read
 	author    string              // who made the last change
 	reason    string
-	desired   map[string]desiredEntry // by node
-	faults    map[string]string       // by node: why the newest resources do not fit it
-	compiled  uint64                  // sequence up to which desired states are written
-	moved     chan struct{}           // closed when compiled moves
+	desired   map[string]desiredEntry  // by node
+	faults    map[string]string        // by node: why the newest resources do not fit it
+	unfit     map[string][]nginx.Unfit // by node: those that it cannot take
+	compiled  uint64                   // sequence up to which desired states are written
+	moved     chan struct{}            // closed when compiled moves
 
 	told map[string]uint64 // by node: the revision whose command is published; of run alone
 }
@@ -252,10 +253,13 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	if err != nil { // every resource was validated when it was read
 		return false, err
 	}
-	faults := make(map[string]string)
+	faults, unfit := make(map[string]string), make(map[string][]nginx.Unfit)
 	secrets := c.station.secrets()
 	defer secrets.forget()
 	for _, plan := range plans {
+		if len(plan.Unfit) > 0 {
+			unfit[plan.Node] = plan.Unfit
+		}
 		if plan.Err != nil {
 			faults[plan.Node] = plan.Err.Error()
 			continue
@@ -278,7 +282,7 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.faults = faults
+	c.faults, c.unfit = faults, unfit
 	c.compiled = sequence
 	close(c.moved)
 	c.moved = make(chan struct{})
@@ -306,7 +310,7 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string, secrets 
 	if hasSecrets(plan.Resources) {
 		curve = c.station.register.curve(ctx, plan.Node)
 	}
-	same := before.Digest == plan.Bundle.Digest && !outdated(before.Resources, curve)
+	same := before.Digest == plan.Bundle.Digest && slices.Equal(before.Unfit, plan.Unfit) && !outdated(before.Resources, curve)
 	if same || before.Revision == 0 && len(plan.Resources) == 0 {
 		return nil
 	}
@@ -315,7 +319,7 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string, secrets 
 		return err
 	}
 	d := nginx.Desired{
-		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: resources,
+		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: resources, Unfit: plan.Unfit,
 		By: author, At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
 	}
 	body, err := json.Marshal(d)
@@ -441,4 +445,11 @@ func splitStateKey(key string) (node, method, domain string, ok bool) {
 		return "", "", "", false
 	}
 	return parts[0], parts[1], parts[2], true
+}
+
+// unfitOf are the resources that a node cannot take.
+func (c *compiler) unfitOf(name string) []nginx.Unfit {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.unfit[name]
 }

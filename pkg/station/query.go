@@ -3,6 +3,7 @@ package station
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"fairlead/handlers"
@@ -32,7 +33,7 @@ const (
 	InSync   = "in sync"
 	Pending  = "pending"   // desired is newer than what the node said
 	FailedIn = "failed"    // the node tried the desired revision and it failed
-	Unfit    = "unfit"     // the newest resources cannot be rendered for the node
+	Unfit    = "unfit"     // the newest resources, or some of them, are not for the node: it cannot take them
 	NoneDue  = "none"      // no resource selects the node
 	Unsaid   = "unknown"   // the node has never said what it runs
 	Drifted  = "different" // what nginx runs is not what the node proved
@@ -115,6 +116,7 @@ type NodeDetail struct {
 	Desired   DesiredSummary    `json:"desired,omitzero"`
 	Reported  handlers.Reported `json:"reported,omitzero"`
 	Lifecycle message.Lifecycle `json:"lifecycle,omitzero"`
+	Facts     *fleet.Facts      `json:"facts,omitempty"` // what the node says of itself
 	Health    json.RawMessage   `json:"health,omitempty"`
 	Commands  []Waiting         `json:"commands,omitempty"` // the first of those that wait
 	Recent    []Ended           `json:"recent,omitempty"`
@@ -128,6 +130,8 @@ type DesiredSummary struct {
 	By        string    `json:"by,omitempty"`
 	At        time.Time `json:"at"`
 	Resources []string  `json:"resources"`
+	// Unfit are those that select the node and that it cannot take.
+	Unfit []nginx.Unfit `json:"unfit,omitempty"`
 }
 
 // CompiledQuestion waits until the fleet bucket's sequence is compiled, and
@@ -238,7 +242,8 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 		d.Desired.Resources = append(d.Desired.Resources, r.ID())
 	}
 	n := s.register.get(q.Name)
-	d.Reported, d.Lifecycle = n.reported, n.lifecycle
+	d.Reported, d.Lifecycle, d.Facts = n.reported, n.lifecycle, n.facts
+	d.Desired.Unfit = s.compiler.unfitOf(q.Name)
 	if len(n.health) <= mostHealth {
 		d.Health = n.health
 	}
@@ -295,7 +300,19 @@ func (s *Station) status(name string, now time.Time) NodeStatus {
 		}
 	}
 	st.Sync, st.Message = inSync(desired, fault, n)
+	if unfit := s.compiler.unfitOf(name); len(unfit) > 0 && (st.Sync == InSync || st.Sync == NoneDue) {
+		st.Sync, st.Message = Unfit, leftOut(unfit)
+	}
 	return st
+}
+
+// leftOut is what a node cannot take, for people.
+func leftOut(unfit []nginx.Unfit) string {
+	text := fmt.Sprintf("it cannot take %s: %s", unfit[0].Resource, unfit[0].Reason)
+	if more := len(unfit) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return clip(text)
 }
 
 func presence(n node, now time.Time) string {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +27,19 @@ type NodeRecord struct {
 	// empty is every address of the node.
 	Address string    `json:"address,omitempty"`
 	Since   time.Time `json:"since"`
+
+	facts *fleet.Facts // by WithFacts
+	able  string       // what of the facts decides which resources the node can take
+}
+
+// WithFacts is the record with what the node said of itself, for Compile. It
+// is no part of the entry: nil is a node that has not told.
+func (r NodeRecord) WithFacts(f *fleet.Facts) NodeRecord {
+	r.facts, r.able = f, ""
+	if f != nil {
+		r.able = strings.Join(slices.Concat([]string{f.Nginx}, f.Features, []string{""}, f.Modules), "\x00")
+	}
+	return r
 }
 
 // NodeLabel is the label that every node has by itself: its name, so that a
@@ -61,6 +76,7 @@ type node struct {
 	reported  handlers.Reported
 	said      bool   // reported holds something
 	curve     string // public key that secrets for it are sealed to
+	facts     *fleet.Facts
 }
 
 func newRegister(s *Station) *register {
@@ -148,7 +164,7 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 	return r.station.conn.Watch(ctx, subjects.Reported, caughtUp, func(e bus.Entry) error {
 		r.station.clock.Observe(e.At)
 		name, method, domain, ok := splitStateKey(e.Key)
-		if !ok || method != handlers.MethodNginxConfig && method != message.MethodSealing || e.Deleted {
+		if !ok || method != handlers.MethodNginxConfig && method != message.MethodSealing && method != subjects.MethodLifecycle || e.Deleted {
 			return nil
 		}
 		m, err := e.Message(message.ReportedSubject(name, method, domain))
@@ -159,6 +175,8 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 		case err != nil:
 		case method == message.MethodSealing:
 			err = r.sealing(name, e.Body)
+		case method == subjects.MethodLifecycle:
+			err = r.tellFacts(name, e.Body)
 		default:
 			err = r.says(name, e.Body)
 		}
@@ -181,6 +199,45 @@ func (r *register) says(name string, body []byte) error {
 	reported.Message = clip(reported.Message)
 	n.reported, n.said = reported, true
 	return nil
+}
+
+// tellFacts takes what a node says of itself, and has everything compiled anew
+// where that is another than before.
+func (r *register) tellFacts(name string, body []byte) error {
+	facts, err := DecodeFacts(body)
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n := r.node(name); !reflect.DeepEqual(n.facts, &facts) {
+		n.facts = &facts
+		r.station.compiler.wake()
+	}
+	return nil
+}
+
+// mostFact bounds each list of facts, and maxFact each text.
+const (
+	mostFact = 200
+	maxFact  = 253
+)
+
+// DecodeFacts reads what a node says of itself. Too long a list or text is an
+// error: nobody should have to show it.
+func DecodeFacts(body []byte) (f fleet.Facts, err error) {
+	if err := json.Unmarshal(body, &f); err != nil {
+		return f, fleet.Errorf(fleet.Invalid, "facts: %w", err)
+	}
+	for _, text := range slices.Concat([]string{f.Hostname, f.OS, f.Arch, f.Nginx}, f.Features, f.Modules) {
+		if len(text) > maxFact {
+			return f, fleet.Errorf(fleet.Invalid, "facts: a text has %d bytes, more than %d", len(text), maxFact)
+		}
+	}
+	if len(f.Features) > mostFact || len(f.Modules) > mostFact {
+		return f, fleet.Errorf(fleet.Invalid, "facts: a list is longer than %d", mostFact)
+	}
+	return f, nil
 }
 
 func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
@@ -284,7 +341,7 @@ func (r *register) records() []NodeRecord {
 	var all []NodeRecord
 	for _, n := range r.nodes {
 		if n.record.Key != "" {
-			all = append(all, n.record)
+			all = append(all, n.record.WithFacts(n.facts))
 		}
 	}
 	slices.SortFunc(all, func(a, b NodeRecord) int { return compare(a.Name, b.Name) })

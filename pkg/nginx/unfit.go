@@ -1,0 +1,151 @@
+package nginx
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"fairlead/pkg/fleet"
+)
+
+// Unfit is a resource that a node cannot take.
+type Unfit struct {
+	Resource string `json:"resource"` // "<Kind>/<name>"
+	Reason   string `json:"reason"`
+}
+
+// UnfitFor finds the resources that a node cannot take, by what it said of
+// itself, and those that need one of them; known are some that it cannot take
+// for other reasons. It is a pure function: reasons by ID. A node that has not
+// told its facts is taken as able; its own check refuses then.
+func UnfitFor(resources []fleet.Resource, facts *fleet.Facts, known map[string]string) map[string]string {
+	why := make(map[string]string)
+	for id, reason := range known {
+		why[id] = reason
+	}
+	if facts != nil && facts.Nginx != "" {
+		for _, r := range resources {
+			if lacks := lacking(r.Spec, facts); lacks != "" {
+				why[r.ID()] = fmt.Sprintf("nginx %s there has no %s", facts.Nginx, lacks)
+			}
+		}
+	}
+	for again := len(why) > 0; again; {
+		again = false
+		for _, r := range resources {
+			if _, out := why[r.ID()]; out {
+				continue
+			}
+			if reason := without(r.Spec, why); reason != "" {
+				why[r.ID()], again = reason, true
+			}
+		}
+	}
+	return why
+}
+
+// without says which of a resource's needs is unfit.
+func without(spec fleet.Spec, why map[string]string) string {
+	if s, ok := spec.(fleet.Needing); ok {
+		for _, need := range s.Needs() {
+			if reason, out := why[need.ID()]; out {
+				return fmt.Sprintf("it needs %s: %s", need.ID(), reason)
+			}
+		}
+	}
+	return ""
+}
+
+// lacking is what nginx lacks for a resource, and where to get it.
+func lacking(spec fleet.Spec, facts *fleet.Facts) string {
+	for _, feature := range featuresOf(spec) {
+		if !slices.ContainsFunc(strings.Fields(feature.name), facts.Has) {
+			return feature.what
+		}
+	}
+	return ""
+}
+
+// feature is something that not every nginx has: one of several names will
+// do, separated by spaces.
+type feature struct{ name, what string }
+
+var (
+	streamFeature = feature{"stream", "stream module (Debian's package is libnginx-mod-stream)"}
+	wafFeature    = feature{"http_modsecurity", "ModSecurity (Debian's package is libnginx-mod-http-modsecurity)"}
+	rulesFeature  = feature{"modsecurity-crs", "core rule set (Debian's package is modsecurity-crs)"}
+)
+
+// featuresOf is what a resource asks of nginx.
+func featuresOf(spec fleet.Spec) []feature {
+	switch s := spec.(type) {
+	case *fleet.Stream:
+		return []feature{streamFeature}
+	case *fleet.Policy:
+		switch {
+		case s.WAF == nil:
+		case s.WAF.CoreRuleSet:
+			return []feature{wafFeature, rulesFeature}
+		default:
+			return []feature{wafFeature}
+		}
+	case *fleet.ConfigFile:
+		var all []feature
+		if s.Context == "stream" {
+			all = append(all, streamFeature)
+		}
+		return append(all, ofDirectives(s.Content)...)
+	}
+	return nil
+}
+
+// builtIn are directives of modules that nginx is built with or not.
+var builtIn = map[string]feature{
+	"http3":            {"http_v3", "HTTP/3"},
+	"set_real_ip_from": {"http_realip", "realip module"},
+	"auth_request":     {"http_auth_request", "auth-request module"},
+	"grpc_pass":        {"http_v2", "HTTP/2"},
+}
+
+// ofDirectives are what raw configuration needs by the names of its directives.
+func ofDirectives(content string) []feature {
+	statements, err := read(content)
+	if err != nil {
+		return nil // Inspect says so
+	}
+	var all []feature
+	var walk func(some []statement, in string)
+	walk = func(some []statement, in string) {
+		if slices.Contains(mapLike, in) {
+			return
+		}
+		for _, s := range some {
+			if f, ok := ofDirective(s.name()); ok && !slices.Contains(all, f) {
+				all = append(all, f)
+			}
+			walk(s.inner, s.name())
+		}
+	}
+	walk(statements, "")
+	return all
+}
+
+func ofDirective(name string) (feature, bool) {
+	if f, ok := builtIn[name]; ok {
+		return f, true
+	}
+	brings := modulesOf(name)
+	if len(brings) == 0 {
+		return feature{}, false
+	}
+	var names []string
+	for _, m := range brings {
+		names = append(names, strings.TrimSuffix(strings.TrimPrefix(m, "ngx_"), "_module"))
+	}
+	return feature{strings.Join(names, " "), fmt.Sprintf("%s, which the directive %s is of (%s)", strings.Join(brings, " or "), name, packageOf(names[0]))}, true
+}
+
+// packageOf is where Debian has a dynamic module.
+func packageOf(name string) string {
+	return "Debian's package is libnginx-mod-" + strings.ReplaceAll(name, "_", "-")
+}
