@@ -64,7 +64,8 @@ func (v Values) Of(variable Variable) (value, problem string) {
 	case !found:
 		return "", problem + fmt.Sprintf(": give it one, or write ${node.%s|…} with a default", variable.Name)
 	case !safeValue.MatchString(value):
-		return "", fmt.Sprintf("the node's %s is %q: a variable takes at most 253 letters, digits and ._:/@+- alone", strings.Replace(variable.Name, ".", " ", 1), clip(value))
+		what := strings.NewReplacer("labels.", "label ", "facts.", "fact ").Replace(variable.Name)
+		return "", fmt.Sprintf("the node's %s is %q: a variable takes at most 253 letters, digits and ._:/@+- alone", what, clip(value))
 	}
 	return value, ""
 }

@@ -114,12 +114,12 @@ func TestSelectorsAndNamesHaveNoVariables(t *testing.T) {
 func TestWhatANodeLacksIsNamed(t *testing.T) {
 	for want, spoil := range map[string]func(*fleet.Values){
 		`the node has no label "region": give it one, or write ${node.labels.region|…} with a default`: func(v *fleet.Values) { delete(v.Labels, "region") },
-		"the node has no address of its own":      func(v *fleet.Values) { v.Address = "" },
-		"the node has not told its facts yet":     func(v *fleet.Values) { v.Facts = nil },
-		"the node has not told its hostname":      func(v *fleet.Values) { v.Facts.Hostname = "" },
-		`the node's facts hostname is "a; } s {"`: func(v *fleet.Values) { v.Facts.Hostname = "a; } s {" },
-		`the node's labels region is "a\nb"`:      func(v *fleet.Values) { v.Labels["region"] = "a\nb" },
-		`"*.e/u.example.org"`:                     func(v *fleet.Values) { v.Labels["region"] = "e/u" },
+		"the node has no address of its own":     func(v *fleet.Values) { v.Address = "" },
+		"the node has not told its facts yet":    func(v *fleet.Values) { v.Facts = nil },
+		"the node has not told its hostname":     func(v *fleet.Values) { v.Facts.Hostname = "" },
+		`the node's fact hostname is "a; } s {"`: func(v *fleet.Values) { v.Facts.Hostname = "a; } s {" },
+		`the node's label region is "a\nb"`:      func(v *fleet.Values) { v.Labels["region"] = "a\nb" },
+		`"*.e/u.example.org"`:                    func(v *fleet.Values) { v.Labels["region"] = "e/u" },
 	} {
 		v := shipValues()
 		spoil(&v)
