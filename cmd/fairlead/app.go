@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -105,7 +108,11 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Open(ctx, client.Options{URL: url, CA: ca, Credentials: creds, Logger: a.logger(slog.LevelError)})
+	curve, err := pinnedCurve(creds.File)
+	if err != nil {
+		return nil, err
+	}
+	c, err := client.Open(ctx, client.Options{URL: url, CA: ca, Credentials: creds, Curve: curve, Logger: a.logger(slog.LevelError)})
 	switch fleet.KindOf(err) {
 	case fleet.Unavailable, fleet.Timeout:
 		return nil, fmt.Errorf("%w: is the broker running there? `fairlead dev` starts one, `fairlead context ls` lists others", err)
@@ -113,6 +120,20 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 		return nil, fmt.Errorf("%w: the broker does not take the credentials of %q (%s)", err, creds.Name, creds.File)
 	}
 	return c, err
+}
+
+// pinnedCurve is the stations' curve key by a trust.json beside the
+// credentials, or in the identity directory that they lie in; "" without one.
+func pinnedCurve(creds string) (string, error) {
+	dir := filepath.Dir(creds)
+	if filepath.Base(dir) == "users" {
+		dir = filepath.Dir(dir)
+	}
+	trust, err := identity.LoadTrust(filepath.Join(dir, "trust.json"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return "", nil
+	}
+	return trust.Curve, err
 }
 
 // with runs f with a connection.

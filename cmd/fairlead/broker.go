@@ -42,10 +42,10 @@ with --replicas 3. What the brokers say to each other is encrypted by a key that
 			if err != nil {
 				return err
 			}
-			if err := identity.WriteTrust(filepath.Join(data, "identity", "trust.json"), authority.Trust()); err != nil {
+			if _, err := authority.StationCurve(); err != nil {
 				return err
 			}
-			if _, err := authority.StationCurve(); err != nil {
+			if err := identity.WriteTrust(filepath.Join(data, "identity", "trust.json"), authority.Trust()); err != nil {
 				return err
 			}
 			if printOnly {

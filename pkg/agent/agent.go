@@ -135,7 +135,6 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		}
 	}
 	start("outbox", a.outbox.run)
-	start("sealing", a.tellCurve)
 	start("sync", a.inbox.run)
 	start("convergence", a.convergence)
 	start("facts", a.tellFacts)

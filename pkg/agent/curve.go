@@ -1,18 +1,15 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
-	"time"
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 	"fairlead/pkg/message"
-	"fairlead/subjects"
 )
 
 // ownCurve is the node's curve key, made at the first start. It never leaves
@@ -38,41 +35,4 @@ func ownCurve(state string, log *slog.Logger) (message.Curve, error) {
 		return c, fleet.Errorf(fleet.Internal, "make the node's curve key: %w", err)
 	}
 	return c, nil
-}
-
-// tellPause is the time between attempts to tell.
-const tellPause = 2 * time.Second
-
-// tellCurve reports the public half, until that is stored.
-func (a *Agent) tellCurve(ctx context.Context) error {
-	if a.engine == nil {
-		return nil
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-a.link.connected():
-		}
-		err := a.state.Report(ctx, message.MethodSealing, message.SealingDomain, message.Sealing{Curve: a.curve.Public()})
-		if err == nil && a.state.told(subjects.StateKey(a.cfg.Name, message.MethodSealing, message.SealingDomain)) {
-			return nil
-		}
-		if err != nil && ctx.Err() == nil {
-			a.log.Info("the node's curve key could not be told yet", "error", err)
-		}
-		timer := time.NewTimer(tellPause)
-		select {
-		case <-ctx.Done():
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
-// told reports whether the newest report under a key is stored.
-func (s *state) told(key string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.reported[key].stored
 }

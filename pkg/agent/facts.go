@@ -23,6 +23,11 @@ const factsEvery = time.Minute
 func (a *Agent) tellFacts(ctx context.Context) error {
 	tick := time.NewTicker(factsEvery)
 	defer tick.Stop()
+	select {
+	case <-a.link.connected(): // a station may wait for what this node says
+	case <-ctx.Done():
+		return nil
+	}
 	for {
 		if facts, err := a.facts(ctx); err != nil {
 			a.log.Warn("cannot say what this node can do", "error", err)
@@ -42,6 +47,7 @@ func (a *Agent) facts(ctx context.Context) (f fleet.Facts, err error) {
 		if f, err = a.engine.Facts(ctx); err != nil {
 			return f, err
 		}
+		f.Curve = a.curve.Public()
 	}
 	f.Hostname, _ = os.Hostname() // none is a fact too
 	f.OS, f.Arch, f.CPUs = host.OS(), runtime.GOARCH, runtime.NumCPU()

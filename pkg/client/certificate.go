@@ -86,6 +86,10 @@ func (c *Client) curve(ctx context.Context) (station.CurveAnswer, error) {
 	if err != nil {
 		return answer, err
 	}
+	if c.pinned != "" && answer.Key != c.pinned {
+		return answer, fleet.Errorf(fleet.Refused, "the stations' curve key is not the one in your trust.json: "+
+			"get the newest trust.json from who makes credentials, or find out who answers in the stations' name")
+	}
 	return answer, message.CheckVoucher(owner.AccountKey(), answer.Key, answer.Voucher)
 }
 

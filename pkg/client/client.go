@@ -21,15 +21,19 @@ type Options struct {
 	CA          string
 	Server      bus.InProcess // instead of URL
 	Credentials bus.Credentials
-	Logger      *slog.Logger
+	// Curve is the stations' public curve key, where the user has it from a
+	// trust file; "" takes the one that the account vouches for.
+	Curve  string
+	Logger *slog.Logger
 }
 
 // Client is a connection to a fleet. Its methods may be called from any
 // goroutine.
 type Client struct {
-	conn  *bus.Conn
-	creds bus.Credentials
-	log   *slog.Logger
+	conn   *bus.Conn
+	creds  bus.Credentials
+	pinned string // Options.Curve
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	waiters map[*Waiter]bool
@@ -42,7 +46,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{creds: o.Credentials, log: o.Logger, waiters: make(map[*Waiter]bool),
+	c := &Client{creds: o.Credentials, pinned: o.Curve, log: o.Logger, waiters: make(map[*Waiter]bool),
 		keys: make(map[string]string), owners: make(map[string]station.KeyAnswer)}
 	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, CA: o.CA, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger,
 		OnConnect: c.missed, OnLost: c.missed})

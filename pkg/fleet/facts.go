@@ -19,6 +19,8 @@ type Facts struct {
 	Features []string `json:"features,omitempty"`
 	// Modules are the dynamic modules in nginx's module directory, sorted: "ngx_stream_module".
 	Modules []string `json:"modules,omitempty"`
+	// Curve is the public curve key (xkey) that secrets for the node are sealed to; "" on a node without nginx.
+	Curve string `json:"curve,omitempty"`
 }
 
 // Has reports whether nginx has a feature, built in or as a dynamic module of

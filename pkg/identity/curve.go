@@ -28,7 +28,7 @@ func (a *Authority) StationCurve() (path string, err error) {
 		return "", err
 	}
 	defer unlock()
-	path = filepath.Join(a.dir, "tenants", a.options.Tenant, "station.curve")
+	path = a.curvePath()
 	have, err := readFile(path)
 	if err != nil {
 		return "", err
@@ -56,6 +56,10 @@ func (a *Authority) StationCurve() (path string, err error) {
 		return "", err
 	}
 	return path, writeFile(path, append(data, '\n'))
+}
+
+func (a *Authority) curvePath() string {
+	return filepath.Join(a.dir, "tenants", a.options.Tenant, "station.curve")
 }
 
 // LoadStationCurve reads a file of StationCurve's. One that is missing is

@@ -89,3 +89,34 @@ func TestACurveFileThatIsNotWholeOrOpenToOthersIsRefusedAndNotShown(t *testing.T
 		t.Errorf("a file that others can read: %v", err)
 	}
 }
+
+func TestATrustFileNamesTheKeyThatSecretsAreSealedTo(t *testing.T) {
+	a, err := identity.Open(t.TempDir(), identity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a.Trust().Curve != "" {
+		t.Error("a key is named before there is one")
+	}
+	path, err := a.StationCurve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := identity.LoadStationCurve(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "trust.json")
+	if err := identity.WriteTrust(file, a.Trust()); err != nil {
+		t.Fatal(err)
+	}
+	if trust, err := identity.LoadTrust(file); err != nil || trust.Curve != c.Public() {
+		t.Errorf("read %q, %v", trust.Curve, err)
+	}
+	if err := os.WriteFile(file, []byte(`{"keys": [], "curve": "XBAD"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := identity.LoadTrust(file); err == nil || !strings.Contains(err.Error(), "curve") {
+		t.Errorf("a bad key: %v", err)
+	}
+}

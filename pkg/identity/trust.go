@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -17,6 +18,8 @@ import (
 // broker has no part in it, so a broker that was broken into forges nothing.
 type Trust struct {
 	Keys []TrustedKey `json:"keys"`
+	// Curve is the stations' public curve key, which people seal secrets to.
+	Curve string `json:"curve,omitempty"`
 }
 
 // TrustedKey is one sender and what it may send.
@@ -47,6 +50,9 @@ func (t Trust) Find(key string) (owner TrustedKey, ok bool) {
 func (a *Authority) Trust() Trust {
 	users, _ := a.Users()
 	t := Trust{Keys: []TrustedKey{}}
+	if c, err := LoadStationCurve(a.curvePath()); err == nil {
+		t.Curve = c.Public()
+	}
 	for _, u := range users {
 		if u.Role == subjects.Node {
 			continue
@@ -93,6 +99,9 @@ func WriteTrust(path string, t Trust) error {
 
 func (t Trust) validate() error {
 	var faults fleet.Faults
+	if t.Curve != "" && !message.ValidCurve(t.Curve) {
+		faults.Addf("curve", "%q is not a public curve key (X…)", t.Curve)
+	}
 	seen := make(map[string]bool)
 	for i, k := range t.Keys {
 		at := fmt.Sprintf("keys[%d]", i)

@@ -89,18 +89,6 @@ func (c Curve) Open(sealed string) ([]byte, error) {
 	return secret, nil
 }
 
-// Sealing is what a node reports of itself once: the key that secrets for it
-// are sealed to. It is kept in the reported bucket, which no age ends.
-type Sealing struct {
-	Curve string `json:"curve"` // public curve key
-}
-
-// MethodSealing and SealingDomain are under what it reports it.
-const (
-	MethodSealing = "sealing"
-	SealingDomain = "agent"
-)
-
 // StationCurve is the curve key pair of a fleet's stations, which all share
 // one, and the account's word for it.
 type StationCurve struct {

@@ -25,6 +25,9 @@ func UnfitFor(resources []fleet.Resource, facts *fleet.Facts, known map[string]s
 	}
 	if facts != nil && facts.Nginx != "" {
 		for _, r := range resources {
+			if r.Kind == "Certificate" && facts.Curve == "" {
+				why[r.ID()] = "the node has no key to seal it to: its agent is of an older version"
+			}
 			if lacks := lacking(r.Spec, facts); lacks != "" {
 				why[r.ID()] = fmt.Sprintf("nginx %s there has no %s", facts.Nginx, lacks)
 			}

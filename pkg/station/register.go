@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -37,7 +38,7 @@ type NodeRecord struct {
 func (r NodeRecord) WithFacts(f *fleet.Facts) NodeRecord {
 	r.facts, r.able = f, ""
 	if f != nil {
-		r.able = strings.Join(slices.Concat([]string{f.Nginx}, f.Features, []string{""}, f.Modules), "\x00")
+		r.able = strings.Join(slices.Concat([]string{f.Nginx, strconv.FormatBool(f.Curve != "")}, f.Features, []string{""}, f.Modules), "\x00")
 	}
 	return r
 }
@@ -74,8 +75,7 @@ type node struct {
 	toldAt    time.Time // broker's time of lifecycle
 	health    json.RawMessage
 	reported  handlers.Reported
-	said      bool   // reported holds something
-	curve     string // public key that secrets for it are sealed to
+	said      bool // reported holds something
 	facts     *fleet.Facts
 }
 
@@ -110,7 +110,7 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		}
 		n := r.node(record.Name)
 		if n.record.Key != record.Key {
-			n.curve = "" // said by the holder of another key
+			n.facts = nil // said by the holder of another key
 		}
 		n.record = record
 		return nil
@@ -164,7 +164,7 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 	return r.station.conn.Watch(ctx, subjects.Reported, caughtUp, func(e bus.Entry) error {
 		r.station.clock.Observe(e.At)
 		name, method, domain, ok := splitStateKey(e.Key)
-		if !ok || method != handlers.MethodNginxConfig && method != message.MethodSealing && method != subjects.MethodLifecycle || e.Deleted {
+		if !ok || method != handlers.MethodNginxConfig && method != subjects.MethodLifecycle || e.Deleted {
 			return nil
 		}
 		m, err := e.Message(message.ReportedSubject(name, method, domain))
@@ -173,8 +173,6 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 		}
 		switch {
 		case err != nil:
-		case method == message.MethodSealing:
-			err = r.sealing(name, e.Body)
 		case method == subjects.MethodLifecycle:
 			err = r.tellFacts(name, e.Body)
 		default:
@@ -229,10 +227,13 @@ func DecodeFacts(body []byte) (f fleet.Facts, err error) {
 	if err := json.Unmarshal(body, &f); err != nil {
 		return f, fleet.Errorf(fleet.Invalid, "facts: %w", err)
 	}
-	for _, text := range slices.Concat([]string{f.Hostname, f.OS, f.Arch, f.Nginx}, f.Features, f.Modules) {
+	for _, text := range slices.Concat([]string{f.Hostname, f.OS, f.Arch, f.Nginx, f.Curve}, f.Features, f.Modules) {
 		if len(text) > maxFact {
 			return f, fleet.Errorf(fleet.Invalid, "facts: a text has %d bytes, more than %d", len(text), maxFact)
 		}
+	}
+	if f.Curve != "" && !message.ValidCurve(f.Curve) {
+		return f, fleet.Errorf(fleet.Invalid, "facts: %q is not a public curve key", f.Curve)
 	}
 	if len(f.Features) > mostFact || len(f.Modules) > mostFact {
 		return f, fleet.Errorf(fleet.Invalid, "facts: a list is longer than %d", mostFact)

@@ -2,7 +2,6 @@ package station
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -34,48 +33,39 @@ func (s *Station) answerCurve(context.Context, CurveQuestion) (CurveAnswer, erro
 	return CurveAnswer{c.Public(), c.Account, c.Voucher, s.clock.Now()}, nil
 }
 
-// sealing takes what a node says its curve key is. It was proven to come from
-// the node.
-func (r *register) sealing(name string, body []byte) error {
-	var s message.Sealing
-	if err := json.Unmarshal(body, &s); err != nil {
-		return err
-	}
-	if !message.ValidCurve(s.Curve) {
-		return fleet.Errorf(fleet.Invalid, "%q is not a public curve key", clip(s.Curve))
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if n := r.node(name); n.curve != s.Curve {
-		n.curve = s.Curve
-		r.station.compiler.wake()
-	}
-	return nil
-}
-
 // curve is the key that secrets for a node are sealed to, "" while the node
 // has not said it. What it said before it was registered nobody could prove
 // then, so that is looked up.
 func (r *register) curve(ctx context.Context, name string) string {
 	n := r.get(name)
-	if n.curve != "" || n.record.Key == "" {
-		return n.curve
+	if n.facts == nil && n.record.Key != "" {
+		if err := r.lookUpFacts(ctx, n.record); err != nil {
+			r.station.log.Warn("ignored a report", "node", name, "error", err)
+		}
+		n = r.get(name)
 	}
-	e, err := r.station.conn.Get(ctx, subjects.Reported, subjects.StateKey(name, message.MethodSealing, message.SealingDomain))
-	if err != nil {
+	if n.facts == nil {
 		return ""
 	}
-	m, err := e.Message(message.ReportedSubject(name, message.MethodSealing, message.SealingDomain))
-	if err == nil {
-		err = message.VerifyEvent(m, n.record.Key, r.station.cfg.Trust)
-	}
-	if err == nil {
-		err = r.sealing(name, e.Body)
+	return n.facts.Curve
+}
+
+func (r *register) lookUpFacts(ctx context.Context, node NodeRecord) error {
+	e, err := r.station.conn.Get(ctx, subjects.Reported, subjects.StateKey(node.Name, subjects.MethodLifecycle, message.LifecycleDomain))
+	if fleet.KindOf(err) == fleet.Unknown {
+		return nil
 	}
 	if err != nil {
-		r.station.log.Warn("ignored a report", "node", name, "error", err)
+		return err
 	}
-	return r.get(name).curve
+	m, err := e.Message(message.ReportedSubject(node.Name, subjects.MethodLifecycle, message.LifecycleDomain))
+	if err == nil {
+		err = message.VerifyEvent(m, node.Key, r.station.cfg.Trust)
+	}
+	if err != nil {
+		return err
+	}
+	return r.tellFacts(node.Name, e.Body)
 }
 
 // hasSecrets reports whether something among resources is sealed.
