@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -102,6 +103,9 @@ var _ = define(Definition[NginxConfigBody]{
 		message := fmt.Sprintf("revision %d serves", desired.Revision)
 		if !verdict.Changed {
 			message = fmt.Sprintf("revision %d served already", desired.Revision)
+		}
+		if len(verdict.Notes) > 0 {
+			message += ", but " + strings.Join(verdict.Notes, "; ")
 		}
 		return Result{Changed: verdict.Changed, Message: message, Data: verdict}, nil
 	},

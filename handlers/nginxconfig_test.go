@@ -34,7 +34,7 @@ func TestTheNewestRevisionIsAppliedAndReported(t *testing.T) {
 		engine := &fakeNginx{verdict: nginx.Verdict{Changed: changed, Revision: 8, Digest: bundle.Digest}, status: nginx.Status{Running: "running", Revision: 8}}
 		state := &fakeState{desired: document}
 		r, err := run(t, &handlers.Node{Nginx: engine, State: state}, "nginxconfig", `{"revision":7}`)
-		if err != nil || r.Changed != changed || r.Message != says || r.Data != engine.verdict {
+		if err != nil || r.Changed != changed || r.Message != says || !reflect.DeepEqual(r.Data, engine.verdict) {
 			t.Errorf("%+v, %v", r, err)
 		}
 		if engine.revision != 8 || engine.bundle.Digest != bundle.Digest {

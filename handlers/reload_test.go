@@ -2,6 +2,7 @@ package handlers_test
 
 import (
 	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 
@@ -17,7 +18,7 @@ func TestAReloadSaysWhatNginxProved(t *testing.T) {
 	} {
 		engine := &fakeNginx{verdict: nginx.Verdict{Changed: changed, Workers: 3}}
 		r, err := run(t, &handlers.Node{Nginx: engine}, "reload", "{}")
-		if err != nil || r.Message != says || r.Changed != changed || r.Data != engine.verdict {
+		if err != nil || r.Message != says || r.Changed != changed || !reflect.DeepEqual(r.Data, engine.verdict) {
 			t.Errorf("%+v, %v", r, err)
 		}
 	}

@@ -38,7 +38,8 @@ var layout = []struct{ name, may string }{
 	{"subjects", "pkg/fleet"},
 	{"pkg/manifest", "pkg/fleet"},
 	{"pkg/journal", "pkg/fleet"},
-	{"pkg/nginx", "pkg/fleet pkg/host pkg/syslog"},
+	{"pkg/health", "pkg/fleet pkg/host"},
+	{"pkg/nginx", "pkg/fleet pkg/health pkg/host pkg/syslog"},
 	{"pkg/message", "pkg/fleet subjects"},
 	{"pkg/adopt", "pkg/fleet pkg/nginx"},
 	// How it travels, and who says it.

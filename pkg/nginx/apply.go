@@ -16,6 +16,8 @@ type Verdict struct {
 	Probes   int           `json:"probes,omitempty"` // virtual hosts that changed and answered as they should
 	Took     time.Duration `json:"took"`
 	Steps    Steps         `json:"steps"`
+	// Notes says what is served otherwise than written: servers of upstreams that are left out.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Steps is how long each part took.
@@ -37,6 +39,7 @@ type Steps struct {
 // Busy and Cancelled when ctx ended before the commit point. After the commit
 // point ctx is no longer heeded: the change is proven or rolled back.
 func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict, error) {
+	e.care.names.look(ctx, b.Policy().Resolvers, namesIn(b.locals()), fresh)
 	unlock, err := e.enter(ctx)
 	if err != nil {
 		return Verdict{}, err
@@ -44,7 +47,7 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 	defer unlock()
 	began := time.Now()
 	if e.serves(ctx, b) {
-		return e.unchanged(revision, began)
+		return e.unchanged(revision, b, began)
 	}
 	if e.cfg.Manage == External && !e.up() {
 		return Verdict{}, fleet.Errorf(fleet.Unavailable, "nginx does not run, and it is not this agent's to start")
@@ -78,7 +81,7 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 		e.log.Warn("the quarantine is not on disk", "error", err)
 	}
 	e.log.Info("nginx serves a new version", "revision", revision, "digest", Short(b.Digest), "took", time.Since(began))
-	return Verdict{Changed: true, Revision: revision, Digest: b.Digest, Workers: v.Manifest.Workers, Probes: len(asked), Took: time.Since(began), Steps: steps}, nil
+	return Verdict{Changed: true, Revision: revision, Digest: b.Digest, Workers: v.Manifest.Workers, Probes: len(asked), Took: time.Since(began), Steps: steps, Notes: e.notes(b)}, nil
 }
 
 // serves compares the three digests: last good, linked, running.
@@ -87,12 +90,12 @@ func (e *Engine) serves(ctx context.Context, b Bundle) bool {
 	if err != nil || linked.Name != e.good.Name || linked.Manifest.Digest != b.Digest || linked.Manifest.Local != e.local(b) {
 		return false
 	}
-	running, err := e.running(ctx)
-	return err == nil && running == b.Digest
+	said, err := e.generation(ctx)
+	return err == nil && said == linked.generation()
 }
 
 // unchanged records that the last good version stands for a newer revision too.
-func (e *Engine) unchanged(revision uint64, began time.Time) (Verdict, error) {
+func (e *Engine) unchanged(revision uint64, b Bundle, began time.Time) (Verdict, error) {
 	v := e.good
 	if v.Manifest.Revision != revision {
 		v.Manifest.Revision = revision
@@ -101,8 +104,11 @@ func (e *Engine) unchanged(revision uint64, began time.Time) (Verdict, error) {
 		}
 		e.good = v
 	}
-	return Verdict{Revision: revision, Digest: v.Manifest.Digest, Workers: v.Manifest.Workers, Took: time.Since(began)}, nil
+	return Verdict{Revision: revision, Digest: v.Manifest.Digest, Workers: v.Manifest.Workers, Took: time.Since(began), Notes: e.notes(b)}, nil
 }
+
+// notes says which servers of a bundle are left out on this node, and why.
+func (e *Engine) notes(b Bundle) []string { return e.sightOf(b.locals(), b.Policy()).notes() }
 
 // activate commits a version, proves it, probes what changed and records it,
 // or rolls it back.

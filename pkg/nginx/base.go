@@ -27,6 +27,7 @@ const (
 	phWorkers = "{{\tworkers}}"
 	phDigest  = "{{\tdigest}}"
 	phProbe   = "{{\tprobe}}" // User-Agent of the verdict's probes
+	phLocal   = "{{\tlocal}}" // hash of what was filled in
 )
 
 // base renders nginx.conf: what makes nginx manageable, and one include for
@@ -98,6 +99,7 @@ func (m *model) http(w *writer, files []File) {
 	w.line("access_log off;")
 	w.line("location = /status { stub_status; }")
 	w.line(`location = /digest { types { } default_type text/plain; return 200 "%s"; }`, phDigest)
+	w.line(`location = /generation { types { } default_type text/plain; return 200 "%s %s"; }`, phDigest, phLocal)
 	w.line("location / { return 404; }")
 	w.close()
 	w.line("")

@@ -38,6 +38,9 @@ type File struct {
 	Secret *Secret
 
 	source string // hash of the content before it was filled in, see fill
+	// bundled is what the digest is made from, nil where staging changed nothing:
+	// neither filled anything in nor put a secret in the place of its stand-in.
+	bundled []byte
 }
 
 // Bundle is the set of files that resources render to.

@@ -55,7 +55,7 @@ func (e *Engine) unseal(b Bundle) (Bundle, error) {
 			if err != nil {
 				faults = append(faults, fleet.Fault{Subject: f.Owner, Path: "spec.sealedKey", Message: err.Error()})
 			}
-			f.Content = key
+			f.bundled, f.Content = f.Content, key
 		}
 		open.Files[i] = f
 	}

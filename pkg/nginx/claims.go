@@ -23,6 +23,7 @@ func (m *model) claims() fleet.Faults {
 		faults = append(faults, about(r, m.needsOf(r))...)
 	}
 	faults = append(faults, m.streamClaims()...)
+	faults = append(faults, m.egressClaims()...)
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		m.listeners = append(m.listeners, all[key])
 	}

@@ -20,6 +20,7 @@ type Engine struct {
 	store  store
 	http   *http.Client // to the status socket
 	herald *herald
+	care   *care
 
 	lock       chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
 	begun      atomic.Bool   // Run was called
@@ -57,6 +58,7 @@ func New(cfg Config) (*Engine, error) {
 		store:      store{state: cfg.State, link: cfg.link()},
 		http:       statusClient(cfg.statusSocket()),
 		herald:     newHerald(cfg.Event),
+		care:       newCare(cfg),
 		quarantine: quarantine{path: cfg.quarantine()},
 		lock:       make(chan struct{}, 1),
 		ready:      make(chan struct{}),
@@ -96,6 +98,8 @@ func (e *Engine) Run(ctx context.Context) error {
 	tasks.Go(func() { _ = listener.Run(listening, e.control.handle) })
 	tasks.Go(func() { e.herald.run(listening) })
 
+	e.care.names.restore()
+	e.care.monitor.Restore()
 	unlock, err := e.acquire(ctx)
 	if err != nil {
 		return nil
@@ -108,6 +112,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil {
 		e.log.Error("nginx does not serve", "error", err)
 	}
+	tasks.Go(func() { e.attend(ctx) })
 	e.supervise(ctx)
 	return nil
 }
@@ -173,6 +178,7 @@ func (e *Engine) enter(ctx context.Context) (unlock func(), err error) {
 func (e *Engine) proven(v version) {
 	v.files = nil // private keys among them
 	e.good = v
+	e.watch(v)
 	e.isReady.Do(func() { close(e.ready) })
 }
 

@@ -16,7 +16,7 @@ func RenderUnvalidated(address string, resources []fleet.Resource) (Bundle, erro
 }
 
 // Placeholders is all that staging fills in, which may be a text like any other.
-const Placeholders = phModules + phUser + phTemp + phVersion + phPid + phRun + phLogs + phWorkers + phDigest
+const Placeholders = phModules + phUser + phTemp + phVersion + phPid + phRun + phLogs + phWorkers + phDigest + phLocal
 
 // PolicyLines are the directives that a place gets which names policies.
 func PolicyLines(address string, resources []fleet.Resource, where string, names []string) ([]string, error) {

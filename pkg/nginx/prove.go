@@ -65,12 +65,12 @@ func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
 		}
 		all, err := workersOf(master.PID)
 		if err == nil && settled(all, old, v.Manifest.Workers) {
-			digest, err := e.running(ctx)
-			if err == nil && digest == v.Manifest.Digest {
+			said, err := e.generation(ctx)
+			if err == nil && said == v.generation() {
 				answers++
 				continue // no need to wait between answers
 			}
-			seen = fmt.Sprintf("the status socket answers %q, %v", Short(digest), err)
+			seen = fmt.Sprintf("the status socket answers %q, %v", Short(said), err)
 		} else {
 			seen = describe(all, old, v.Manifest.Workers)
 		}

@@ -70,7 +70,7 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		return nil
 	}
 	linked, err := e.store.linked()
-	if err == nil && e.answers(ctx, linked.Manifest.Digest, good.Manifest.Digest) == linked.Manifest.Digest {
+	if err == nil && e.answers(ctx, linked.generation(), good.generation()) == linked.generation() {
 		if linked.Name == good.Name {
 			linked = good // with the revision of the record
 		}
@@ -84,7 +84,7 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		return err
 	}
 	e.control.drain()
-	if e.answers(ctx, good.Manifest.Digest) == good.Manifest.Digest && e.proveWithin(ctx, adoption, good) == nil {
+	if e.answers(ctx, good.generation()) == good.generation() && e.proveWithin(ctx, adoption, good) == nil {
 		e.log.Info("nginx adopted; a version that was not proven is undone", "pid", e.master.Load().PID, "revision", good.Manifest.Revision)
 		return e.accept(good)
 	}
@@ -137,18 +137,18 @@ func (e *Engine) backTo(v version) error {
 }
 
 // answers waits, for as long as a reload under way may take, until nginx
-// answers with one of the digests; "" when it does not.
-func (e *Engine) answers(ctx context.Context, digests ...string) string {
+// answers with one of the generations; "" when it does not.
+func (e *Engine) answers(ctx context.Context, generations ...string) string {
 	ctx, cancel := context.WithTimeout(ctx, bindRetries+e.parse)
 	defer cancel()
 	for {
-		if digest, err := e.running(ctx); err == nil {
-			for _, d := range digests {
-				if d == digest {
-					return d
+		if said, err := e.generation(ctx); err == nil {
+			for _, g := range generations {
+				if g == said {
+					return g
 				}
 			}
-			if len(digests) == 1 {
+			if len(generations) == 1 {
 				return ""
 			}
 		}

@@ -56,6 +56,9 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 		}
 	}
 	m.streamUpstreams(add)
+	if text := m.localUpstreams(); text != "" {
+		add(upstreamsFile, "", text)
+	}
 	if text := m.refusals(); text != "" {
 		add("http.d/default.conf", "", text)
 	}

@@ -18,12 +18,36 @@ func (e *Engine) stage(revision uint64, b Bundle) (version, error) {
 	if err != nil {
 		return version{}, err
 	}
-	values, err := e.values(b)
+	l, err := e.localsOf(b)
 	if err != nil {
 		return version{}, err
 	}
-	m := manifest{Revision: revision, Digest: b.Digest, Local: hashOf(values), Workers: e.cfg.Workers, At: time.Now().UTC()}
-	return e.store.stage(m, func(dir string) []File { return fill(b, dir, values) })
+	return e.stageWith(revision, b, l)
+}
+
+func (e *Engine) stageWith(revision uint64, b Bundle, l locals) (version, error) {
+	m := manifest{Revision: revision, Digest: b.Digest, Local: l.hash, Workers: e.cfg.Workers, At: time.Now().UTC()}
+	return e.store.stage(m, func(dir string) []File { return fill(b, dir, l) })
+}
+
+// locals is what makes a bundle this node's own.
+type locals struct {
+	values []string          // what the placeholders stand for, in pairs
+	texts  map[string]string // of the upstreams that the node knows more of, by path
+	notes  []string          // servers that are left out, and why
+	hash   string            // of all that is filled in
+}
+
+func (e *Engine) localsOf(b Bundle) (locals, error) {
+	values, err := e.values(b)
+	if err != nil {
+		return locals{}, err
+	}
+	s := e.sightOf(b.locals(), b.Policy())
+	l := locals{texts: s.texts(), notes: s.notes()}
+	l.hash = hashOf(values, l.texts)
+	l.values = append(values, phLocal, l.hash)
+	return l, nil
 }
 
 // values is what the placeholders stand for on this node, in pairs; all but
@@ -44,32 +68,38 @@ func (e *Engine) values(b Bundle) ([]string, error) {
 	}, nil
 }
 
-// local is the hash of the values: a bundle that was staged with others is to
+// local is the hash of what is filled in: a bundle that was staged with others is to
 // be staged again although its digest is the same.
 func (e *Engine) local(b Bundle) string {
-	values, err := e.values(b)
+	l, err := e.localsOf(b)
 	if err != nil {
 		return ""
 	}
-	return hashOf(values)
+	return l.hash
 }
 
-func hashOf(values []string) string {
-	text := fmt.Sprintf("%q %v", values, host.HasIPv6())
+func hashOf(values []string, texts map[string]string) string {
+	text := fmt.Sprintf("%q %v %q", values, host.HasIPv6(), texts) // fmt sorts maps
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
 
 // fill is the bundle's files as they lie on this node's disk. Raw
 // configuration stays as it was written.
-func fill(b Bundle, dir string, values []string) []File {
-	replace := strings.NewReplacer(append([]string{phVersion, dir}, values...)...)
+func fill(b Bundle, dir string, l locals) []File {
+	replace := strings.NewReplacer(append([]string{phVersion, dir}, l.values...)...)
 	ipv6 := host.HasIPv6()
 	files := make([]File, len(b.Files))
 	for i, f := range b.Files {
 		f.source = hashOfBytes(f.Content)
 		if rendered(f) {
+			if f.bundled == nil {
+				f.bundled = f.Content
+			}
 			text := string(f.Content)
+			if own, ok := l.texts[f.Path]; ok {
+				text = own
+			}
 			if !ipv6 {
 				text = withoutIPv6(text)
 			}

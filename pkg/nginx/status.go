@@ -31,7 +31,8 @@ type Status struct {
 	Certificates []ServedCertificate `json:"certificates,omitempty"`
 	// Quarantine is the bundles that failed here, the newest few, the last one
 	// last, with the beginning of the reason.
-	Quarantine []Quarantined `json:"quarantine,omitempty"`
+	Quarantine []Quarantined  `json:"quarantine,omitempty"`
+	Servers    []ServerStatus `json:"servers,omitempty"` // of upstreams, that are not used as written
 }
 
 // Counters are those of stub_status, since the master started.
@@ -59,6 +60,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	if v, err := e.store.good(); err == nil {
 		s.Revision, s.Certificates = v.Manifest.Revision, e.served.of(v)
 	}
+	s.Servers = e.servers()
 	master := e.master.Load()
 	if master == nil {
 		return s, nil
@@ -86,6 +88,10 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 
 // running is the digest of the generation that answers.
 func (e *Engine) running(ctx context.Context) (string, error) { return e.get(ctx, "/digest") }
+
+// generation is that digest and the hash of what was filled in for this node,
+// from the same worker.
+func (e *Engine) generation(ctx context.Context) (string, error) { return e.get(ctx, "/generation") }
 
 func (e *Engine) counters(ctx context.Context) (Counters, error) {
 	text, err := e.get(ctx, "/status")

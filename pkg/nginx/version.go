@@ -34,6 +34,9 @@ type manifestFile struct {
 	Mode   fs.FileMode `json:"mode"`
 	SHA256 string      `json:"sha256"` // of the file as it lies on disk
 	Source string      `json:"source"` // SHA-256 of the file as it was rendered, before paths of this version were filled in
+	Owner  string      `json:"owner,omitempty"`
+	// Bundled is the content in the bundle, where staging filled something in.
+	Bundled []byte `json:"bundled,omitempty"`
 }
 
 func (v version) conf() string { return filepath.Join(v.Dir, "nginx.conf") }
@@ -91,10 +94,45 @@ func (v version) holds(files []File) bool {
 	return true
 }
 
+// bundle is what the version was staged from, with the secrets as they were
+// opened then. The error says that files were changed since.
+func (v version) bundle() (Bundle, error) {
+	opened, sealed := make([]File, len(v.Manifest.Files)), make([]File, len(v.Manifest.Files))
+	for i, f := range v.Manifest.Files {
+		opened[i] = File{Path: f.Path, Mode: f.Mode, Owner: f.Owner, Content: f.Bundled}
+		if secret := f.Bundled != nil && !rendered(opened[i]); secret || f.Bundled == nil {
+			data, err := os.ReadFile(filepath.Join(v.Dir, f.Path))
+			if err == nil && hashOfBytes(data) != f.SHA256 {
+				err = fmt.Errorf("%s is not what was staged any more", f.Path)
+			}
+			if err != nil {
+				return Bundle{}, fmt.Errorf("%s: %w", v, err)
+			}
+			opened[i].Content, opened[i].bundled = data, f.Bundled
+		}
+		sealed[i] = opened[i]
+		if f.Bundled != nil {
+			sealed[i].Content = f.Bundled
+		}
+	}
+	b := NewBundle(sealed)
+	if b.Digest != v.Manifest.Digest {
+		return Bundle{}, fmt.Errorf("%s was staged by another version of the agent", v)
+	}
+	b.Files = opened
+	return b, nil
+}
+
+// generation is what the status socket answers while the version serves.
+func (v version) generation() string { return v.Manifest.Digest + " " + v.Manifest.Local }
+
 func manifestFiles(files []File) []manifestFile {
 	all := make([]manifestFile, len(files))
 	for i, f := range files {
-		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hashOfBytes(f.Content), Source: f.source}
+		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hashOfBytes(f.Content), Source: f.source, Owner: f.Owner}
+		if f.bundled != nil && !bytes.Equal(f.bundled, f.Content) {
+			all[i].Bundled = f.bundled
+		}
 	}
 	return all
 }

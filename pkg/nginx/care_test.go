@@ -1,0 +1,218 @@
+package nginx_test
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/nginx"
+)
+
+func TestServerThatFailsItsChecksTakesNoRequestsUntilItIsWell(t *testing.T) {
+	n := newNode(t)
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	port := n.freePort()
+	v := n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	eventually(t, "both serve", func() bool { return n.servedBy(port, 20) == "one two" })
+
+	one.fail.Store(true)
+	eventually(t, "one is out", func() bool { return n.serverStates() == "app "+one.address+" down" && n.servedBy(port, 20) == "two" })
+	n.wantEvent("serverdown", "Upstream/app: "+one.address+" takes no more requests: answers 500")
+	s := n.status()
+	if s.Running != v.Digest || s.Disk != v.Digest || s.Revision != 1 || s.Servers[0].Since.IsZero() {
+		t.Errorf("another bundle is meant to serve: %+v", s)
+	}
+	if v := n.mustApply(2, proxied("web", port, "app"), checked("app", one, two)); v.Changed {
+		t.Error("the same resources are another change while a server is down")
+	}
+
+	one.fail.Store(false)
+	eventually(t, "it is in again", func() bool { return n.serverStates() == "" && n.servedBy(port, 20) == "one two" })
+	n.wantEvent("serverup", "Upstream/app: "+one.address+" takes requests again")
+}
+
+func TestServersOfAnUpstreamAreNeverAllDown(t *testing.T) {
+	n := newNode(t)
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	port := n.freePort()
+	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	one.fail.Store(true)
+	two.fail.Store(true)
+	eventually(t, "both are in panic", func() bool {
+		states := n.serverStates()
+		return strings.Count(states, "panic") == 2
+	})
+	n.wantEvent("serverdown", "fails, as all servers do: requests go on to all of them")
+	one.checksOnly.Store(true) // well for people, ill for checks
+	eventually(t, "requests still reach them", func() bool { return strings.Contains(n.servedBy(port, 20), "one") })
+}
+
+func TestServerThatWasDownStaysDownAcrossARestartOfTheAgent(t *testing.T) {
+	n := newNode(t)
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	port := n.freePort()
+	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	one.fail.Store(true)
+	eventually(t, "one is out", func() bool { return n.down("app") == 1 })
+	n.wantEvent("serverdown", one.address) // nginx uses it by now
+	eventually(t, "the old workers are gone", func() bool {
+		s := n.status()
+		return s.Workers == 2 && s.Draining == 0 && len(strings.Fields(n.workers())) == 2
+	})
+	workers := n.workers()
+	n.crash()
+	n.start()
+	if got := n.serverStates(); got != "app "+one.address+" down" {
+		t.Errorf("after the restart: %q", got)
+	}
+	if now := n.workers(); now != workers {
+		t.Errorf("the restart reloaded nginx: workers %s, before %s", now, workers)
+	}
+	one.fail.Store(false)
+	eventually(t, "it is in again", func() bool { return n.servedBy(port, 20) == "one two" })
+	n.wantEvent("serverup", one.address)
+}
+
+func TestManyServersThatFailTogetherAreOneReload(t *testing.T) {
+	n := newNode(t)
+	well := newBackend(t, n.address, "well")
+	var all []*backend
+	for range 8 {
+		all = append(all, newBackend(t, n.address, "ill"))
+	}
+	port := n.freePort()
+	n.mustApply(1, proxied("web", port, "app"), checked("app", append(all, well)...))
+	for _, b := range all {
+		b.fail.Store(true)
+	}
+	eventually(t, "all eight are out", func() bool { return n.down("app") == 8 })
+	if got := n.servedBy(port, 20); got != "well" {
+		t.Errorf("served by %q", got)
+	}
+	versions, _ := filepath.Glob(filepath.Join(n.cfg.State, "versions", "1-*"))
+	if len(versions) > 4 { // checks are spread over half a second, changes gather for a fifth of one
+		t.Errorf("eight failures made %d versions", len(versions))
+	}
+}
+
+func TestReloadsForServersArePaced(t *testing.T) {
+	got := fmt.Sprint(nginx.Budget(0, 0, 0, 0, time.Minute, time.Minute))
+	if got != "[0s 0s 0s 10s 0s 0s]" {
+		t.Errorf("waits %s", got)
+	}
+}
+
+func TestUpstreamFileEditedByHandIsNotMistakenForThisNodesView(t *testing.T) {
+	n := newNode(t)
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	port := n.freePort()
+	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	versions, _ := filepath.Glob(filepath.Join(n.cfg.State, "versions", "1-*", "http.d", "virtualhost-web.conf"))
+	if len(versions) != 1 {
+		t.Fatalf("versions %v", versions)
+	}
+	replaceByFile(t, filepath.Join(filepath.Dir(filepath.Dir(versions[0])), "mime.types"), "types { }\n")
+	one.fail.Store(true)
+	eventually(t, "it fails", func() bool { return n.serverStates() != "" })
+	n.wantEvent("serverdown", one.address)
+	if all, _ := filepath.Glob(filepath.Join(n.cfg.State, "versions", "1-*")); len(all) != 1 {
+		t.Errorf("a version was made from files that somebody changed: %v", all)
+	}
+}
+
+// backend is an HTTP server that says its name.
+type backend struct {
+	address    string
+	fail       atomic.Bool // answers 500
+	checksOnly atomic.Bool // to checks alone
+}
+
+func newBackend(t *testing.T, address, name string) *backend {
+	return backendOn(t, listenAt(t, address), name)
+}
+
+func newBackendAt(t *testing.T, address, name string) *backend {
+	t.Helper()
+	l, err := net.Listen("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return backendOn(t, l, name)
+}
+
+func backendOn(t *testing.T, l net.Listener, name string) *backend {
+	b := &backend{address: l.Addr().String()}
+	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if b.fail.Load() && (r.URL.Path == "/health" || !b.checksOnly.Load()) {
+			http.Error(w, "ill", http.StatusInternalServerError)
+			return
+		}
+		_, _ = io.WriteString(w, name)
+	})}
+	go server.Serve(l)
+	t.Cleanup(func() { server.Close() })
+	return b
+}
+
+// checked is an upstream of backends that the agent checks, as fast as may be.
+func checked(name string, backends ...*backend) fleet.Resource {
+	u := &fleet.Upstream{Check: &fleet.Check{Path: "/health", Interval: "500ms", Timeout: "400ms", Fails: 2, Passes: 2}}
+	zero := 0
+	for _, b := range backends {
+		u.Servers = append(u.Servers, fleet.Server{Address: b.address, MaxFails: &zero}) // nginx itself takes none out
+	}
+	return resource(name, u)
+}
+
+// proxied is a site that passes everything to an upstream.
+func proxied(name string, port int, upstream string) fleet.Resource {
+	return resource(name, &fleet.VirtualHost{Listen: []fleet.Listen{{Port: port}}, ServerNames: []string{name + ".example.org"},
+		Locations: []fleet.Location{{Path: "/", Proxy: &fleet.Proxy{Upstream: upstream}}}})
+}
+
+// servedBy is who answered so many requests with 200, sorted.
+func (n *node) servedBy(port, requests int) string {
+	var all []string
+	for range requests {
+		if body, ok := strings.CutPrefix(n.get(port, "web.example.org", "/"), "200 "); ok && !slices.Contains(all, body) {
+			all = append(all, body)
+		}
+	}
+	slices.Sort(all)
+	return strings.Join(all, " ")
+}
+
+// serverStates is what status says of servers.
+func (n *node) serverStates() string {
+	var all []string
+	for _, s := range n.status().Servers {
+		all = append(all, fmt.Sprintf("%s %s %s", s.Upstream, s.Server, s.State))
+	}
+	return strings.Join(all, ", ")
+}
+
+// down is how many servers of an upstream nginx was told to leave out.
+func (n *node) down(name string) int { return strings.Count(n.upstreamText(name), " down;") }
+
+// upstreamText is the file of an upstream that nginx loaded.
+func (n *node) upstreamText(name string) string {
+	n.t.Helper()
+	target, err := os.Readlink(filepath.Join(n.cfg.Conf, "nginx.conf"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	data, err := os.ReadFile(filepath.Join(filepath.Dir(target), "http.d", "upstream-"+name+".conf"))
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return string(data)
+}
