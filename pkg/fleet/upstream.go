@@ -43,7 +43,7 @@ type Server struct {
 }
 
 // Hash is what requests are told apart by: those with the same key go to the
-// same server.
+// same server, those without one take turns.
 type Hash struct {
 	By         string `json:"by"`                   // uri, client, host, header or cookie; client alone for a Stream
 	Name       string `json:"name,omitempty"`       // of the header or the cookie

@@ -1,6 +1,8 @@
 package nginx_test
 
 import (
+	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -14,6 +16,8 @@ import (
 	"time"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/fleet/certtest"
+	"fairlead/pkg/host"
 	"fairlead/pkg/nginx"
 )
 
@@ -126,6 +130,114 @@ func TestUpstreamFileEditedByHandIsNotMistakenForThisNodesView(t *testing.T) {
 	n.wantEvent("serverdown", one.address)
 	if all, _ := filepath.Glob(filepath.Join(n.cfg.State, "versions", "1-*")); len(all) != 1 {
 		t.Errorf("a version was made from files that somebody changed: %v", all)
+	}
+}
+
+// The key of a certificate is sealed in the desired state, which refresh does
+// not have: it is taken from the version that serves.
+func TestServersAreTakenOutBesideCertificates(t *testing.T) {
+	n := newNode(t)
+	n.crash()
+	n.cfg.Open = openForTest
+	n.start()
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	authority := certtest.New(t)
+	port, tlsPort := n.freePort(), n.freePort()
+	resources := []fleet.Resource{proxied("web", port, "app"), checked("app", one, two), certificate("app", authority.Issue("app.example.org")),
+		streamOf("s", &fleet.Stream{Listen: []fleet.StreamListen{{Port: tlsPort}}, Upstream: "lines", TLS: &fleet.StreamTLS{Certificate: "app"}}),
+		serversAt("lines", lineServer(t, n.address, "line"))}
+	b, err := nginx.Render(n.address, resources)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.mustApply(1, resources...)
+	versions, _ := filepath.Glob(filepath.Join(n.cfg.State, "versions", "1-*"))
+	if err := nginx.ReadsBack(versions[0], b); err != nil {
+		t.Error(err)
+	}
+	one.fail.Store(true)
+	n.wantEvent("serverdown", one.address)
+	if n.down("app") != 1 || n.servedBy(port, 4) != "two" {
+		t.Errorf("%d servers are out", n.down("app"))
+	}
+	c, err := tls.Dial("tcp", net.JoinHostPort(n.address, fmt.Sprint(tlsPort)), &tls.Config{ServerName: "app.example.org", RootCAs: authority.Pool()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprintln(c, "hello")
+	answer := make([]byte, 100)
+	size, _ := c.Read(answer)
+	if string(answer[:size]) != "line got hello\n" {
+		t.Errorf("the stream with TLS answers %q", answer[:size])
+	}
+}
+
+// The agent died after it had linked another view of the same bundle, before
+// nginx was told: nginx and the link say different things, the digest does not.
+func TestViewThatNginxWasNotToldOfIsUndone(t *testing.T) {
+	n := newNode(t)
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	port := n.freePort()
+	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	link := filepath.Join(n.cfg.Conf, "nginx.conf")
+	before, err := os.Readlink(link)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one.fail.Store(true)
+	n.wantEvent("serverdown", one.address)
+	after, _ := os.Readlink(link)
+	n.crash()
+	if err := errors.Join(os.Remove(link), os.Symlink(before, link)); err != nil || before == after {
+		t.Fatal(before, after, err)
+	}
+	n.start()
+	if now, _ := os.Readlink(link); now != after || n.down("app") != 1 {
+		t.Errorf("%s is linked, nginx runs %s", now, after)
+	}
+}
+
+func TestViewThatNginxRefusesIsNotServedAndNotTriedInALoop(t *testing.T) {
+	n := newNode(t)
+	n.crash()
+	if err := n.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	real, err := host.LookPath("nginx")
+	if err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(filepath.Dir(n.cfg.State), "nginx")
+	data, err := os.ReadFile(real)
+	if err == nil {
+		err = os.WriteFile(binary, data, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.cfg.Binary = binary
+	n.start()
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	port := n.freePort()
+	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	tests := filepath.Join(filepath.Dir(n.cfg.State), "tests")
+	script := "#!/bin/sh\necho t >>" + tests + "\necho 'nginx: [emerg] no' >&2\nexit 1\n"
+	if err := errors.Join(os.WriteFile(binary+".new", []byte(script), 0o755), os.Rename(binary+".new", binary)); err != nil {
+		t.Fatal(err)
+	}
+	one.fail.Store(true)
+	n.wantEvent("serverdown", one.address)
+	n.ResolveNow() // a second look
+	eventually(t, "two is in trouble as well", func() bool { two.fail.Store(true); return strings.Contains(n.serverStates(), "panic") })
+	if n.down("app") != 0 || !n.status().Up || n.status().Revision != 1 {
+		t.Errorf("what was refused is linked: %s", n.upstreamText("app"))
+	}
+	if tried, _ := os.ReadFile(tests); string(tried) != "t\n" {
+		t.Errorf("tested %d times", len(tried)/2)
+	}
+	if err := errors.Join(os.WriteFile(binary+".new", data, 0o755), os.Rename(binary+".new", binary)); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -83,7 +83,14 @@ var (
 func featuresOf(spec fleet.Spec) []feature {
 	switch s := spec.(type) {
 	case *fleet.Stream:
-		return []feature{streamFeature}
+		all := []feature{streamFeature}
+		if len(s.Routes) > 0 {
+			all = append(all, feature{"stream_ssl_preread", "ssl-preread module, which routes need"})
+		}
+		if s.TLS != nil {
+			all = append(all, feature{"stream_ssl", "TLS in its stream module"})
+		}
+		return all
 	case *fleet.Policy:
 		switch {
 		case s.WAF == nil:
