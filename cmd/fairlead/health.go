@@ -68,6 +68,9 @@ func (a *app) printHealth(ctx context.Context, c *client.Client, outcomes []clie
 		for _, fault := range h.Faults {
 			t.row("", fault)
 		}
+		for _, s := range h.Nginx.Servers {
+			t.row("", serverText(s, h.At))
+		}
 	}
 	if err := t.flush(); err != nil {
 		return err

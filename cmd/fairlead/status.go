@@ -170,6 +170,9 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		for _, c := range n.Reported.Certificates {
 			t.row("certificate", fmt.Sprintf("%s until %s, for %s", c.Name, expiry(c.NotAfter, n.Now), strings.Join(c.Names, " ")))
 		}
+		for _, s := range serversOf(n.Health) {
+			t.row("server", serverText(s, n.Now))
+		}
 		for _, w := range n.Commands {
 			t.row("waiting", fmt.Sprintf("%s  %s%s%s  %s", w.Subject, w.State, by(w.From), since(w.At, n.Now), w.ID))
 		}

@@ -156,8 +156,15 @@ func plain(err error, timeout time.Duration) error {
 	case errors.As(err, &op) && op.Op == "dial":
 		return op.Err
 	}
-	if inner := errors.Unwrap(err); inner != nil {
-		return inner
+	if inner := errors.Unwrap(err); inner != nil { // without the method and the URL
+		err = inner
+	}
+	if text := err.Error(); len(text) > mostReason {
+		return errors.New(text[:mostReason] + "…")
 	}
 	return err
 }
+
+// mostReason is how long a reason may be: an answer that is no HTTP is quoted
+// in it.
+const mostReason = 200

@@ -213,10 +213,13 @@ func (e *Engine) tellServers() {
 	e.care.told = now
 }
 
-// servers are those that are not used as written.
+// mostServers is how many servers a Status tells of: it travels in each
+// health report.
+const mostServers = 100
+
+// servers are those that are not used as written, the failing ones first.
 func (e *Engine) servers() []ServerStatus {
-	s := e.sightOf(e.care.watched())
-	all := s.troubles()
+	var all []ServerStatus
 	for _, f := range e.care.monitor.Failing() {
 		one := ServerStatus{Upstream: f.Group, Server: f.Address, Address: f.Address, State: ServerDown, Since: f.Since, Message: f.Reason}
 		if !f.Down {
@@ -224,7 +227,8 @@ func (e *Engine) servers() []ServerStatus {
 		}
 		all = append(all, one)
 	}
-	return all
+	all = append(all, e.sightOf(e.care.watched()).troubles()...)
+	return all[:min(len(all), mostServers)]
 }
 
 // budget bounds how often something is done: some in a row, then one at a time.

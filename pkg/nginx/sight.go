@@ -183,8 +183,14 @@ func (s sight) notes() []string {
 	for _, p := range s.troubles() {
 		all = append(all, fmt.Sprintf("Upstream/%s: %s: %s", p.Upstream, p.Server, p.Message))
 	}
+	if more := len(all) - mostNotes; more > 0 {
+		all = append(all[:mostNotes:mostNotes], fmt.Sprintf("and %d servers more", more))
+	}
 	return all
 }
+
+// mostNotes is how many servers an answer tells of.
+const mostNotes = 5
 
 // ServerStatus is a server of an upstream that is not used as written.
 type ServerStatus struct {
