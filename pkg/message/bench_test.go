@@ -41,3 +41,17 @@ func BenchmarkReceive(b *testing.B) {
 		}
 	}
 }
+
+// Stations seal each certificate's key once for each node that it goes to.
+func BenchmarkSeal(b *testing.B) {
+	c, _, err := message.NewCurve()
+	if err != nil {
+		b.Fatal(err)
+	}
+	key := make([]byte, 1700) // what PEM of RSA 2048 has
+	for b.Loop() {
+		if _, err := message.Seal(key, c.Public()); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
