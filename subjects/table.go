@@ -62,7 +62,11 @@ func Table() []Row {
 		{"$KV.fleet.VirtualHost.*", roles(writers), nil, "KV_fleet", "a resource"},
 		{"$KV.fleet.Upstream.*", roles(writers), nil, "KV_fleet", "a resource"},
 		{"$KV.fleet.Certificate.*", roles(writers), nil, "KV_fleet", "a certificate, its key sealed"},
+		{"$KV.fleet.Policy.*", roles(writers), nil, "KV_fleet", "a resource"},
+		{"$KV.fleet.Split.*", roles(writers), nil, "KV_fleet", "a resource"},
+		{"$KV.fleet.Stream.*", roles(writers), nil, "KV_fleet", "a resource"},
 		{"$KV.fleet.ConfigFile.*", roles(Admin), nil, "KV_fleet", "raw nginx configuration"},
+		{"$KV.fleet.NodePolicy.*", roles(Admin), nil, "KV_fleet", "what nodes allow raw configuration to do, and how agents care for nginx"},
 		{"$KV.nodes.<node>", roles(Admin, Station), nil, "KV_nodes", "the register"},
 		{"$KV.rollouts.>", roles(Admin, Operator, Station), nil, "KV_rollouts", "a rollout's plan and state"},
 

@@ -26,7 +26,9 @@ func newApply(a *app) *cobra.Command {
 		Short: "store resources and have the nodes converge to them",
 		Long: `Checks all files, plans what every node will run, and stores the resources: all of them or none.
 Nodes that are there take the change at once; the others when they return. With --wait it ends when every
-node that is there has proven it: exit code 0 all succeeded, 1 some failed, 3 some are still pending.`,
+node that is there has proven it: exit code 0 all succeeded, 1 some failed, 3 some are still pending.
+A node that cannot take a resource, because its nginx or its labels lack something, is named with the reason
+before anything is sent; it goes on without that resource, the rest is applied, and the exit code is 1.`,
 		Example: `  fairlead apply -f examples/hello --wait
   fairlead apply -f site.yaml --dry-run
   cat site.yaml | fairlead apply -f -`,
@@ -76,6 +78,7 @@ type applied struct {
 	Resources []client.ResourceChange `json:"resources"`
 	Nodes     []client.Outcome        `json:"nodes"`
 	Unfit     map[string]string       `json:"unfit,omitempty"`
+	LeftOut   []client.LeftOut        `json:"leftOut,omitempty"`
 }
 
 // carryOut stores a plan and tells what became of it.
@@ -85,6 +88,7 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		return err
 	}
 	defer w.Close()
+	a.sayLeftOut(plan) // before anything is sent
 	done, err := c.Apply(ctx, plan)
 	if err != nil {
 		return err
@@ -92,7 +96,7 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	for _, text := range plan.Warnings {
 		a.say("%s", text)
 	}
-	result := applied{Resources: plan.Resources, Nodes: []client.Outcome{}}
+	result := applied{Resources: plan.Resources, Nodes: []client.Outcome{}, LeftOut: plan.LeftOut}
 	machine := a.output == "json" || a.output == "yaml"
 	if !machine {
 		a.printResources(plan)
@@ -115,14 +119,17 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 			result.Nodes = append(result.Nodes, client.Outcome{Sent: s, State: message.Published})
 		}
 		if machine {
-			return a.print(result, nil, nil)
+			if err := a.print(result, nil, nil); err != nil {
+				return err
+			}
+			return leftOutExit(plan)
 		}
 		if done.Sequence > 0 {
 			a.say("%s told; `fairlead status` shows how far they are", count(len(sent), "node"))
 		} else if len(sent) > 0 {
 			a.say("%s not there yet; `fairlead status` shows why", count(len(sent), "node"))
 		}
-		return nil
+		return leftOutExit(plan)
 	}
 	result.Nodes = a.waitFor(ctx, c, w, sent, timeout)
 	if machine {
@@ -137,13 +144,28 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	if err != nil && !errors.As(err, &code) {
 		return err
 	}
-	if len(unfit) > 0 && code != exitInterrupted {
+	if len(unfit)+len(plan.LeftOut) > 0 && code != exitInterrupted {
 		return exitError(message.ExitFailed)
 	}
 	if machine {
 		return a.end(ctx, result.Nodes)
 	}
 	return err
+}
+
+// sayLeftOut tells which nodes cannot take which resource.
+func (a *app) sayLeftOut(plan client.Plan) {
+	for _, l := range plan.LeftOut {
+		a.say("%s cannot take %s: %s", group(l.Nodes), l.Resource, l.Reason)
+	}
+}
+
+// leftOutExit is the exit code for a plan that some nodes take in part only.
+func leftOutExit(plan client.Plan) error {
+	if len(plan.LeftOut) > 0 {
+		return exitError(message.ExitFailed)
+	}
+	return nil
 }
 
 // behind are the nodes that one of a plan's resources is for and that are not
@@ -204,6 +226,9 @@ func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set,
 	}
 	for _, text := range plan.Warnings {
 		a.say("%s", text)
+	}
+	for _, l := range plan.LeftOut {
+		fmt.Fprintf(a.stdout, "\n%s cannot take %s: %s\n", group(l.Nodes), l.Resource, l.Reason)
 	}
 	switch {
 	case plan.Changes() == 0:

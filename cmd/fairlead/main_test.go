@@ -3,6 +3,7 @@ package main
 import (
 	"flag"
 	"fmt"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,6 +74,15 @@ func fleetOfTwo(t *testing.T) *fixture {
 func (f *fixture) env() []string { return home(f.dir) }
 
 func (f *fixture) site() string { return "http://" + f.address + ":8080" }
+
+// node is the address of the i-th node, from 0.
+func (f *fixture) node(i int) string {
+	address := netip.MustParseAddr(f.address)
+	for range i {
+		address = address.Next()
+	}
+	return address.String()
+}
 
 func (f *fixture) stop() error {
 	defer os.RemoveAll(f.dir)

@@ -40,6 +40,9 @@ func TestScripts(t *testing.T) {
 			}
 			e.Setenv("DATA", f.data)
 			e.Setenv("SITE", f.site())
+			for i, name := range []string{"NODE1", "NODE2"} {
+				e.Setenv(name, "http://"+f.node(i))
+			}
 			e.Setenv("ADDRESS", f.address)
 			return os.Symlink(filepath.Join(repository(t), "examples"), filepath.Join(e.WorkDir, "examples"))
 		},

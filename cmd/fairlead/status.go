@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 )
@@ -164,8 +165,14 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		t.row("desired", revision(n.DesiredRevision, n.DesiredDigest)+by(n.Desired.By)+since(n.Desired.At, n.Now))
 		t.row("observed", revision(n.ObservedRevision, n.Reported.Digest)+since(n.Reported.At, n.Now))
 		t.row("running", short(n.RunningDigest))
+		if text := able(n.Facts); text != "" {
+			t.row("able", text)
+		}
 		for _, r := range n.Desired.Resources {
 			t.row("resource", r)
+		}
+		for _, u := range n.Desired.Unfit {
+			t.row("left out", u.Resource+": "+u.Reason)
 		}
 		for _, c := range n.Reported.Certificates {
 			t.row("certificate", fmt.Sprintf("%s until %s, for %s", c.Name, expiry(c.NotAfter, n.Now), strings.Join(c.Names, " ")))
@@ -184,6 +191,20 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		return err
 	}
 	return exitFor([]station.NodeStatus{n.NodeStatus})
+}
+
+// able is what a node says that it is.
+func able(f *fleet.Facts) string {
+	if f == nil {
+		return ""
+	}
+	var parts []string
+	for _, part := range []string{f.OS, f.Arch, strings.TrimSuffix("nginx "+f.Nginx, "nginx ")} {
+		if part != "" {
+			parts = append(parts, part)
+		}
+	}
+	return strings.Join(append(parts, f.Modules...), ", ")
 }
 
 func by(name string) string {

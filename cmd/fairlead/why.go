@@ -71,6 +71,9 @@ func causes(n station.NodeDetail) []string {
 	} else {
 		add("revision %d (%s) was made from %s%s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By), since(n.Desired.At, n.Now))
 	}
+	for _, u := range n.Desired.Unfit {
+		add("%s was left out: %s", u.Resource, u.Reason)
+	}
 	for _, w := range n.Commands {
 		add("command %s (%s) is %s%s%s", w.Subject, w.ID, w.State, by(w.From), since(w.At, n.Now))
 	}
@@ -104,6 +107,9 @@ func conclusion(n station.NodeDetail) string {
 	case station.FailedIn:
 		return "so it is not what it should be: mend the resource and apply it again"
 	case station.Unfit:
+		if len(n.Desired.Unfit) > 0 && n.Message != "" && n.ObservedRevision == n.DesiredRevision {
+			return "so it serves the rest, and takes what was left out by itself as soon as it can"
+		}
 		return "so its desired state stays as it was: " + n.Message
 	case station.Drifted:
 		return "so something changed nginx beside Fairlead: `fairlead reload " + n.Name + "` or apply again"

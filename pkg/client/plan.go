@@ -53,6 +53,8 @@ type NodeChange struct {
 type Plan struct {
 	Resources []ResourceChange `json:"resources"`
 	Nodes     []NodeChange     `json:"nodes"`
+	// LeftOut are the resources that some nodes cannot take; the rest goes on.
+	LeftOut []LeftOut `json:"leftOut,omitempty"`
 	// Warnings are what a person should know and nothing is refused for.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -146,6 +148,7 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 		return p, err
 	}
 	p.Nodes = nodeChanges(now, plans)
+	p.LeftOut = leftOut(p.Resources, before, plans)
 	return p, nil
 }
 
@@ -188,6 +191,13 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 	})
 	if err != nil {
 		return s, err
+	}
+	facts, err := c.facts(ctx, s.nodes)
+	if err != nil {
+		return s, err
+	}
+	for i, n := range s.nodes {
+		s.nodes[i] = n.WithFacts(facts[n.Name])
 	}
 	return s, c.conn.Entries(ctx, subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "*"), func(e bus.Entry) error {
 		var d nginx.Desired
