@@ -1,13 +1,17 @@
 package station_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"fairlead/handlers"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/pkg/station"
+	"fairlead/subjects"
 )
 
 // bare is what Debian's nginx says of itself without further packages.
@@ -158,4 +162,41 @@ func BenchmarkCompileTenThousandNodesWithVariables(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
+}
+
+// A node that gets the module takes by itself what was left out before.
+func TestANodeTakesWhatWasLeftOutWhenItsFactsChange(t *testing.T) {
+	s := running(t)
+	s.nodes(nil, "n1")
+	lacking := bare()
+	s.facts("n1", lacking)
+	eventually(t, "the station knows the facts", func() bool { return s.node("n1").Facts != nil })
+	s.apply(host("web", "", "x"), streamFile("tcp"))
+	d, _ := s.desired("n1")
+	if len(d.Unfit) != 1 || d.Unfit[0].Resource != "ConfigFile/tcp" || len(d.Resources) != 1 {
+		t.Fatalf("it is to be %+v", d)
+	}
+	s.report("n1", handlers.Reported{Revision: d.Revision, ObservedRevision: d.Revision, Status: handlers.StatusApplied, Digest: d.Digest, RunningDigest: d.Digest})
+	eventually(t, "it is told as unfit", func() bool {
+		n := s.node("n1")
+		return n.Sync == station.Unfit && strings.Contains(n.Message, "it cannot take ConfigFile/tcp: nginx 1.22.1 there has no stream module")
+	})
+	able := bare()
+	able.Modules = []string{"ngx_stream_module"}
+	s.facts("n1", able)
+	eventually(t, "it gets all", func() bool {
+		d, _ := s.desired("n1")
+		return len(d.Unfit) == 0 && len(d.Resources) == 2 && d.Revision == 2
+	})
+}
+
+// facts reports what a node says of itself.
+func (s *site) facts(name string, f *fleet.Facts) {
+	s.t.Helper()
+	body, err := json.Marshal(f)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.put(name, subjects.Node, subjects.Reported, subjects.StateKey(name, subjects.MethodLifecycle, message.LifecycleDomain),
+		message.ReportedSubject(name, subjects.MethodLifecycle, message.LifecycleDomain), body, s.creds(name, subjects.Node), nil)
 }
