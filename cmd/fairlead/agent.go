@@ -80,6 +80,7 @@ The node's name is that of its credentials.`,
 	f.BoolVar(&without, "without-nginx", false, "care for no nginx at all")
 	f.StringVar(&n.Conf, "nginx-conf", "/etc/fairlead/nginx", "directory that holds nginx.conf")
 	f.StringVar(&n.Binary, "nginx-binary", "", "nginx, when it is not on the PATH")
+	f.StringVar(&n.HostConf, "nginx-include", "", "the host's own `NGINX.CONF`, which stays and includes what Fairlead manages; with --nginx external")
 	f.StringVar(&n.PidFile, "nginx-pid", "", "pid file of an external nginx")
 	f.StringVar(&n.User, "nginx-user", "", "user of nginx's workers (default www-data, else nobody)")
 	f.IntVar(&n.Workers, "nginx-workers", 0, "nginx's worker processes; 0 is one for each processor")

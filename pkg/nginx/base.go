@@ -74,8 +74,7 @@ func (m *model) shutdownTimeout() string {
 func (m *model) http(w *writer, files []File) {
 	w.open("http")
 	w.b.WriteString(phTemp)
-	w.line("# The agent's own probes are nobody's traffic.")
-	w.line(`map $http_user_agent $fairlead_logged { default 1; "%s" 0; }`, phProbe)
+	ownLog(w)
 	w.line("access_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx combined if=$fairlead_logged;", phRun)
 	w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
 	w.line(`error_log "%s/error.log" error;`, phLogs)
@@ -90,6 +89,21 @@ func (m *model) http(w *writer, files []File) {
 	w.line("proxy_headers_hash_bucket_size 256;")
 	w.line("server_tokens off;")
 	w.line("sendfile on;")
+	ownServer(w)
+	for _, path := range includes(files, "http.d/") {
+		w.line(`include "%s/%s";`, phVersion, path)
+	}
+	w.close()
+}
+
+// ownLog keeps the agent's probes out of access logs.
+func ownLog(w *writer) {
+	w.line("# The agent's own probes are nobody's traffic.")
+	w.line(`map $http_user_agent $fairlead_logged { default 1; "%s" 0; }`, phProbe)
+}
+
+// ownServer is what the agent asks, and a variable that rendered files need.
+func ownServer(w *writer) {
 	w.line("# nginx has no escape for a dollar sign.")
 	w.line(`geo $%s { default "$"; }`, dollar)
 	w.line("")
@@ -103,10 +117,6 @@ func (m *model) http(w *writer, files []File) {
 	w.line("location / { return 404; }")
 	w.close()
 	w.line("")
-	for _, path := range includes(files, "http.d/") {
-		w.line(`include "%s/%s";`, phVersion, path)
-	}
-	w.close()
 }
 
 // refusals renders a default host for every listener that has none: a name

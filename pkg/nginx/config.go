@@ -27,6 +27,9 @@ type Config struct {
 	// PidFile is written by nginx; Run/nginx.pid when empty. With External it is
 	// the one that the service manager expects.
 	PidFile string
+	// HostConf is the host's own nginx.conf, which includes Conf/fairlead.conf in
+	// its http{}; empty where nginx.conf is the engine's. Not with Child.
+	HostConf string
 	// User is who workers run as when the engine is root: www-data where there
 	// is one, else nobody. Without root they run as the engine's own user.
 	User         string
@@ -65,6 +68,9 @@ func (c Config) Validate() error {
 	}
 	if c.Manage != Child && c.Manage != External {
 		faults.Addf("manage", "%q is neither %s nor %s", c.Manage, Child, External)
+	}
+	if c.including() && (c.Manage == Child || !safePath.MatchString(c.HostConf)) {
+		faults.Addf("hostConf", "%q: give an absolute path, and who starts the host's nginx: it is not the agent", c.HostConf)
 	}
 	if c.User != "" && !userName.MatchString(c.User) {
 		faults.Addf("user", "%q is no user name", c.User)
@@ -118,7 +124,12 @@ func (c Config) complete() Config {
 
 // The files that the engine and nginx meet at.
 
-func (c Config) link() string          { return filepath.Join(c.Conf, "nginx.conf") }
+func (c Config) link() string {
+	if c.including() {
+		return filepath.Join(c.Conf, includeLink)
+	}
+	return filepath.Join(c.Conf, "nginx.conf")
+}
 func (c Config) statusSocket() string  { return filepath.Join(c.Run, "status.sock") }
 func (c Config) controlSocket() string { return filepath.Join(c.Run, "control.sock") }
 func (c Config) tempDir() string       { return filepath.Join(c.State, "temp") }

@@ -55,7 +55,7 @@ func New(cfg Config) (*Engine, error) {
 	return &Engine{
 		cfg:        cfg,
 		log:        cfg.Logger,
-		store:      store{state: cfg.State, link: cfg.link()},
+		store:      store{state: cfg.State, link: cfg.link(), entry: cfg.entry()},
 		http:       statusClient(cfg.statusSocket()),
 		herald:     newHerald(cfg.Event),
 		care:       newCare(cfg),

@@ -94,6 +94,10 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		return e.accept(good)
 	}
 	if e.cfg.Manage == External {
+		if e.cfg.including() {
+			return fleet.Errorf(f.kind, "nginx does not read %s: write this line into http { } of %s, and reload nginx: %s\n%s",
+				e.cfg.link(), e.cfg.HostConf, e.includeLines()[0], f.text)
+		}
 		return fleet.Errorf(f.kind, "nginx runs, but not from %s: %s", e.cfg.link(), f.text)
 	}
 	e.log.Error("the nginx that was found does not serve; it is started anew", "reason", f.text)

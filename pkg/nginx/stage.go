@@ -26,7 +26,11 @@ func (e *Engine) stage(revision uint64, b Bundle) (version, error) {
 }
 
 func (e *Engine) stageWith(revision uint64, b Bundle, l locals) (version, error) {
-	m := manifest{Revision: revision, Digest: b.Digest, Local: l.hash, Workers: e.cfg.Workers, At: time.Now().UTC()}
+	workers := e.cfg.Workers
+	if e.cfg.including() {
+		b, workers = withInclude(b), 0 // how many there should be is the host's to say
+	}
+	m := manifest{Revision: revision, Digest: b.Digest, Local: l.hash, Workers: workers, At: time.Now().UTC()}
 	return e.store.stage(m, func(dir string) []File { return fill(b, dir, l) })
 }
 
@@ -115,7 +119,7 @@ func rendered(f File) bool {
 	if strings.HasPrefix(f.Owner, "ConfigFile/") {
 		return false
 	}
-	return f.Path == "nginx.conf" || strings.HasPrefix(f.Path, "http.d/") || strings.HasPrefix(f.Path, "stream.d/")
+	return f.Path == "nginx.conf" || f.Path == includeFile || strings.HasPrefix(f.Path, "http.d/") || strings.HasPrefix(f.Path, "stream.d/")
 }
 
 func hashOfBytes(content []byte) string {

@@ -19,6 +19,7 @@ import (
 type store struct {
 	state string // holds versions/ and good.json
 	link  string // the commit point
+	entry string // the file of a version that it leads to
 }
 
 // record is good.json.
@@ -70,7 +71,7 @@ func (s store) commit(v version) error {
 	if err := s.keepForeign(); err != nil {
 		return err
 	}
-	if err := host.Link(v.conf(), s.link); err != nil {
+	if err := host.Link(filepath.Join(v.Dir, s.entry), s.link); err != nil {
 		return fleet.Errorf(fleet.Failed, "commit %s: %w", v, err)
 	}
 	return nil

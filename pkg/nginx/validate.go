@@ -26,9 +26,18 @@ var conflictingName = regexp.MustCompile(`\[warn\].*conflicting server name`)
 func (e *Engine) test(ctx context.Context, v version, b Bundle) error {
 	limit, cancel := context.WithTimeout(ctx, testTimeout(b))
 	defer cancel()
+	args := []string{"-t", "-q", "-p", e.cfg.State, "-c", v.conf(), "-e", "stderr"}
+	if e.cfg.including() {
+		own, done, err := e.hostArguments(v)
+		if err != nil {
+			return err
+		}
+		defer done()
+		args = own
+	}
 	r, err := host.Run(limit, host.Command{
 		Path: e.binary,
-		Args: []string{"-t", "-q", "-p", e.cfg.State, "-c", v.conf(), "-e", "stderr"},
+		Args: args,
 		Dir:  "/",
 	})
 	said := nginxLines(string(r.Stderr))

@@ -36,8 +36,8 @@ func workersOf(master int) ([]worker, error) {
 	return all, nil
 }
 
-// settled says whether exactly want workers take connections and none of
-// them is among old.
+// settled says whether exactly want workers take connections, or any where want
+// is 0, and none of them is among old.
 func settled(all, old []worker, want int) bool {
 	active := 0
 	for _, w := range all {
@@ -51,7 +51,7 @@ func settled(all, old []worker, want int) bool {
 			}
 		}
 	}
-	return active == want
+	return active == want || want == 0 && active > 0
 }
 
 // newerThan says whether there are workers and all that take connections
