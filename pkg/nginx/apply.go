@@ -49,13 +49,18 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 	if e.serves(ctx, b) {
 		return e.unchanged(revision, b, began)
 	}
-	if e.cfg.Manage == External && !e.up() {
-		return Verdict{}, fleet.Errorf(fleet.Unavailable, "nginx does not run, and it is not this agent's to start")
+	if !e.up() {
+		if f := e.notOurs(ctx); f != nil {
+			return Verdict{}, fleet.Errorf(f.kind, "%s", f.text)
+		}
 	}
 	if q, held := e.quarantine.holds(b.Digest, e.local(b)); held {
 		return Verdict{}, q.refusal()
 	}
 	var steps Steps
+	if err := e.makeDirs(); err != nil { // somebody may have removed them
+		return Verdict{}, err
+	}
 	v, err := e.stage(revision, b)
 	if err != nil {
 		return Verdict{}, err

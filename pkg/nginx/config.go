@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"time"
 
 	"fairlead/pkg/fleet"
 )
@@ -12,7 +13,8 @@ import (
 // How nginx is kept running.
 const (
 	Child    = "child"    // the engine starts it, and starts it again when it dies
-	External = "external" // systemd or a container runtime does; the engine reloads it
+	Systemd  = "systemd"  // systemd does, asked by the engine when it has died
+	External = "external" // a container runtime or somebody else does; the engine reloads it
 )
 
 // Config says where one nginx lives. The zero value is complete, for a host
@@ -23,7 +25,15 @@ type Config struct {
 	Conf   string // holds nginx.conf, a link; /etc/fairlead/nginx
 	Run    string // sockets, pid file; /run/fairlead/nginx
 	Logs   string // error logs; /var/log/fairlead/nginx
-	Manage string // Child (default) or External
+	Manage string // Child (default), Systemd or External
+	// Unit is nginx's unit with Systemd, nginx.service when empty; Systemctl is
+	// the program that is asked, systemctl when empty.
+	Unit, Systemctl string
+	// LookEvery is the time between two looks at a living nginx; 2 s when 0.
+	LookEvery time.Duration
+	// Patience is how long a master may take no signal and do no work before it
+	// counts as wedged; 30 s when 0, which is longer than any wait for DNS.
+	Patience time.Duration
 	// PidFile is written by nginx; Run/nginx.pid when empty. With External it is
 	// the one that the service manager expects.
 	PidFile string
@@ -66,8 +76,11 @@ func (c Config) Validate() error {
 	if n := len(filepath.Join(c.Run, "control.sock")); n > maxSocketPath {
 		faults.Addf("run", "%q is too long: a socket in it would have %d bytes, more than %d", c.Run, n, maxSocketPath)
 	}
-	if c.Manage != Child && c.Manage != External {
-		faults.Addf("manage", "%q is neither %s nor %s", c.Manage, Child, External)
+	if c.Manage != Child && c.Manage != Systemd && c.Manage != External {
+		faults.Addf("manage", "%q is none of %s, %s and %s", c.Manage, Child, Systemd, External)
+	}
+	if !unitName.MatchString(c.Unit) {
+		faults.Addf("unit", "%q is no name of a systemd unit", c.Unit)
 	}
 	if c.including() && (c.Manage == Child || !safePath.MatchString(c.HostConf)) {
 		faults.Addf("hostConf", "%q: give an absolute path, and who starts the host's nginx: it is not the agent", c.HostConf)
@@ -78,11 +91,17 @@ func (c Config) Validate() error {
 	if c.Workers < 0 || c.Workers > 1024 {
 		faults.Addf("workers", "%d is not between 0 and 1024", c.Workers)
 	}
+	if c.LookEvery < 0 || c.Patience < 0 {
+		faults.Addf("lookEvery", "it and patience may not be negative")
+	}
 	if c.KeepVersions < 0 {
 		faults.Addf("keepVersions", "%d is negative", c.KeepVersions)
 	}
 	return faults.Err()
 }
+
+// unitName is one that systemctl takes for no option and for no pattern.
+var unitName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}$`)
 
 var userName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
 
@@ -92,7 +111,7 @@ func (c Config) complete() Config {
 		field *string
 		value string
 	}{
-		{&c.Binary, "nginx"}, {&c.Manage, Child},
+		{&c.Binary, "nginx"}, {&c.Manage, Child}, {&c.Unit, "nginx.service"}, {&c.Systemctl, "systemctl"},
 		{&c.State, "/var/lib/fairlead/nginx"}, {&c.Conf, "/etc/fairlead/nginx"},
 		{&c.Run, "/run/fairlead/nginx"}, {&c.Logs, "/var/log/fairlead/nginx"},
 	}
@@ -109,6 +128,12 @@ func (c Config) complete() Config {
 	}
 	if c.Workers == 0 {
 		c.Workers = runtime.NumCPU()
+	}
+	if c.LookEvery == 0 {
+		c.LookEvery = 2 * time.Second
+	}
+	if c.Patience == 0 {
+		c.Patience = 30 * time.Second
 	}
 	if c.KeepVersions == 0 {
 		c.KeepVersions = 5
@@ -138,6 +163,7 @@ func (c Config) probeFile() string     { return filepath.Join(c.State, "probe.ke
 func (c Config) quarantine() string    { return filepath.Join(c.State, "quarantine.json") }
 func (c Config) startLog() string      { return filepath.Join(c.Logs, "start.log") }
 func (c Config) masterFile() string    { return filepath.Join(c.State, "master.json") }
+func (c Config) recoveryFile() string  { return filepath.Join(c.State, "recovery.json") }
 
 // SyslogSocket is where nginx sends its access and error log: the agent's log
 // forwarder listens there. nginx does not mind when nobody does.

@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"context"
 	"log/slog"
 	"os"
 	"regexp"
@@ -19,6 +20,10 @@ type control struct {
 	exits      atomic.Uint64 // workers that died of a signal
 	dying      []complaint   // the last [emerg] and [alert] lines of others, for handle alone
 	log        *slog.Logger
+	crashed    func(text string) // told of each worker that a signal ended
+
+	current *syslog.Listener // its user holds the engine's lock
+	next    chan *syslog.Listener
 }
 
 // complaint is an [emerg] or [alert] line of the master.
@@ -34,8 +39,11 @@ var errorLine = regexp.MustCompile(`\[([a-z]+)\] (\d+)#\d+: `)
 // listen opens the socket for the engine's user and the workers' group alone:
 // who can write to it can make an apply fail.
 func (c *control) listen(path string, workers account, log *slog.Logger) (*syslog.Listener, error) {
-	c.complaints = make(chan complaint, 64)
-	c.log = log
+	if c.complaints == nil {
+		c.complaints = make(chan complaint, 64)
+		c.next = make(chan *syslog.Listener, 1)
+		c.log = log
+	}
 	listener, err := syslog.Listen("unixgram:" + path + "?mode=0660")
 	if err != nil {
 		return nil, err
@@ -46,7 +54,46 @@ func (c *control) listen(path string, workers account, log *slog.Logger) (*syslo
 			return nil, err
 		}
 	}
+	c.current = listener
 	return listener, nil
+}
+
+// hear handles what a listener receives until ctx ends, and then what those
+// receive that take its place.
+func (c *control) hear(ctx context.Context, l *syslog.Listener) {
+	for {
+		_ = l.Run(ctx, c.handle) // ended by ctx, or closed
+		_ = l.Close()
+		select {
+		case l = <-c.next:
+		case <-ctx.Done():
+			select {
+			case l = <-c.next:
+				_ = l.Close()
+			default:
+			}
+			return
+		}
+	}
+}
+
+// listenAgain makes the control socket anew where its file was removed.
+func (e *Engine) listenAgain() error {
+	c := &e.control
+	if !gone(e.cfg.controlSocket()) {
+		return nil
+	}
+	old := c.current
+	l, err := c.listen(e.cfg.controlSocket(), e.workers, e.log)
+	if err != nil {
+		return err
+	}
+	select {
+	case c.next <- l:
+		return old.Close()
+	default: // the one before has not been taken up
+		return l.Close()
+	}
 }
 
 // handle sorts one line. It never blocks: when nobody takes the complaints,
@@ -72,6 +119,7 @@ func (c *control) handle(r syslog.Record) {
 	}
 	if killedWorker.MatchString(text) {
 		c.exits.Add(1)
+		c.crashed(text)
 	}
 	// The master only says that a worker ended; why, the worker said before.
 	for _, last := range c.dying {

@@ -43,7 +43,12 @@ type Engine struct {
 	stopped bool                         // by Stop: not to be started again
 	parse   time.Duration                // how long the last nginx -t took
 	served  servedCertificates           // certificates of good
-
+	birth   birth                        // of the last master
+	ended   bool                         // nginx was ended by this engine, and not started since
+	unknown bool                         // nginx serves what is not on disk any more
+	wanted  want                         // good, and could not be started
+	trouble trouble
+	crashes crashes
 }
 
 // New makes an engine. It does no I/O; the error is that of Config.Validate.
@@ -71,8 +76,9 @@ func New(cfg Config) (*Engine, error) {
 // the first time.
 func (e *Engine) Ready() <-chan struct{} { return e.ready }
 
-// Looked is closed when Run knows what there is and has tried to make it
-// serve, whether it does or not.
+// Looked is closed when the engine has found out how nginx is and done what it
+// could at first, whether it serves or not. Apply, Reload and Status work from
+// then on.
 func (e *Engine) Looked() <-chan struct{} { return e.looked }
 
 // Run prepares the directories, listens on the control log, adopts the nginx
@@ -86,16 +92,16 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.prepare(ctx); err != nil {
 		return err
 	}
+	e.control.crashed = e.workerCrashed
 	listener, err := e.control.listen(e.cfg.controlSocket(), e.workers, e.log)
 	if err != nil {
 		return fleet.Errorf(fleet.Unavailable, "control log of nginx: %w", err)
 	}
-	defer listener.Close()
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	listening, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	tasks.Go(func() { _ = listener.Run(listening, e.control.handle) })
+	tasks.Go(func() { e.control.hear(listening, listener) })
 	tasks.Go(func() { e.herald.run(listening) })
 
 	e.care.names.restore()
@@ -105,13 +111,15 @@ func (e *Engine) Run(ctx context.Context) error {
 		return nil
 	}
 	e.open.Store(true) // before Ready; Apply waits for the lock
+	e.readRecovery()
 	err = e.recover(ctx)
+	if err != nil && ctx.Err() == nil {
+		e.log.Error("nginx does not serve", "error", err)
+		e.stillDown(err)
+	}
 	unlock()
 	close(e.looked)
 	defer e.shut()
-	if err != nil && ctx.Err() == nil {
-		e.log.Error("nginx does not serve", "error", err)
-	}
 	tasks.Go(func() { e.attend(ctx) })
 	e.supervise(ctx)
 	return nil
@@ -177,7 +185,7 @@ func (e *Engine) enter(ctx context.Context) (unlock func(), err error) {
 
 func (e *Engine) proven(v version) {
 	v.files = nil // private keys among them
-	e.good = v
+	e.good, e.unknown = v, false
 	e.watch(v)
 	e.isReady.Do(func() { close(e.ready) })
 }
@@ -198,6 +206,7 @@ func (e *Engine) setMaster(p *host.Process) {
 	pid := 0
 	if p != nil {
 		pid = p.PID
+		e.remember(p.Identity)
 	}
 	e.control.master.Store(int64(pid))
 }

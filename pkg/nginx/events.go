@@ -11,6 +11,10 @@ const (
 	EventRolledBack  = "rolledback"  // a version was taken back, and the last good one serves
 	EventQuarantined = "quarantined" // a version is not tried again by itself
 	EventRecovered   = "recovered"   // nginx was dead, wedged or killed, and serves again
+	EventDown        = "down"        // nginx died and the first try to bring it back failed
+	EventWedged      = "wedged"      // nginx takes no signals, and is not this engine's to end
+	EventCrashing    = "crashing"    // workers die by signals
+	EventOutdated    = "outdated"    // nginx's executable was replaced on disk under it
 	EventDrifted     = "drifted"     // something on the node was changed by hand
 	EventHealed      = "healed"      // what was changed by hand is as it should be again
 	EventServerDown  = "serverdown"  // a server of an upstream takes no more requests

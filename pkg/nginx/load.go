@@ -10,16 +10,23 @@ import (
 	"time"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 )
 
 // load makes nginx read the linked version v, by a signal or by starting it,
 // and proves it. Workers in old must be gone then.
 func (e *Engine) load(ctx context.Context, v version, old []worker) *failure {
 	if !e.up() {
-		if e.cfg.Manage == External {
-			return &failure{kind: fleet.Unavailable, text: "nginx does not run, and it is not this agent's to start"}
+		if f := e.notOurs(ctx); f != nil {
+			return f
 		}
 		return e.start(ctx, v)
+	}
+	if e.socketLost() {
+		if err := e.bindAgain(ctx, v); err != nil {
+			return &failure{kind: fleet.Failed, text: "nginx's status socket was gone: " + err.Error()}
+		}
+		old = e.workersNow()
 	}
 	e.control.drain()
 	if err := e.hangUp(); err != nil {
@@ -28,12 +35,35 @@ func (e *Engine) load(ctx context.Context, v version, old []worker) *failure {
 	return e.prove(ctx, v, old)
 }
 
+// notOurs is why an nginx that does not run is not this engine's to start.
+func (e *Engine) notOurs(ctx context.Context) *failure {
+	switch {
+	case e.cfg.Manage == External:
+		return &failure{kind: fleet.Unavailable, text: "nginx does not run, and it is not this agent's to start"}
+	case e.cfg.Manage == Systemd && !e.ended:
+		u, err := e.unit(ctx)
+		if err != nil {
+			return &failure{kind: fleet.Unavailable, text: err.Error()}
+		}
+		if why := u.mayStart(e.cfg.Unit); why != "" {
+			return &failure{kind: fleet.Unavailable, text: "nginx does not run: " + why}
+		}
+	}
+	return nil
+}
+
 // hangUp sends SIGHUP to the master, once its pid file says that it is past
 // the point until which the signal would kill it: nginx writes the file after
 // it has installed its handlers.
 func (e *Engine) hangUp() error {
 	master := e.master.Load()
-	if pid := e.pidFile(); pid != master.PID {
+	pid := e.pidFile()
+	if pid == 0 { // somebody removed it: a master that has its handlers is past that point too
+		if a, err := host.ReadActivity(master.PID); err == nil && a.Catches(syscall.SIGHUP) {
+			pid = master.PID
+		}
+	}
+	if pid != master.PID {
 		return fmt.Errorf("%s names process %d, but nginx is process %d", e.cfg.PidFile, pid, master.PID)
 	}
 	return master.Signal(syscall.SIGHUP)

@@ -3,8 +3,11 @@ package nginx
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -36,14 +39,9 @@ func (e *Engine) recover(ctx context.Context) error {
 	if err := e.store.ours(); err != nil {
 		return err
 	}
-	good, err := e.store.good()
+	good, err := e.lastGood()
 	if err != nil {
-		if !errors.Is(err, os.ErrNotExist) {
-			e.log.Error("the record of the last good version is lost", "error", err)
-		}
-		if good, err = e.base(); err != nil {
-			return err
-		}
+		return err
 	}
 	e.good = good
 	if master := e.find(); master != nil {
@@ -57,7 +55,27 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.log.Info("waiting for nginx to be started", "pid_file", e.cfg.PidFile)
 		return nil
 	}
-	return e.startGood(ctx)
+	return e.bringBack(ctx)
+}
+
+// lastGood is the version that the record names; where that is lost, the one
+// that is linked, or the newest that was proven before; on a new node one that
+// serves nothing but the status socket.
+func (e *Engine) lastGood() (version, error) {
+	good, err := e.store.good()
+	if err == nil {
+		return good, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) || len(e.store.onDisk()) > 0 {
+		e.log.Error("the record of the last good version is lost", "error", err)
+	}
+	if linked, err := e.store.linked(); err == nil && linked.unusable() == "" {
+		return linked, nil
+	}
+	if earlier := e.store.earlier(); len(earlier) > 0 {
+		return earlier[0], nil
+	}
+	return e.base()
 }
 
 // adoption is how long an nginx that was found has to prove what it answers.
@@ -80,6 +98,11 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 			return e.accept(linked)
 		}
 	}
+	if !good.serving() && e.starts() && e.foreign(ctx, good) {
+		e.log.Error("nginx serves what is not on disk any more; it is left as it is until a version is applied", "pid", e.master.Load().PID)
+		e.unknown = true
+		return nil
+	}
 	if err := e.backTo(good); err != nil {
 		return err
 	}
@@ -93,6 +116,9 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		e.log.Info("nginx adopted and reloaded", "revision", good.Manifest.Revision)
 		return e.accept(good)
 	}
+	if v, ok := e.runs(ctx); ok { // what it had; a signal that it does not take yet costs nothing
+		return e.keepWith(v, good, f)
+	}
 	if e.cfg.Manage == External {
 		if e.cfg.including() {
 			return fleet.Errorf(f.kind, "nginx does not read %s: write this line into http { } of %s, and reload nginx: %s\n%s",
@@ -101,8 +127,50 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		return fleet.Errorf(f.kind, "nginx runs, but not from %s: %s", e.cfg.link(), f.text)
 	}
 	e.log.Error("the nginx that was found does not serve; it is started anew", "reason", f.text)
+	e.trouble.begin("the nginx that was found did not serve: " + firstLine(f.text))
 	e.end(ctx, 0)
-	return e.startGood(ctx)
+	return e.startBest(ctx)
+}
+
+// foreign says whether nginx, which was started from the link, serves anything
+// else than a version, or cannot be asked although it has workers.
+func (e *Engine) foreign(ctx context.Context, v version) bool {
+	digest, err := e.running(ctx)
+	return err != nil && len(e.workersNow()) > 0 || err == nil && digest != v.Manifest.Digest
+}
+
+// runs is the version on disk that nginx runs and proves, while it takes signals.
+func (e *Engine) runs(ctx context.Context) (version, bool) {
+	master := e.master.Load()
+	if a, err := host.ReadActivity(master.PID); err != nil || a.Blocks(syscall.SIGHUP) || a.State == 'T' {
+		return version{}, false
+	}
+	digest, err := e.running(ctx)
+	if err != nil {
+		return version{}, false
+	}
+	for _, name := range e.store.onDisk() {
+		v, err := readVersion(filepath.Join(e.store.versions(), name))
+		if err != nil || v.Manifest.Digest != digest || v.unusable() != "" {
+			continue
+		}
+		e.control.drain()
+		if e.proveWithin(ctx, adoption, v) == nil {
+			return v, true
+		}
+	}
+	return version{}, false
+}
+
+// keepWith goes on with a version that nginx runs in place of the last good
+// one, which it does not load.
+func (e *Engine) keepWith(v, good version, f *failure) error {
+	if err := e.backTo(v); err != nil {
+		return err
+	}
+	e.wanted = want{version: good, instead: v.Name, delay: firstRetry, at: time.Now().Add(firstRetry)}
+	e.log.Error("nginx goes on with an older version", "version", v.Name, "in_place_of", good.Name, "reason", f.text)
+	return e.accept(v)
 }
 
 // proveWithin proves a version that nginx is thought to serve already.
@@ -110,14 +178,6 @@ func (e *Engine) proveWithin(ctx context.Context, d time.Duration, v version) *f
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
 	return e.prove(ctx, v, nil)
-}
-
-// startGood starts nginx with the last good version.
-func (e *Engine) startGood(ctx context.Context) error {
-	if f := e.start(ctx, e.good); f != nil {
-		return fleet.Errorf(f.kind, "start nginx with %s: %s", e.good, f.text)
-	}
-	return e.accept(e.good)
 }
 
 // accept records a version that was just proven. One that cannot be recorded,
@@ -170,6 +230,10 @@ func (e *Engine) find() *host.Process {
 	if p := e.verify(e.pidFile()); p != nil || e.cfg.Manage == External {
 		return p
 	}
+	if e.cfg.Manage == Systemd {
+		u, _ := e.unit(context.Background())
+		return e.verify(u.main)
+	}
 	pids, _ := host.Processes()
 	for _, pid := range pids {
 		if p := e.verify(pid); p != nil {
@@ -190,17 +254,40 @@ func (e *Engine) verify(pid int) *host.Process {
 	if err != nil {
 		return nil
 	}
-	exe, err1 := host.Executable(pid)
-	title, err2 := host.Title(pid)
-	ours := err1 == nil && err2 == nil && exe == e.binary && e.isMaster(title)
-	if b, ok := e.remembered(); ok && b.PID == pid && b.Started != p.Started {
-		ours = false // the pid was used again
-	}
+	title, err := host.Title(pid)
+	b, known := e.remembered()
+	known = known && b.PID == pid
+	same := known && b.Started == p.Started // whatever it runs: --nginx-binary may have changed since
+	ours := err == nil && e.isMaster(title) && (same || !known && e.isNginx(pid))
 	if !ours || !p.Alive() {
 		p.Close()
 		return nil
 	}
 	return p
+}
+
+// isNginx says whether a process runs the engine's executable: the one at its
+// path, one that lay there until a package was upgraded, the same file by
+// another path, or, in a container, which has paths of its own, one of the
+// same name.
+func (e *Engine) isNginx(pid int) bool {
+	exe, err := host.Executable(pid)
+	if err != nil {
+		return false
+	}
+	if exe == e.binary {
+		return true
+	}
+	if e.cfg.Manage != External {
+		return false
+	}
+	its, err1 := os.Stat(fmt.Sprintf("/proc/%d/exe", pid))
+	own, err2 := os.Stat(e.binary)
+	if err1 == nil && err2 == nil && os.SameFile(its, own) {
+		return true
+	}
+	same, err := host.SameMounts(pid)
+	return err == nil && !same && filepath.Base(exe) == filepath.Base(e.binary)
 }
 
 // isMaster reads a title: "nginx: master process /usr/sbin/nginx -p … -c …",
@@ -209,7 +296,7 @@ func (e *Engine) isMaster(title string) bool {
 	if strings.HasPrefix(title, "nginx: worker") || strings.HasPrefix(title, "nginx: cache") {
 		return false
 	}
-	if e.cfg.Manage == External {
+	if !e.starts() {
 		return strings.HasPrefix(title, "nginx: master process")
 	}
 	return strings.Contains(title+" ", " -c "+e.cfg.link()+" ") && !strings.Contains(title, " -t ")

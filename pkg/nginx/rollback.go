@@ -41,5 +41,13 @@ func (e *Engine) restore(ctx context.Context, good version, why *failure) *failu
 			return nil
 		}
 	}
-	return e.load(ctx, good, e.workersNow())
+	f := e.load(ctx, good, e.workersNow())
+	if f == nil || !e.mayEnd() || e.up() && !e.hangs(ctx) {
+		return f
+	}
+	e.anew(ctx, "nginx died or hung over a change")
+	if !e.up() {
+		return f
+	}
+	return nil
 }

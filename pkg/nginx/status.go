@@ -33,6 +33,14 @@ type Status struct {
 	// last, with the beginning of the reason.
 	Quarantine []Quarantined  `json:"quarantine,omitempty"`
 	Servers    []ServerStatus `json:"servers,omitempty"` // of upstreams, that are not used as written
+
+	// Trouble is what is wrong with nginx now; empty when nothing is known to be.
+	Trouble string `json:"trouble,omitempty"`
+	// Outdated says that nginx's executable was replaced on disk: the old one
+	// runs until nginx is started anew.
+	Outdated bool `json:"outdated,omitempty"`
+	// Recovery is when nginx had to be helped last.
+	Recovery Recovery `json:"recovery,omitzero"`
 }
 
 // Counters are those of stub_status, since the master started.
@@ -61,10 +69,12 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 		s.Revision, s.Certificates = v.Manifest.Revision, e.served.of(v)
 	}
 	s.Servers = e.servers()
+	s.Trouble, s.Recovery = e.trouble.now()
 	master := e.master.Load()
 	if master == nil {
 		return s, nil
 	}
+	s.Outdated = host.Replaced(master.PID)
 	all, err := workersOf(master.PID)
 	if err != nil {
 		return s, nil // it has just ended

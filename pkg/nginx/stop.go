@@ -20,7 +20,7 @@ func (e *Engine) Stop(ctx context.Context) error {
 	}
 	defer unlock()
 	e.stopped = true
-	if e.cfg.Manage == External || e.master.Load() == nil {
+	if !e.starts() || e.master.Load() == nil {
 		return nil
 	}
 	e.end(ctx, stopGrace)
@@ -30,6 +30,17 @@ func (e *Engine) Stop(ctx context.Context) error {
 
 // end ends the master and everything that it leaves behind.
 func (e *Engine) end(ctx context.Context, grace time.Duration) {
+	if e.master.Load() == nil {
+		return
+	}
+	e.endMaster(ctx, grace)
+	e.setMaster(nil)
+	e.endOrphans(context.WithoutCancel(ctx))
+}
+
+// endMaster ends the master alone: with QUIT where there is time, with TERM,
+// with KILL.
+func (e *Engine) endMaster(ctx context.Context, grace time.Duration) {
 	master := e.master.Load()
 	if master == nil {
 		return
@@ -37,6 +48,7 @@ func (e *Engine) end(ctx context.Context, grace time.Duration) {
 	if deadline, ok := ctx.Deadline(); ok {
 		grace = min(grace, time.Until(deadline)/2)
 	}
+	e.ended = true
 	base := context.WithoutCancel(ctx)
 	for _, step := range []struct {
 		signal syscall.Signal
@@ -55,6 +67,4 @@ func (e *Engine) end(ctx context.Context, grace time.Duration) {
 			break
 		}
 	}
-	e.setMaster(nil)
-	e.endOrphans(base)
 }

@@ -26,6 +26,9 @@ type store struct {
 type record struct {
 	Version  string `json:"version"`  // directory under versions/
 	Revision uint64 `json:"revision"` // the newest that this version stands for
+	// Before are the directories of those that were proven before it, the last
+	// one first. Not all are kept.
+	Before []string `json:"before,omitempty"`
 }
 
 func (s store) versions() string { return filepath.Join(s.state, "versions") }
@@ -104,22 +107,76 @@ func (s store) linked() (version, error) {
 // good is the last version that was proven to serve, with the newest revision
 // that it stands for.
 func (s store) good() (version, error) {
-	data, err := os.ReadFile(filepath.Join(s.state, "good.json"))
+	r, err := s.record()
 	if err != nil {
 		return version{}, err
-	}
-	var r record
-	if err := json.Unmarshal(data, &r); err != nil {
-		return version{}, fmt.Errorf("good.json: %w", err)
 	}
 	v, err := readVersion(filepath.Join(s.versions(), r.Version))
 	v.Manifest.Revision = r.Revision
 	return v, err
 }
 
+func (s store) record() (record, error) {
+	var r record
+	data, err := os.ReadFile(filepath.Join(s.state, "good.json"))
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, fmt.Errorf("good.json: %w", err)
+	}
+	return r, nil
+}
+
+// mostBefore bounds the record.
+const mostBefore = 16
+
+// earlier are the versions that were proven before the last good one and can
+// be used still, newest first. Where the record of them is lost, those that
+// lie on disk are taken: one that was never proven is removed when it fails.
+func (s store) earlier() []version {
+	r, err := s.record()
+	names := r.Before
+	if err != nil {
+		names = s.onDisk()
+	}
+	var all []version
+	for _, name := range names {
+		if name == r.Version {
+			continue
+		}
+		if v, err := readVersion(filepath.Join(s.versions(), name)); err == nil && v.unusable() == "" {
+			all = append(all, v)
+		}
+	}
+	return all
+}
+
+// onDisk names what lies there, newest first.
+func (s store) onDisk() []string {
+	entries, _ := os.ReadDir(s.versions())
+	var all []version
+	for _, entry := range entries {
+		if v, err := readVersion(filepath.Join(s.versions(), entry.Name())); err == nil {
+			all = append(all, v)
+		}
+	}
+	slices.SortFunc(all, func(a, b version) int { return b.Manifest.At.Compare(a.Manifest.At) })
+	names := make([]string, len(all))
+	for i, v := range all {
+		names[i] = v.Name
+	}
+	return names
+}
+
 // setGood records that a version serves.
 func (s store) setGood(v version) error {
-	data, err := json.Marshal(record{Version: v.Name, Revision: v.Manifest.Revision})
+	r := record{Version: v.Name, Revision: v.Manifest.Revision}
+	if was, err := s.record(); err == nil {
+		r.Before = slices.DeleteFunc(append([]string{was.Version}, was.Before...), func(name string) bool { return name == v.Name })
+		r.Before = r.Before[:min(len(r.Before), mostBefore)]
+	}
+	data, err := json.Marshal(r)
 	if err == nil {
 		err = host.WriteFile(filepath.Join(s.state, "good.json"), append(data, '\n'), 0o600)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 )
 
@@ -13,21 +14,23 @@ const (
 	// healthy is how long nginx must live for its next death to be a first one.
 	healthy = time.Minute
 	// lookout is how often a master that others start is looked for.
-	lookout = 500 * time.Millisecond
+	lookout     = 500 * time.Millisecond
+	lastLookout = 4 * time.Second
 )
 
-// supervise waits for the death of the master and brings nginx back, until ctx
-// ends: at once, then after delays that double up to lastDelay.
+// supervise brings nginx back when it dies, until ctx ends: at once, then
+// after delays that double up to lastDelay. While it lives it is looked at.
 func (e *Engine) supervise(ctx context.Context) {
 	var delay time.Duration
+	w := watch{engine: e}
 	for ctx.Err() == nil {
 		if master := e.master.Load(); master != nil {
-			_ = master.Wait(ctx) // an error other than that of ctx: somebody else replaced it
+			w.until(ctx, master)
 			if lived(master.Started) > healthy {
 				delay = 0
 			}
-		} else if e.cfg.Manage == External {
-			delay = lookout
+		} else if !e.starts() {
+			delay = min(max(delay, lookout), lastLookout)
 		}
 		if !pause(ctx, delay) {
 			return
@@ -48,23 +51,53 @@ func (e *Engine) revive(ctx context.Context) {
 		return
 	}
 	if dead := e.master.Load(); dead != nil {
-		e.log.Error("the master process of nginx ended", "pid", dead.PID, "stopped", e.stopped)
+		what := death(dead)
 		e.setMaster(nil)
+		if e.stopped {
+			return
+		}
+		e.log.Error("nginx died", "what", what)
+		e.trouble.begin(what)
 	}
 	if e.stopped {
 		return
 	}
-	if e.cfg.Manage == External {
-		if master := e.find(); master != nil {
-			e.setMaster(master)
-			err = e.adopt(ctx, e.good)
-		}
-	} else if err = e.backTo(e.good); err == nil {
-		err = e.startGood(ctx)
-	}
-	if err != nil && ctx.Err() == nil {
+	if err := e.bringBack(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("nginx does not serve", "error", err)
+		e.stillDown(err)
 	}
+}
+
+// bringBack has nginx run again, by whoever starts it.
+func (e *Engine) bringBack(ctx context.Context) error {
+	if e.starts() {
+		return e.startBest(ctx)
+	}
+	if found, err := e.takeOver(ctx); found || e.cfg.Manage == External {
+		return err
+	}
+	if f := e.notOurs(ctx); f != nil {
+		return fleet.Errorf(f.kind, "%s", f.text)
+	}
+	return e.startBest(ctx)
+}
+
+// starts says whether nginx is a child of this engine.
+func (e *Engine) starts() bool { return e.cfg.Manage == Child }
+
+// takeOver adopts a master that others have started, where there is one.
+func (e *Engine) takeOver(ctx context.Context) (found bool, err error) {
+	master := e.find()
+	if master == nil {
+		return false, nil
+	}
+	e.setMaster(master)
+	e.ended = false
+	if err := e.adopt(ctx, e.good); err != nil {
+		return true, err
+	}
+	e.recovered("somebody started it again")
+	return true, nil
 }
 
 // pause waits; false when ctx ended.

@@ -126,6 +126,24 @@ func (v version) bundle() (Bundle, error) {
 // generation is what the status socket answers while the version serves.
 func (v version) generation() string { return v.Manifest.Digest + " " + v.Manifest.Local }
 
+// serving says whether a version is more than the one that a new node begins with.
+func (v version) serving() bool { return v.Manifest.Revision > 0 }
+
+// unusable says why nginx should not be started with this version: a file is
+// gone, or is no file any more (a FIFO would hang nginx). "" when it may.
+func (v version) unusable() string {
+	for _, f := range v.Manifest.Files {
+		info, err := os.Lstat(filepath.Join(v.Dir, f.Path))
+		if err != nil {
+			return err.Error()
+		}
+		if !info.Mode().IsRegular() {
+			return fmt.Sprintf("%s is no regular file", filepath.Join(v.Dir, f.Path))
+		}
+	}
+	return ""
+}
+
 func manifestFiles(files []File) []manifestFile {
 	all := make([]manifestFile, len(files))
 	for i, f := range files {
