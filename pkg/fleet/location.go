@@ -10,7 +10,8 @@ import (
 )
 
 // Location says what happens below one path. Exactly one of `return`, `root`,
-// `proxy` and `redirect` is set.
+// `alias`, `proxy` and `redirect` is set. Access, passwords and policies hold
+// for each of them.
 type Location struct {
 	// Path begins with `/` and is compared with the request's decoded path; with match regex it is an
 	// expression that Go and PCRE both read, at most 512 bytes, without named groups or repeated repetitions.
@@ -21,14 +22,40 @@ type Location struct {
 	Return *Return `json:"return,omitempty"`
 	// Root is the absolute directory on the node that files are served from.
 	Root string `json:"root,omitempty"`
-	// Index holds the file names tried for a directory; with `root` only.
+	// Alias is the directory that stands for the path itself; both end in `/`, and match is prefix.
+	Alias string `json:"alias,omitempty"`
+	// Index holds the file names tried for a directory; with `root` and `alias` only.
 	Index []string `json:"index,omitempty"`
+	// TryFiles are tried in turn, with `root` only: `$uri`, `$uri/`, `$uri.html` and paths; the last is a path that
+	// is served in any case, or a status as `=404`.
+	TryFiles []string `json:"tryFiles,omitempty"`
+
 	// Proxy passes requests to an upstream.
 	Proxy *Proxy `json:"proxy,omitempty"`
 	// Redirect sends the client elsewhere.
 	Redirect *Redirect `json:"redirect,omitempty"`
+	// Rewrites change the path; not with `return` and `redirect`.
+	Rewrites []Rewrite `json:"rewrites,omitempty"`
 	// Headers are added to responses of this location.
 	Headers map[string]string `json:"headers,omitempty"`
+	// Access stands in for that of the host.
+	Access []AddressRule `json:"access,omitempty"`
+	// BasicAuth stands in for that of the host.
+	BasicAuth *BasicAuth `json:"basicAuth,omitempty"`
+	// CORS stands in for that of the host.
+	CORS *CORS `json:"cors,omitempty"`
+	// Gzip stands in for that of the host.
+	Gzip *Gzip `json:"gzip,omitempty"`
+	// Cache keeps answers of the upstream; with `proxy` only.
+	Cache *Cache `json:"cache,omitempty"`
+	// Limits stand in for those of the host, one by one; without those of headers, which are read before there is a location.
+	Limits *Limits `json:"limits,omitempty"`
+	// ErrorPages come before those of the host.
+	ErrorPages []ErrorPage `json:"errorPages,omitempty"`
+	// Policies are names of Policy resources, beside those of the host.
+	Policies []string `json:"policies,omitempty"`
+	// Log stands in for that of the host.
+	Log *Log `json:"log,omitempty"`
 }
 
 // Return answers with a fixed status and text.
@@ -44,12 +71,6 @@ type Redirect struct {
 	Code int    `json:"code,omitempty"` // 301, 302 (default), 303, 307 or 308
 	// KeepPath appends the request's path and query, so `to` may then have none.
 	KeepPath bool `json:"keepPath,omitempty"`
-}
-
-// Proxy passes requests to an Upstream by name.
-type Proxy struct {
-	Upstream string            `json:"upstream"`          // name of the resource
-	Headers  map[string]string `json:"headers,omitempty"` // set on the request to the upstream
 }
 
 // nginx reads configuration in a buffer of 4,096 bytes (NGX_CONF_BUFFER) and
@@ -69,13 +90,34 @@ func (l *Location) check(faults *Faults, at string) {
 		faults.add(at+".path", locationPathProblem(l.Path))
 	}
 	l.checkAction(faults, at)
-	if len(l.Index) > 0 && l.Root == "" {
-		faults.Addf(at+".index", "goes with root only")
-	}
-	for i, name := range l.Index {
-		faults.add(item(at+".index", i), indexProblem(name))
-	}
+	l.checkFiles(faults, at)
 	checkHeaders(faults, at+".headers", l.Headers)
+	checkRewrites(faults, at+".rewrites", l.Rewrites)
+	if len(l.Rewrites) > 0 && (l.Return != nil || l.Redirect != nil) {
+		faults.Addf(at+".rewrites", "do not go with return and redirect, which answer whatever the path is")
+	}
+	checkAccess(faults, at+".access", l.Access)
+	l.BasicAuth.check(faults, at+".basicAuth")
+	l.CORS.check(faults, at+".cors")
+	l.Gzip.check(faults, at+".gzip")
+	l.checkCache(faults, at)
+	l.Limits.check(faults, at+".limits")
+	l.Limits.checkLocation(faults, at+".limits")
+	checkErrorPages(faults, at+".errorPages", l.ErrorPages)
+	checkPolicyNames(faults, at+".policies", l.Policies)
+	l.Log.check(faults, at+".log")
+}
+
+// checkPolicyNames adds the faults of a list of Policy resources.
+func checkPolicyNames(faults *Faults, at string, names []string) {
+	atMost(faults, at, len(names), maxItems)
+	seen := once{}
+	for i, name := range names {
+		if err := CheckName("policy", name); err != nil {
+			faults.Addf(item(at, i), "%s", err)
+		}
+		seen.check(faults, item(at, i), name)
+	}
 }
 
 // checkAction demands exactly one action and checks each that is there.
@@ -89,9 +131,14 @@ func (l *Location) checkAction(faults *Faults, at string) {
 		actions = append(actions, "root")
 		faults.add(at+".root", rootProblem(l.Root))
 	}
+	if l.Alias != "" {
+		actions = append(actions, "alias")
+		faults.add(at+".alias", l.aliasProblem())
+	}
 	if l.Proxy != nil {
 		actions = append(actions, "proxy")
 		l.Proxy.check(faults, at+".proxy")
+		l.checkProxyPath(faults, at)
 	}
 	if l.Redirect != nil {
 		actions = append(actions, "redirect")
@@ -99,10 +146,10 @@ func (l *Location) checkAction(faults *Faults, at string) {
 	}
 	switch len(actions) {
 	case 0:
-		faults.Addf(at, "does nothing: set exactly one of return, root, proxy and redirect")
+		faults.Addf(at, "does nothing: set exactly one of return, root, alias, proxy and redirect")
 	case 1:
 	default:
-		faults.Addf(at, "has %s: set exactly one of return, root, proxy and redirect", strings.Join(actions, " and "))
+		faults.Addf(at, "has %s: set exactly one of return, root, alias, proxy and redirect", strings.Join(actions, " and "))
 	}
 }
 
@@ -234,11 +281,4 @@ func redirectProblem(to string) string {
 		return fmt.Sprintf("%q is neither a path nor an http or https URL: %s", clip(to), allowed)
 	}
 	return ""
-}
-
-func (p *Proxy) check(faults *Faults, at string) {
-	if err := CheckName("upstream", p.Upstream); err != nil {
-		faults.Addf(at+".upstream", "%s", err)
-	}
-	checkHeaders(faults, at+".headers", p.Headers)
 }

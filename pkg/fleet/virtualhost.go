@@ -2,12 +2,13 @@ package fleet
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 )
 
 // VirtualHost is one site: where it listens, which names it answers to, and
-// what each location does.
+// what each location does. What may stand on the host and on a location holds
+// for the locations that do not have it themselves; headers, error pages and
+// policies of both add up.
 type VirtualHost struct {
 	// Selector chooses nodes by label, in Kubernetes' syntax; empty chooses every node.
 	Selector string `json:"selector,omitempty"`
@@ -15,17 +16,30 @@ type VirtualHost struct {
 	Listen []Listen `json:"listen"`
 	// ServerNames are exact names, `*.example.org` wildcards, or `_` for the default host of its listeners.
 	ServerNames []string `json:"serverNames"`
+	// TLS is for the listeners with `tls`.
+	TLS *TLS `json:"tls,omitempty"`
 	// Headers are added to every response of the host; a value holds no `$`.
 	Headers map[string]string `json:"headers,omitempty"`
+	// Rewrites change the path before a location is chosen.
+	Rewrites []Rewrite `json:"rewrites,omitempty"`
+	// Access allows and denies client addresses; the first rule that matches counts, and who matches none is allowed.
+	Access []AddressRule `json:"access,omitempty"`
+	// BasicAuth asks for a name and a password.
+	BasicAuth *BasicAuth `json:"basicAuth,omitempty"`
+	// CORS lets pages of other origins use the answers.
+	CORS *CORS `json:"cors,omitempty"`
+	// Gzip compresses answers.
+	Gzip *Gzip `json:"gzip,omitempty"`
+	// Limits bound what a client may send, and how slowly.
+	Limits *Limits `json:"limits,omitempty"`
+	// ErrorPages stand in for nginx's own.
+	ErrorPages []ErrorPage `json:"errorPages,omitempty"`
+	// Policies are names of Policy resources.
+	Policies []string `json:"policies,omitempty"`
+	// Log says what is logged of each request; without it, the combined format goes to the node's log forwarding.
+	Log *Log `json:"log,omitempty"`
 	// Locations are matched as nginx does; at least one.
 	Locations []Location `json:"locations"`
-}
-
-// Listen is a TCP address and port. Without an address the node's own default
-// listen address is used, which is every address unless the node says otherwise.
-type Listen struct {
-	Address string `json:"address,omitempty"` // IPv4, or IPv6 without brackets
-	Port    int    `json:"port"`              // 1 to 65535
 }
 
 // Kind is "VirtualHost".
@@ -34,16 +48,42 @@ func (*VirtualHost) Kind() string { return "VirtualHost" }
 // Selects is the host's selector.
 func (v *VirtualHost) Selects() string { return v.Selector }
 
-// Needs are the upstreams that the host passes to.
+// Needs are the host's certificate, its policies, and what it passes to.
 func (v *VirtualHost) Needs() []Need {
 	var needs []Need
-	for i, l := range v.Locations {
-		if l.Proxy != nil {
-			needs = append(needs, Need{"Upstream", l.Proxy.Upstream, item("spec.locations", i) + ".proxy.upstream"})
+	if v.TLS != nil {
+		needs = append(needs, Need{"Certificate", v.TLS.Certificate, "spec.tls.certificate"})
+	}
+	needs = append(needs, policyNeeds("spec.policies", v.Policies)...)
+	for i := range v.Locations {
+		at, l := item("spec.locations", i), &v.Locations[i]
+		switch {
+		case l.Proxy != nil && l.Proxy.Split != "":
+			needs = append(needs, Need{"Split", l.Proxy.Split, at + ".proxy.split"})
+		case l.Proxy != nil:
+			needs = append(needs, Need{"Upstream", l.Proxy.Upstream, at + ".proxy.upstream"})
 		}
+		needs = append(needs, policyNeeds(at+".policies", l.Policies)...)
 	}
 	return needs
 }
+
+func policyNeeds(at string, names []string) []Need {
+	needs := make([]Need, len(names))
+	for i, name := range names {
+		needs[i] = Need{"Policy", name, item(at, i)}
+	}
+	return needs
+}
+
+// Bounds of a host's lists. nginx has none; a thousand locations of a real
+// site are no more than these, and a node serves many hosts.
+const (
+	maxListens   = 64
+	maxNames     = 500
+	maxLocations = 1000
+	maxItems     = 100 // of every other list
+)
 
 // Validate returns every fault of the host; paths begin at "spec".
 func (v *VirtualHost) Validate() Faults {
@@ -51,55 +91,33 @@ func (v *VirtualHost) Validate() Faults {
 	checkSelector(&faults, "spec.selector", v.Selector)
 	v.checkListen(&faults)
 	v.checkNames(&faults)
+	v.checkTLS(&faults)
 	checkHeaders(&faults, "spec.headers", v.Headers)
+	checkRewrites(&faults, "spec.rewrites", v.Rewrites)
+	checkAccess(&faults, "spec.access", v.Access)
+	v.BasicAuth.check(&faults, "spec.basicAuth")
+	v.CORS.check(&faults, "spec.cors")
+	v.Gzip.check(&faults, "spec.gzip")
+	v.Limits.check(&faults, "spec.limits")
+	checkErrorPages(&faults, "spec.errorPages", v.ErrorPages)
+	checkPolicyNames(&faults, "spec.policies", v.Policies)
+	v.Log.check(&faults, "spec.log")
 	v.checkLocations(&faults)
 	return faults
 }
 
-func (v *VirtualHost) checkListen(faults *Faults) {
-	if len(v.Listen) == 0 {
-		faults.Addf("spec.listen", "is missing: name at least one port, for example [{port: 80}]")
+// atMost adds a fault where a list is longer than it may be.
+func atMost(faults *Faults, path string, n, most int) {
+	if n > most {
+		faults.Addf(path, "holds %d: use at most %d", n, most)
 	}
-	seen := once{}
-	for i, l := range v.Listen {
-		path := item("spec.listen", i)
-		if l.Port < 1 || l.Port > 65535 {
-			faults.Addf(path+".port", "%d is not a port: use 1 to 65535", l.Port)
-		}
-		faults.add(path+".address", addressProblem(l.Address))
-		canonical := l.Address
-		if a, err := netip.ParseAddr(l.Address); err == nil {
-			canonical = a.String()
-		}
-		seen.check(faults, path, fmt.Sprintf("%s %d", canonical, l.Port))
-	}
-}
-
-// addressProblem says what is wrong with an address to listen on; none at all is the node's default.
-func addressProblem(address string) string {
-	if address == "" {
-		return ""
-	}
-	a, err := netip.ParseAddr(address)
-	switch {
-	case strings.HasPrefix(address, "["):
-		return fmt.Sprintf("%q has brackets: write the IPv6 address without them", clip(address))
-	case err != nil:
-		return fmt.Sprintf("%q is not an IP address: write one such as 192.0.2.1 or 2001:db8::1", clip(address))
-	case a.Zone() != "":
-		return fmt.Sprintf("%q has a zone, which nginx cannot listen on: leave it out", clip(address))
-	case a.Is4In6():
-		return fmt.Sprintf("%q is IPv4 in IPv6: write %s", clip(address), a.Unmap())
-	case a.IsMulticast():
-		return fmt.Sprintf("%q is a multicast address: TCP cannot listen on it", clip(address))
-	}
-	return ""
 }
 
 func (v *VirtualHost) checkNames(faults *Faults) {
 	if len(v.ServerNames) == 0 {
 		faults.Addf("spec.serverNames", "is missing: name at least one host, or _ for every name")
 	}
+	atMost(faults, "spec.serverNames", len(v.ServerNames), maxNames)
 	seen := once{}
 	for i, name := range v.ServerNames {
 		path := item("spec.serverNames", i)
@@ -155,6 +173,7 @@ func (v *VirtualHost) checkLocations(faults *Faults) {
 	if len(v.Locations) == 0 {
 		faults.Addf("spec.locations", "is missing: say what happens at one path at least, for example {path: /, return: {code: 200}}")
 	}
+	atMost(faults, "spec.locations", len(v.Locations), maxLocations)
 	seen := once{}
 	for i := range v.Locations {
 		path := item("spec.locations", i)

@@ -28,6 +28,13 @@ const (
 	phDigest  = "{{\tdigest}}"
 	phProbe   = "{{\tprobe}}" // User-Agent of the verdict's probes
 	phLocal   = "{{\tlocal}}" // hash of what was filled in
+
+	phHTTP2  = "{{\thttp2}}"      // parameter of listen, where nginx has it there
+	phHTTP2D = "{{\thttp2 on}}\n" // a whole line or nothing, where nginx has it as a directive
+	phRealIP = "{{\trealip}}"     // begins lines that want the module
+	phReject = "{{\treject}}\n"   // a whole line
+	phCache  = "{{\tcache}}"      // directory of caches
+	phCA     = "{{\tca}}"         // the host's list of certificate authorities
 )
 
 // base renders nginx.conf: what makes nginx manageable, and one include for
@@ -74,6 +81,7 @@ func (m *model) shutdownTimeout() string {
 func (m *model) http(w *writer, files []File) {
 	w.open("http")
 	w.b.WriteString(phTemp)
+	w.line("map_hash_bucket_size 512;") // before the first map
 	ownLog(w)
 	w.line("access_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx combined if=$fairlead_logged;", phRun)
 	w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
@@ -106,6 +114,9 @@ func ownLog(w *writer) {
 func ownServer(w *writer) {
 	w.line("# nginx has no escape for a dollar sign.")
 	w.line(`geo $%s { default "$"; }`, dollar)
+	w.line("# What a request for another protocol, and a preflight, are known by.")
+	w.line(`map $http_upgrade $fairlead_connection { default upgrade; "" ""; }`)
+	w.line(`map "$request_method $http_access_control_request_method" $fairlead_preflight { default ""; "~^OPTIONS ." 1; }`)
 	w.line("")
 	w.open("server")
 	w.line(`listen "unix:%s/status.sock";`, phRun)
@@ -117,23 +128,6 @@ func ownServer(w *writer) {
 	w.line("location / { return 404; }")
 	w.close()
 	w.line("")
-}
-
-// refusals renders a default host for every listener that has none: a name
-// that nobody answers to gets no answer, instead of the first host's.
-func (m *model) refusals() string {
-	w := new(writer)
-	for _, l := range m.listeners {
-		if m.defaults[l.text] {
-			continue
-		}
-		w.open("server")
-		w.line("%s", l.directive(" default_server"))
-		w.line("server_name _;")
-		w.line("return 444;")
-		w.close()
-	}
-	return w.String()
 }
 
 // includes is the paths below a directory, sorted.

@@ -58,10 +58,8 @@ func (m *model) sameNames() fleet.Faults {
 // claimsOf enters a host's listeners and names into the books.
 func (m *model) claimsOf(id string, host *fleet.VirtualHost, owners map[string]string, all map[string]listener) fleet.Faults {
 	var faults fleet.Faults
+	m.transportsOf(id, host, all, owners, &faults)
 	for _, l := range m.listenersOf(host) {
-		if old, ok := all[l.text]; !ok || old.any6 {
-			all[l.text] = l
-		}
 		for i, name := range host.ServerNames {
 			key := l.text + " " + strings.ToLower(name)
 			other, taken := owners[key]
@@ -81,6 +79,28 @@ func (m *model) claimsOf(id string, host *fleet.VirtualHost, owners map[string]s
 	}
 	m.names = append(m.names, host.ServerNames...)
 	return faults
+}
+
+// transportsOf enters how a host's listeners are spoken to. nginx takes the
+// word of whichever host it reads first, so all must say the same.
+func (m *model) transportsOf(id string, host *fleet.VirtualHost, all map[string]listener, owners map[string]string, faults *fleet.Faults) {
+	for i, listen := range host.Listen {
+		some, _ := listenersOf(m.address, listen)
+		for _, l := range some {
+			l.transport = transportOf(host, listen)
+			old, taken := all[l.text]
+			if taken && old.transport != l.transport {
+				faults.Addf(fieldOf("spec.listen", i), "%s listens on %s %s, this is %s: a listener is the same for all of its hosts", owners["listener "+l.text], l.text, old.transport, l.transport)
+				break // its other address family differs alike
+			}
+			if !taken {
+				owners["listener "+l.text] = id
+			}
+			if !taken || old.any6 {
+				all[l.text] = l
+			}
+		}
+	}
 }
 
 // needsOf checks that what a resource names is there.
@@ -112,6 +132,7 @@ func (m *model) listenersOf(host *fleet.VirtualHost) []listener {
 	for _, listen := range host.Listen {
 		some, _ := listenersOf(m.address, listen)
 		for _, l := range some {
+			l.transport = transportOf(host, listen)
 			same := func(o listener) bool { return o.text == l.text }
 			if i := slices.IndexFunc(found, same); i < 0 {
 				found = append(found, l)

@@ -144,6 +144,7 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	if e.workers, err = workerAccount(e.cfg.User); err != nil {
 		return err
 	}
+	e.store.group = e.workers.gid
 	if err := e.makeDirs(); err != nil {
 		return err
 	}

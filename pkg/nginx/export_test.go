@@ -16,7 +16,8 @@ func RenderUnvalidated(address string, resources []fleet.Resource) (Bundle, erro
 }
 
 // Placeholders is all that staging fills in, which may be a text like any other.
-const Placeholders = phModules + phUser + phTemp + phVersion + phPid + phRun + phLogs + phWorkers + phDigest + phLocal
+const Placeholders = phModules + phUser + phTemp + phVersion + phPid + phRun + phLogs + phWorkers + phDigest +
+	phProbe + phHTTP2 + phHTTP2D + phRealIP + phReject + phCache + phCA + phLocal
 
 // PolicyLines are the directives that a place gets which names policies.
 func PolicyLines(address string, resources []fleet.Resource, where string, names []string) ([]string, error) {

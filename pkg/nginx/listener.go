@@ -16,10 +16,50 @@ const anyIPv6 = " # every IPv6 address"
 type listener struct {
 	text string // "192.0.2.1:80", "[2001:db8::1]:80"
 	any6 bool   // [::] because every address was asked for
+	transport
+}
+
+// transport is how a listener is spoken to. nginx has one for each listener,
+// whatever the hosts on it say.
+type transport struct {
+	tls, http2, proxy bool
+	versions          string // of TLS, "TLSv1.2 TLSv1.3"
+}
+
+// String is for people.
+func (t transport) String() string {
+	text := "without tls"
+	if t.tls {
+		text = "with tls (" + strings.ReplaceAll(t.versions, " ", ", ") + ")"
+	}
+	if t.http2 {
+		text += " and http2"
+	}
+	if t.proxy {
+		text += " and proxyProtocol"
+	}
+	return text
+}
+
+func transportOf(h *fleet.VirtualHost, l fleet.Listen) transport {
+	t := transport{tls: l.TLS, http2: l.HTTP2, proxy: l.ProxyProtocol != nil}
+	if l.TLS && h.TLS != nil {
+		t.versions = tlsVersions(h.TLS)
+	}
+	return t
 }
 
 // directive is the whole line.
 func (l listener) directive(parameters string) string {
+	if l.tls {
+		parameters += " ssl"
+	}
+	if l.http2 {
+		parameters += phHTTP2
+	}
+	if l.proxy {
+		parameters += " proxy_protocol"
+	}
 	line := "listen " + l.text + parameters + ";"
 	if l.any6 {
 		line += anyIPv6

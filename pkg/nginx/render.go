@@ -32,7 +32,7 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 		base := strings.ToLower(r.Kind) + "-" + r.Metadata.Name + ".conf"
 		switch spec := r.Spec.(type) {
 		case *fleet.VirtualHost:
-			add("http.d/"+base, r.ID(), m.virtualHost(r, spec))
+			files = append(files, m.virtualHost(r, spec)...)
 		case *fleet.Upstream:
 			if m.needed[r.ID()] {
 				add(upstreamFile(inHTTP, r.Metadata.Name), r.ID(), upstream(inHTTP, r.Metadata.Name, spec, asWritten))

@@ -65,11 +65,15 @@ func (e *Engine) values(b Bundle) ([]string, error) {
 	if e.workers.name != "" {
 		user = fmt.Sprintf("user %s %s;\n", e.workers.name, e.workers.group)
 	}
-	return []string{
+	if err := e.can.needs(b); err != nil {
+		return nil, err
+	}
+	return append([]string{
 		phModules, modules, phUser, user, phTemp, e.can.tempPaths(e.cfg.tempDir()),
 		phPid, e.cfg.PidFile, phRun, e.cfg.Run, phLogs, e.cfg.Logs,
 		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest, phProbe, e.probeAgent(),
-	}, nil
+		phCache, e.cfg.tempDir(), phCA, authorities(),
+	}, e.can.spelling()...), nil
 }
 
 // local is the hash of what is filled in: a bundle that was staged with others is to

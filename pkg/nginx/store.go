@@ -20,6 +20,7 @@ type store struct {
 	state string // holds versions/ and good.json
 	link  string // the commit point
 	entry string // the file of a version that it leads to
+	group int    // of workers
 }
 
 // record is good.json.
@@ -54,7 +55,7 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		}
 		err := os.RemoveAll(v.Dir)
 		if err == nil {
-			err = v.write(files)
+			err = v.write(files, s.group)
 		}
 		if err == nil {
 			err = host.SyncFilesystem(v.Dir)

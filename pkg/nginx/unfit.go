@@ -91,6 +91,8 @@ func featuresOf(spec fleet.Spec) []feature {
 			all = append(all, feature{"stream_ssl", "TLS in its stream module"})
 		}
 		return all
+	case *fleet.VirtualHost:
+		return ofHost(s)
 	case *fleet.Policy:
 		switch {
 		case s.WAF == nil:
@@ -107,6 +109,23 @@ func featuresOf(spec fleet.Spec) []feature {
 		return append(all, ofDirectives(s.Content)...)
 	}
 	return nil
+}
+
+// ofHost is what a host asks for beside what every nginx has.
+func ofHost(h *fleet.VirtualHost) []feature {
+	var all []feature
+	if h.TLS != nil || slices.ContainsFunc(h.Locations, func(l fleet.Location) bool { return l.Proxy != nil && l.Proxy.Scheme == "https" }) {
+		all = append(all, feature{"http_ssl", "TLS"})
+	}
+	for _, l := range h.Listen {
+		if l.HTTP2 {
+			all = append(all, feature{"http_v2", "HTTP/2"})
+		}
+		if l.ProxyProtocol != nil {
+			all = append(all, builtIn["set_real_ip_from"])
+		}
+	}
+	return all
 }
 
 // builtIn are directives of modules that nginx is built with or not.

@@ -58,8 +58,14 @@ func readVersion(dir string) (version, error) {
 	return v, nil
 }
 
+// forWorkers is the mode of a file that workers read while they serve: their
+// group may. All other files are read by the master as it starts.
+const forWorkers fs.FileMode = 0o640
+
 // write puts the files on disk, the manifest last. It is durable after a sync.
-func (v version) write(files []File) error {
+// Files for workers belong to their group, and directories on the way to them
+// let everybody pass, though not look.
+func (v version) write(files []File, group int) error {
 	for _, f := range files {
 		if !filepath.IsLocal(f.Path) {
 			return fmt.Errorf("file %q of the bundle lies outside of it", f.Path)
@@ -71,12 +77,32 @@ func (v version) write(files []File) error {
 		if err := os.WriteFile(path, f.Content, f.Mode.Perm()); err != nil {
 			return err
 		}
+		if f.Mode.Perm() == forWorkers {
+			if err := share(path, group, filepath.Dir(path), v.Dir, filepath.Dir(v.Dir)); err != nil {
+				return err
+			}
+		}
 	}
 	data, err := json.MarshalIndent(v.Manifest, "", "  ")
 	if err != nil {
 		return err
 	}
 	return os.WriteFile(filepath.Join(v.Dir, "manifest.json"), append(data, '\n'), 0o600)
+}
+
+// share lets a group read a file and pass the directories above it.
+func share(path string, group int, dirs ...string) error {
+	if os.Geteuid() == 0 {
+		if err := os.Chown(path, -1, group); err != nil {
+			return err
+		}
+	}
+	for _, dir := range dirs {
+		if err := os.Chmod(dir, 0o711); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // holds says whether the files on disk are these, complete and unchanged.

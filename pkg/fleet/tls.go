@@ -1,0 +1,83 @@
+package fleet
+
+import (
+	"regexp"
+	"slices"
+	"time"
+)
+
+// TLS is how a host is served over TLS.
+type TLS struct {
+	Certificate string   `json:"certificate"`        // name of a Certificate resource
+	Versions    []string `json:"versions,omitempty"` // TLSv1.2 and TLSv1.3, which both are the default; the same for all hosts of a listener
+	// Ciphers of TLSv1.2 in OpenSSL's names, the first that the client has too is taken; nginx's own when empty.
+	Ciphers []string `json:"ciphers,omitempty"`
+	// HSTS tells browsers to come by https only.
+	HSTS *HSTS `json:"hsts,omitempty"`
+	// RedirectHTTP is the status, 301 or 308, with which listeners without TLS send clients to the same host and path
+	// over https; 0 lets them serve the same.
+	RedirectHTTP int `json:"redirectHTTP,omitempty"`
+}
+
+// HSTS is the header Strict-Transport-Security (RFC 6797). It is sent over TLS
+// alone.
+type HSTS struct {
+	MaxAge            string `json:"maxAge"`                      // "8760h" is a year; at most two
+	IncludeSubDomains bool   `json:"includeSubDomains,omitempty"` // holds for all names below too
+	Preload           bool   `json:"preload,omitempty"`           // agrees to be listed in browsers, which wants a year and subdomains
+}
+
+var cipher = regexp.MustCompile(`^[!+-]?[A-Za-z0-9][A-Za-z0-9+_-]{0,63}$`)
+
+// checkTLS adds the faults of the host's tls, and of listeners against it.
+func (v *VirtualHost) checkTLS(faults *Faults) {
+	overTLS := slices.ContainsFunc(v.Listen, func(l Listen) bool { return l.TLS })
+	plain := slices.ContainsFunc(v.Listen, func(l Listen) bool { return !l.TLS })
+	t := v.TLS
+	switch {
+	case t == nil && overTLS:
+		faults.Addf("spec.tls", "is missing: a listener speaks TLS, name the certificate")
+		return
+	case t == nil:
+		return
+	case !overTLS:
+		faults.Addf("spec.tls", "is for listeners with tls: true, and there is none")
+	}
+	if err := CheckName("certificate", t.Certificate); err != nil {
+		faults.Addf("spec.tls.certificate", "%s", err)
+	}
+	seen := once{}
+	for i, version := range t.Versions {
+		oneOf(faults, item("spec.tls.versions", i), version, "TLSv1.2", "TLSv1.3")
+		seen.check(faults, item("spec.tls.versions", i), version)
+	}
+	atMost(faults, "spec.tls.ciphers", len(t.Ciphers), maxItems)
+	for i, c := range t.Ciphers {
+		if !cipher.MatchString(c) {
+			faults.Addf(item("spec.tls.ciphers", i), "%q is not the name of a cipher: write it as in ECDHE-RSA-AES128-GCM-SHA256", clip(c))
+		}
+	}
+	t.HSTS.check(faults, "spec.tls.hsts")
+	switch t.RedirectHTTP {
+	case 0:
+	case 301, 308:
+		if !plain {
+			faults.Addf("spec.tls.redirectHTTP", "is for listeners without tls, and there is none")
+		}
+	default:
+		faults.Addf("spec.tls.redirectHTTP", "%d: use 301 or 308", t.RedirectHTTP)
+	}
+}
+
+const year = 365 * 24 * time.Hour
+
+func (h *HSTS) check(faults *Faults, at string) {
+	if h == nil {
+		return
+	}
+	problem := DurationProblem(h.MaxAge, 0, 2*year)
+	faults.add(at+".maxAge", problem)
+	if age, _ := time.ParseDuration(h.MaxAge); h.Preload && problem == "" && (age < year || !h.IncludeSubDomains) {
+		faults.Addf(at+".preload", "needs includeSubDomains and a maxAge of a year, 8760h")
+	}
+}
