@@ -9,9 +9,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -198,6 +200,51 @@ func TestViewThatNginxWasNotToldOfIsUndone(t *testing.T) {
 	}
 }
 
+func TestServersAreTakenOutOnAHostThatKeepsItsNginxConf(t *testing.T) {
+	n, port := included(t, func(conf string) string { return "include " + conf + "/fairlead.con[f];" })
+	<-n.Ready()
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	one.fail.Store(true)
+	n.wantEvent("serverdown", one.address)
+	if got := n.servedBy(port, 6); got != "two" || n.get(port, "own.example.org", "/") != "200 own" {
+		t.Errorf("served by %q", got)
+	}
+	one.fail.Store(false)
+	n.wantEvent("serverup", one.address)
+	_, err := n.apply(2, streamOf("s", &fleet.Stream{Listen: []fleet.StreamListen{{Port: n.freePort()}}, Upstream: "app"}), checked("app", one, two))
+	if fleet.KindOf(err) != fleet.Invalid || !strings.Contains(err.Error(), "Stream/s: this host keeps its own nginx.conf") {
+		t.Errorf("a stream: %v", err)
+	}
+}
+
+// An agent before this one staged what serves: nginx answers the digest alone.
+func TestVersionOfAnOlderAgentIsAdoptedAsItRuns(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	n.mustApply(1, site("web", port, "hello"))
+	before, pid := n.workers(), n.status().PID
+	conf, err := filepath.EvalSymlinks(filepath.Join(n.cfg.Conf, "nginx.conf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.crash()
+	edit(t, conf, `(?m)^.*/generation.*\n`, "")
+	edit(t, filepath.Join(filepath.Dir(conf), "manifest.json"), `"tells": true,`, "")
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nginx has read it", func() bool { return n.childrenOf(pid) != before && len(strings.Fields(n.childrenOf(pid))) == 2 })
+	before = n.childrenOf(pid)
+	n.start()
+	if n.status().PID != pid || n.workers() != before {
+		t.Errorf("process %d with workers %s, before %d with %s", n.status().PID, n.workers(), pid, before)
+	}
+	if v := n.mustApply(2, site("web", port, "hello")); v.Revision != 2 || n.get(port, "web.example.org", "/") != "200 hello" {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestViewThatNginxRefusesIsNotServedAndNotTriedInALoop(t *testing.T) {
 	n := newNode(t)
 	n.crash()
@@ -239,6 +286,26 @@ func TestViewThatNginxRefusesIsNotServedAndNotTriedInALoop(t *testing.T) {
 	if err := errors.Join(os.WriteFile(binary+".new", data, 0o755), os.Rename(binary+".new", binary)); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// edit replaces what an expression matches in a file.
+func edit(t *testing.T, path, expression, by string) {
+	t.Helper()
+	data, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, regexp.MustCompile(expression).ReplaceAll(data, []byte(by)), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *node) childrenOf(pid int) string {
+	pids, err := host.Children(pid)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return fmt.Sprint(pids)
 }
 
 // backend is an HTTP server that says its name.

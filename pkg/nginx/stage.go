@@ -30,7 +30,7 @@ func (e *Engine) stageWith(revision uint64, b Bundle, l locals) (version, error)
 	if e.cfg.including() {
 		b, workers = withInclude(b), 0 // how many there should be is the host's to say
 	}
-	m := manifest{Revision: revision, Digest: b.Digest, Local: l.hash, Workers: workers, At: time.Now().UTC()}
+	m := manifest{Revision: revision, Digest: b.Digest, Local: l.hash, Tells: true, Workers: workers, At: time.Now().UTC()}
 	return e.store.stage(m, func(dir string) []File { return fill(b, dir, l) })
 }
 
@@ -45,6 +45,9 @@ type locals struct {
 func (e *Engine) localsOf(b Bundle) (locals, error) {
 	values, err := e.values(b)
 	if err != nil {
+		return locals{}, err
+	}
+	if err := e.cfg.streamless(b); err != nil {
 		return locals{}, err
 	}
 	s := e.sightOf(b.locals(), b.Policy())

@@ -101,7 +101,13 @@ func (e *Engine) running(ctx context.Context) (string, error) { return e.get(ctx
 
 // generation is that digest and the hash of what was filled in for this node,
 // from the same worker.
-func (e *Engine) generation(ctx context.Context) (string, error) { return e.get(ctx, "/generation") }
+func (e *Engine) generation(ctx context.Context) (string, error) {
+	said, err := e.get(ctx, "/generation")
+	if fleet.KindOf(err) == fleet.Unknown {
+		return e.running(ctx)
+	}
+	return said, err
+}
 
 func (e *Engine) counters(ctx context.Context) (Counters, error) {
 	text, err := e.get(ctx, "/status")
@@ -133,6 +139,9 @@ func (e *Engine) get(ctx context.Context, path string) (string, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 4096))
+	if err == nil && resp.StatusCode == http.StatusNotFound {
+		return "", fleet.Errorf(fleet.Unknown, "status socket knows no %s", path)
+	}
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("status socket answered %s", resp.Status)
 	}

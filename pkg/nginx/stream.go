@@ -134,3 +134,19 @@ func (m *model) streamUpstreams(add func(path, owner, content string)) {
 		add("stream.d/nowhere.conf", "", fmt.Sprintf("upstream %s { %s }\n", nowhere, noServer))
 	}
 }
+
+// streamless refuses what belongs into stream{} on a host that keeps its own
+// nginx.conf: its line includes Fairlead's part of http{} alone.
+func (c Config) streamless(b Bundle) error {
+	if !c.including() {
+		return nil
+	}
+	var faults fleet.Faults
+	for _, f := range b.Files {
+		if strings.HasPrefix(f.Path, "stream.d/") && f.Owner != "" && !strings.HasPrefix(f.Owner, "Upstream/") {
+			faults = append(faults, fleet.Fault{Subject: f.Owner,
+				Message: "this host keeps its own nginx.conf, where Fairlead manages a part of http{} and no stream{}: let the agent own nginx.conf, or choose other nodes"})
+		}
+	}
+	return faults.Err()
+}

@@ -24,6 +24,7 @@ type manifest struct {
 	Revision uint64         `json:"revision"`
 	Digest   string         `json:"digest"`
 	Local    string         `json:"local"`   // hash of what was filled in for this node
+	Tells    bool           `json:"tells"`   // the status socket answers that hash too
 	Workers  int            `json:"workers"` // to be expected when it serves
 	Files    []manifestFile `json:"files"`
 	At       time.Time      `json:"at"`
@@ -123,10 +124,13 @@ func (v version) holds(files []File) bool {
 // bundle is what the version was staged from, with the secrets as they were
 // opened then. The error says that files were changed since.
 func (v version) bundle() (Bundle, error) {
-	opened, sealed := make([]File, len(v.Manifest.Files)), make([]File, len(v.Manifest.Files))
-	for i, f := range v.Manifest.Files {
-		opened[i] = File{Path: f.Path, Mode: f.Mode, Owner: f.Owner, Content: f.Bundled}
-		if secret := f.Bundled != nil && !rendered(opened[i]); secret || f.Bundled == nil {
+	var opened, sealed []File
+	for _, f := range v.Manifest.Files {
+		if f.Path == includeFile {
+			continue // made of the others by staging
+		}
+		file := File{Path: f.Path, Mode: f.Mode, Owner: f.Owner, Content: f.Bundled}
+		if secret := f.Bundled != nil && !rendered(file); secret || f.Bundled == nil {
 			data, err := os.ReadFile(filepath.Join(v.Dir, f.Path))
 			if err == nil && hashOfBytes(data) != f.SHA256 {
 				err = fmt.Errorf("%s is not what was staged any more", f.Path)
@@ -134,12 +138,13 @@ func (v version) bundle() (Bundle, error) {
 			if err != nil {
 				return Bundle{}, fmt.Errorf("%s: %w", v, err)
 			}
-			opened[i].Content, opened[i].bundled = data, f.Bundled
+			file.Content, file.bundled = data, f.Bundled
 		}
-		sealed[i] = opened[i]
+		opened = append(opened, file)
 		if f.Bundled != nil {
-			sealed[i].Content = f.Bundled
+			file.Content = f.Bundled
 		}
+		sealed = append(sealed, file)
 	}
 	b := NewBundle(sealed)
 	if b.Digest != v.Manifest.Digest {
@@ -149,8 +154,14 @@ func (v version) bundle() (Bundle, error) {
 	return b, nil
 }
 
-// generation is what the status socket answers while the version serves.
-func (v version) generation() string { return v.Manifest.Digest + " " + v.Manifest.Local }
+// generation is what the status socket answers while the version serves. A
+// version that an older agent staged answers its digest alone.
+func (v version) generation() string {
+	if !v.Manifest.Tells {
+		return v.Manifest.Digest
+	}
+	return v.Manifest.Digest + " " + v.Manifest.Local
+}
 
 // serving says whether a version is more than the one that a new node begins with.
 func (v version) serving() bool { return v.Manifest.Revision > 0 }
