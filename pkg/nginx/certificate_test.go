@@ -191,3 +191,14 @@ func TestAKeyThatCannotBeOpenedOrIsAnothersIsRefusedAndNothingChanges(t *testing
 		t.Errorf("nginx runs %s and has %s on disk, ran %s", s.Running, s.Disk, before)
 	}
 }
+
+func TestACertificateIsLeftOutForANodeThatCannotOpenIt(t *testing.T) {
+	c := certificate("a", certtest.New(t).Issue("a.example.org"))
+	resources := []fleet.Resource{c, resource("u", &userOf{certificate: "a"}), site("s", 80, "x")}
+	for curve, want := range map[string]int{"": 2, "X": 0} {
+		why := nginx.UnfitFor(resources, &fleet.Facts{Nginx: "1.22.1", Curve: curve}, nil)
+		if len(why) != want || want > 0 && (!strings.Contains(why["Certificate/a"], "no key to seal it to") || !strings.Contains(why["VirtualHost/u"], "it needs Certificate/a")) {
+			t.Errorf("with curve key %q are unfit %v", curve, why)
+		}
+	}
+}
