@@ -59,7 +59,7 @@ func TestRulesOfAWAFLookAtRequestsAndNothingElse(t *testing.T) {
 		"SecGeoLookupDb /x", "SecTmpDir /", "SecRuleEngine Off",
 		`SecRule FILES_TMPNAMES "@inspectFile /bin/sh" "id:1"`, `SecRule ARGS "@pmFromFile /etc/passwd" "id:1"`, `SecRule ARGS "@pmf /etc/passwd" "id:1"`,
 		`SecAction "id:1,exec:/bin/sh"`, "SecRule ARGS \"@ipMatchFromFile \\\n/etc/passwd\" \"id:1\"", "SecAction \"id:1,ex\\\nec:/bin/sh\"",
-		"\ufeffSecAction \"id:1\"", "SecAction \x00",
+		"SecAction \"id:1\" \\", "\ufeffSecAction \"id:1\"", "SecAction \x00",
 	} {
 		p := &fleet.Policy{WAF: &fleet.WAF{Rules: "SecMarker BEGIN\n" + rule + "\n"}}
 		if faults := p.Validate(); len(faults) != 1 || faults[0].Path != "spec.waf.rules" {

@@ -46,12 +46,15 @@ func rulesProblem(rules string) string {
 	if problem := TextProblem([]byte(rules)); problem != "" {
 		return problem
 	}
-	lines := strings.Split(strings.ReplaceAll(rules, "\r\n", "\n"), "\n")
+	lines := strings.Split(strings.ReplaceAll(strings.TrimRight(rules, "\r\n"), "\r\n", "\n"), "\n")
 	for i := 0; i < len(lines); i++ {
 		start, rule := i+1, lines[i]
 		for strings.HasSuffix(strings.TrimRight(rule, " \t"), `\`) && i+1 < len(lines) {
 			i++
 			rule = strings.TrimSuffix(strings.TrimRight(rule, " \t"), `\`) + lines[i]
+		}
+		if strings.HasSuffix(strings.TrimRight(rule, " \t"), `\`) {
+			return fmt.Sprintf("line %d: ends in a backslash, and nothing follows", i+1)
 		}
 		words := strings.Fields(rule)
 		if len(words) == 0 || words[0][0] == '#' {

@@ -35,7 +35,9 @@ func policyFiles(r fleet.Resource, p *fleet.Policy, add func(path, owner, conten
 		}
 		w.line("limit_conn_zone %s zone=%s:%s;", key, zoneName("conn", name, key), cmp.Or(l.Zone, "10m"))
 	}
-	add("http.d/policy-"+name+".conf", r.ID(), w.String())
+	if p.RateLimit != nil || p.ConnLimit != nil {
+		add("http.d/policy-"+name+".conf", r.ID(), w.String())
+	}
 	if len(p.Addresses) > 0 {
 		add(addressDir+name+".conf", r.ID(), addressList(p.Addresses))
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -63,11 +64,16 @@ func (n *node) mustApplyLines(revision uint64, resources []fleet.Resource) {
 // ask sends one request from an address with headers; the answer is its status.
 func (n *node) ask(from string, port int, headers ...string) int {
 	n.t.Helper()
+	return n.askFor("/", from, port, headers...)
+}
+
+func (n *node) askFor(path, from string, port int, headers ...string) int {
+	n.t.Helper()
 	dialer := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}, Timeout: 5 * time.Second}
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return dialer.DialContext(ctx, network, addr)
 	}}}
-	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, fmt.Sprintf("http://%s:%d/", n.address, port), nil)
+	req, err := http.NewRequestWithContext(n.t.Context(), http.MethodGet, fmt.Sprintf("http://%s:%d%s", n.address, port, path), nil)
 	if err != nil {
 		n.t.Fatal(err)
 	}
@@ -195,5 +201,47 @@ func TestPoliciesThatCannotHoldTogetherAreNamed(t *testing.T) {
 		if _, err := nginx.Render("", some); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
+	}
+}
+
+func TestPoliciesHoldWhereALocationAnswersByItself(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	host := &fleet.VirtualHost{Listen: []fleet.Listen{{Port: port}}, ServerNames: []string{"_"}, Policies: []string{"office"},
+		Locations: []fleet.Location{
+			{Path: "/", Return: &fleet.Return{Code: 200, Text: "for the office"}},
+			{Path: "/slow", Return: &fleet.Return{Code: 200, Text: "for the office"}, Policies: []string{"slow"}},
+		}}
+	n.mustApply(1, resource("site", host), resource("slow", rateLimit("")),
+		resource("office", &fleet.Policy{Addresses: []fleet.AddressRule{{Allow: "127.0.0.0/24"}, {Deny: "all"}}}))
+	for from, want := range map[string]int{"127.0.0.5": 200, "127.0.1.5": 403} {
+		if got := n.ask(from, port); got != want {
+			t.Errorf("%s: %d, want %d", from, got, want)
+		}
+	}
+	for i, want := range []int{200, 200, 429} {
+		if got := n.askFor("/slow", "127.0.0.5", port); got != want {
+			t.Errorf("request %d: %d, want %d", i, got, want)
+		}
+	}
+	if got := n.askFor("/slow", "127.0.1.5", port); got != 403 {
+		t.Errorf("the host's list does not hold in a location with a policy of its own: %d", got)
+	}
+}
+
+// A split over a virtual host sets its cookie and keeps the host's headers.
+func TestAVirtualHostPassesToASplit(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, r.URL.Path) }))
+	defer backend.Close()
+	n.mustApply(1,
+		resource("site", &fleet.VirtualHost{Listen: []fleet.Listen{{Port: port}}, ServerNames: []string{"_"}, Headers: map[string]string{"X-Shop": "1"},
+			Locations: []fleet.Location{{Path: "/", Proxy: &fleet.Proxy{Split: "my-split"}}}}),
+		resource("my-split", &fleet.Split{Branches: []fleet.Branch{{Upstream: "app"}}, Sticky: &fleet.Sticky{By: "cookie"}}),
+		resource("app", &fleet.Upstream{Servers: []fleet.Server{{Address: backend.Listener.Addr().String()}}}))
+	resp, body, err := n.fetch(port, "x", "/a/b")
+	if err != nil || body != "/a/b" || resp.Header.Get("X-Shop") != "1" || !strings.HasPrefix(resp.Header.Get("Set-Cookie"), "fairlead_split=") {
+		t.Errorf("got %q, %v, %v", body, resp, err)
 	}
 }

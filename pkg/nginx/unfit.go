@@ -74,6 +74,8 @@ func lacking(spec fleet.Spec, facts *fleet.Facts) string {
 type feature struct{ name, what string }
 
 var (
+	tlsFeature    = feature{"http_ssl", "TLS"}
+	http2Feature  = feature{"http_v2", "HTTP/2"}
 	streamFeature = feature{"stream", "stream module (Debian's package is libnginx-mod-stream)"}
 	wafFeature    = feature{"http_modsecurity", "ModSecurity (Debian's package is libnginx-mod-http-modsecurity)"}
 	rulesFeature  = feature{"modsecurity-crs", "core rule set (Debian's package is modsecurity-crs)"}
@@ -82,17 +84,10 @@ var (
 // featuresOf is what a resource asks of nginx.
 func featuresOf(spec fleet.Spec) []feature {
 	switch s := spec.(type) {
-	case *fleet.Stream:
-		all := []feature{streamFeature}
-		if len(s.Routes) > 0 {
-			all = append(all, feature{"stream_ssl_preread", "ssl-preread module, which routes need"})
-		}
-		if s.TLS != nil {
-			all = append(all, feature{"stream_ssl", "TLS in its stream module"})
-		}
-		return all
 	case *fleet.VirtualHost:
 		return ofHost(s)
+	case *fleet.Stream:
+		return ofStream(s)
 	case *fleet.Policy:
 		switch {
 		case s.WAF == nil:
@@ -114,16 +109,30 @@ func featuresOf(spec fleet.Spec) []feature {
 // ofHost is what a host asks for beside what every nginx has.
 func ofHost(h *fleet.VirtualHost) []feature {
 	var all []feature
-	if h.TLS != nil || slices.ContainsFunc(h.Locations, func(l fleet.Location) bool { return l.Proxy != nil && l.Proxy.Scheme == "https" }) {
-		all = append(all, feature{"http_ssl", "TLS"})
-	}
 	for _, l := range h.Listen {
+		if l.TLS {
+			all = append(all, tlsFeature)
+		}
 		if l.HTTP2 {
-			all = append(all, feature{"http_v2", "HTTP/2"})
+			all = append(all, http2Feature)
 		}
 		if l.ProxyProtocol != nil {
 			all = append(all, builtIn["set_real_ip_from"])
 		}
+	}
+	if slices.ContainsFunc(h.Locations, func(l fleet.Location) bool { return l.Proxy != nil && l.Proxy.Scheme == "https" }) {
+		all = append(all, tlsFeature)
+	}
+	return all
+}
+
+func ofStream(s *fleet.Stream) []feature {
+	all := []feature{streamFeature}
+	if s.TLS != nil {
+		all = append(all, feature{"stream_ssl", "TLS in its stream module"})
+	}
+	if len(s.Routes) > 0 {
+		all = append(all, feature{"stream_ssl_preread", "ssl-preread module, which routes need"})
 	}
 	return all
 }
@@ -131,9 +140,10 @@ func ofHost(h *fleet.VirtualHost) []feature {
 // builtIn are directives of modules that nginx is built with or not.
 var builtIn = map[string]feature{
 	"http3":            {"http_v3", "HTTP/3"},
+	"http2":            http2Feature,
 	"set_real_ip_from": {"http_realip", "realip module"},
 	"auth_request":     {"http_auth_request", "auth-request module"},
-	"grpc_pass":        {"http_v2", "HTTP/2"},
+	"grpc_pass":        http2Feature,
 }
 
 // ofDirectives are what raw configuration needs by the names of its directives.
