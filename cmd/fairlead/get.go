@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -142,6 +143,12 @@ func about(r fleet.Resource) (selector, what string) {
 			return "-", ""
 		}
 		return "-", strings.Join(fleet.Names(chain[0]), " ") + " until " + chain[0].NotAfter.UTC().Format(time.DateOnly)
+	case *fleet.Policy:
+		return "-", policyWhat(spec)
+	case *fleet.Split:
+		return "-", splitWhat(spec)
+	case *fleet.NodePolicy:
+		return all(spec.Selector), "drift " + cmp.Or(spec.Drift, fleet.DriftEnforce)
 	case *fleet.ConfigFile:
 		return all(spec.Selector), spec.Context + ", " + size(uint64(len(spec.Content)))
 	}
@@ -153,4 +160,33 @@ func all(selector string) string {
 		return "every node"
 	}
 	return selector
+}
+
+func policyWhat(p *fleet.Policy) string {
+	var parts []string
+	if p.RateLimit != nil {
+		parts = append(parts, p.RateLimit.Rate)
+	}
+	if p.ConnLimit != nil {
+		parts = append(parts, fmt.Sprintf("%d at once", p.ConnLimit.Max))
+	}
+	if n := len(p.Addresses); n > 0 {
+		parts = append(parts, count(n, "address line"))
+	}
+	if p.WAF != nil {
+		parts = append(parts, "waf")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func splitWhat(s *fleet.Split) string {
+	var parts []string
+	for _, b := range s.Branches {
+		share := "the rest"
+		if b.Percent != nil {
+			share = fmt.Sprintf("%d%%", *b.Percent)
+		}
+		parts = append(parts, b.Upstream+" "+share)
+	}
+	return strings.Join(parts, ", ")
 }
