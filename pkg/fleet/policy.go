@@ -42,7 +42,7 @@ type RateLimit struct {
 
 // ConnLimit bounds how many requests of one client are served at the same time.
 type ConnLimit struct {
-	Max    int    `json:"max"`              // 1 to 100000
+	Max    int    `json:"max"`              // 1 to 65535
 	Key    string `json:"key,omitempty"`    // as in a rate limit
 	Status int    `json:"status,omitempty"` // of the refusal, 400 to 599; 429 when 0
 	Zone   string `json:"zone,omitempty"`   // memory that clients are counted in, "10m" when empty
@@ -68,10 +68,11 @@ type WAF struct {
 // Kind is "Policy".
 func (*Policy) Kind() string { return "Policy" }
 
-// Bounds of a policy's numbers, and of a zone: nginx needs eight pages.
+// Bounds of a policy's numbers, and of a zone, of which nginx needs eight pages.
 const (
 	maxBurst     = 100_000
 	maxAddresses = 10_000
+	maxConns     = 65535 // nginx's own bound
 	leastZone    = 32 << 10
 	mostZone     = 1 << 30
 )
@@ -86,8 +87,8 @@ func (p *Policy) Validate() Faults {
 		r.check(&faults, "spec.rateLimit")
 	}
 	if c := p.ConnLimit; c != nil {
-		if c.Max < 1 || c.Max > maxBurst {
-			faults.Addf("spec.connLimit.max", "%d: use 1 to %d", c.Max, maxBurst)
+		if c.Max < 1 || c.Max > maxConns {
+			faults.Addf("spec.connLimit.max", "%d: use 1 to %d", c.Max, maxConns)
 		}
 		checkLimit(&faults, "spec.connLimit", c.Key, c.Status, c.Zone)
 	}

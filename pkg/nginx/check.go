@@ -23,6 +23,10 @@ func check(spec fleet.Spec) fleet.Faults {
 		checkStream(s, &faults)
 	case *fleet.Certificate:
 		checkCertificate(s, &faults)
+	case *fleet.Policy:
+		checkPolicy(s, &faults)
+	case *fleet.Split:
+		checkSplit(s, &faults)
 	case *fleet.ConfigFile:
 		if s.Context != "http" && s.Context != "stream" {
 			faults.Addf("spec.context", "%q is neither http nor stream", s.Context)
