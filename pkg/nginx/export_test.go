@@ -43,3 +43,10 @@ func IsKnown(name string) bool {
 	_, older := crossplane.MatchOss124(name)
 	return latest || older
 }
+
+// FilledText is a rendered file as nginx 1.22 gets it.
+func FilledText(text string) string {
+	can := Capabilities{Version: "1.22.1", Arguments: []string{"--with-http_realip_module"}}
+	pairs := append(can.spelling(), phVersion, "/v", phRun, "/run", phLogs, "/logs", phCache, "/cache", phCA, "/ca")
+	return strings.NewReplacer(pairs...).Replace(text)
+}

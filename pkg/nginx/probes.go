@@ -79,8 +79,10 @@ func serverProbes(f File, server crossplane.Directives, heard map[string]bool) [
 			names = append(names, d.Args...)
 		case "ssl_certificate":
 			base.leaves = append(base.leaves, d.Args...)
-		case "ssl_protocols", "ssl_ciphers":
+		case "ssl_ciphers":
 			base.picky = true
+		case "ssl_protocols":
+			base.picky = base.picky || !slices.Contains(d.Args, "TLSv1.2") && !slices.Contains(d.Args, "TLSv1.3")
 		case "ssl_reject_handshake":
 			return nil
 		}
