@@ -1,12 +1,16 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"fairlead/pkg/identity"
 	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
+	"fairlead/subjects"
 )
 
 func TestTheEndOfACertificateIsTold(t *testing.T) {
@@ -38,5 +42,59 @@ func TestTheEndOfACertificateIsTold(t *testing.T) {
 	}
 	if got := expiringOf(node(day), now); got != "shop 2026-11-23, in 1 day" {
 		t.Errorf("the first is %q", got)
+	}
+}
+
+func TestStationAndPeopleFindTheSealingKeyWhereTheBrokerPutIt(t *testing.T) {
+	data := t.TempDir()
+	a, err := identity.Open(filepath.Join(data, "identity"), identity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	made, err := a.StationCurve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	user, err := a.User("station", subjects.Station)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := identity.LoadStationCurve(made)
+	if err != nil {
+		t.Fatal(err)
+	}
+	elsewhere := t.TempDir()
+	for from, to := range map[string]string{made: "station.curve", user.CredsFile: "station.creds"} {
+		text, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(elsewhere, to), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, creds := range []string{user.CredsFile, filepath.Join(elsewhere, "station.creds")} {
+		if c, err := stationCurve("", creds); err != nil || c.Public() != want.Public() {
+			t.Errorf("beside %s: %q, %v", creds, c.Public(), err)
+		}
+	}
+	if c, err := stationCurve("", filepath.Join(t.TempDir(), "station.creds")); err != nil || c.Public() != "" {
+		t.Errorf("a station without one: %q, %v", c.Public(), err)
+	}
+	if _, err := stationCurve(filepath.Join(elsewhere, "none"), user.CredsFile); err == nil {
+		t.Error("a file that is named and not there is passed over")
+	}
+	for _, dir := range []string{elsewhere, filepath.Join(data, "identity")} {
+		if err := identity.WriteTrust(filepath.Join(dir, "trust.json"), a.Trust()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, creds := range []string{user.CredsFile, filepath.Join(elsewhere, "station.creds")} {
+		if pinned, err := pinnedCurve(creds); err != nil || pinned != want.Public() {
+			t.Errorf("pinned beside %s is %q, %v", creds, pinned, err)
+		}
+	}
+	if pinned, err := pinnedCurve(filepath.Join(t.TempDir(), "olga.creds")); err != nil || pinned != "" {
+		t.Errorf("pinned by nothing is %q, %v", pinned, err)
 	}
 }

@@ -233,7 +233,8 @@ func (a *app) devSites(ctx context.Context, d *dev.Dev, nodes []dev.Node) []stri
 			if address == "" {
 				address = nodes[0].Address
 			}
-			sites = append(sites, fmt.Sprintf("http://%s:%d/  (%s%s)", address, l.Port, r.Metadata.Name, why))
+			scheme := map[bool]string{false: "http", true: "https"}[l.TLS]
+			sites = append(sites, fmt.Sprintf("%s://%s:%d/  (%s%s)", scheme, address, l.Port, r.Metadata.Name, why))
 		}
 	}
 	return sites

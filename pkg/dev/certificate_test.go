@@ -157,7 +157,7 @@ func TestACertificateIsServedAndRenewedAndItsKeyIsInTheClearNowhereElse(t *testi
 	}
 	second := authority.Issue(shopName, "www."+shopName)
 	plan, err := r.client.Plan(ctx, shop(t, second, "", shopName), false)
-	if err != nil || plan.Changes() != 1 || len(plan.Nodes) != 1 || !strings.Contains(plan.Resources[0].Diff, "+name: www.shop.example.org") {
+	if err != nil || plan.Changes() != 1 || len(plan.Nodes) != 1 || !strings.Contains(plan.Resources[0].Diff, "+host: www.shop.example.org") {
 		t.Errorf("the plan is %+v, %v", plan, err)
 	}
 	succeeds(t, r.client, shop(t, second, "", shopName), false)
@@ -374,5 +374,32 @@ func TestAKeyIsSealedToNobodyForWhomTheAccountDoesNotVouch(t *testing.T) {
 	kindIs(t, err, fleet.Refused)
 	if err == nil || !strings.Contains(err.Error(), "not vouched for by account") {
 		t.Errorf("refused with %v", err)
+	}
+}
+
+// Somebody with the account's seed can vouch for a key of his own; whoever has
+// the trust file seals to no other than the one in there.
+func TestAPinnedKeyIsTakenAndNoOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, 1)
+	r.station()
+	ctx, cancel := patient(t)
+	defer cancel()
+	right, err := identity.LoadStationCurve(filepath.Join(r.Data(), "identity", "tenants", "main", "station.curve"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	other, _, err := message.NewCurve()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for pin, kind := range map[string]fleet.Kind{right.Public(): "", other.Public(): fleet.Refused} {
+		c, err := client.Open(ctx, client.Options{URL: r.URL(), Credentials: r.creds(dev.AdminUser), Curve: pin})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = c.Plan(ctx, shop(t, certtest.New(t).Issue(shopName), "", shopName), false)
+		c.Close()
+		kindIs(t, err, kind)
 	}
 }

@@ -208,7 +208,7 @@ func DescribeChain(text []byte) string {
 	var b strings.Builder
 	leaf := chain[0]
 	for _, name := range Names(leaf) {
-		fmt.Fprintf(&b, "name: %s\n", clip(name))
+		fmt.Fprintf(&b, "host: %s\n", clip(name))
 	}
 	for _, c := range chain {
 		fmt.Fprintf(&b, "issuer: %s\n", clip(c.Issuer.String()))

@@ -195,7 +195,7 @@ func TestWhatIsShownOfACertificateHoldsNothingSealed(t *testing.T) {
 	if faults := shown.Validate(); len(faults) > 0 {
 		t.Errorf("what is shown cannot be applied again: %v", faults)
 	}
-	if text := c.Describe(); !strings.Contains(text, "name: a.example.org\n") || strings.Contains(text, "X.abc") {
+	if text := c.Describe(); !strings.Contains(text, "host: a.example.org\n") || strings.Contains(text, "X.abc") {
 		t.Errorf("described as %s", text)
 	}
 }
