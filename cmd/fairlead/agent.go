@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -18,7 +19,7 @@ func newAgent(a *app) *cobra.Command {
 	var d daemonFlags
 	var state, run, logs string
 	var n nginx.Config
-	var without bool
+	var without, dropIn bool
 	var allow []string
 	syslogs := map[string]string{}
 	health := days(15 * time.Second)
@@ -30,6 +31,7 @@ but unix sockets and the syslog addresses that you give. Without a link it goes 
 
 The node's name is that of its credentials.`,
 		Example: `  fairlead agent --url nats://broker.example.org:4222 --creds ship1.creds --trust trust.json
+  fairlead agent --creds ship1.creds --trust trust.json --nginx systemd --nginx-unit nginx.service
   fairlead agent --creds ship1.creds --trust trust.json --nginx external --nginx-pid /run/nginx.pid --nginx-conf /etc/nginx
   fairlead agent --creds ship1.creds --trust trust.json --allow /usr/bin/uname --syslog edge=udp:127.0.0.1:5514`,
 		Args: cobra.NoArgs,
@@ -38,6 +40,15 @@ The node's name is that of its credentials.`,
 			// heap grow to twice what is in use.
 			debug.SetGCPercent(50)
 			sbinOnPath()
+			if dropIn {
+				n.State, n.Run, n.Logs = filepath.Join(state, "nginx"), run, logs
+				text, err := nginx.DropIn(n)
+				if err != nil {
+					return err
+				}
+				_, err = fmt.Fprint(cmd.OutOrStdout(), text)
+				return err
+			}
 			url, ca, creds, trust, err := a.connection(d)
 			if err != nil {
 				return err
@@ -76,7 +87,9 @@ The node's name is that of its credentials.`,
 	f.StringVar(&state, "state", "/var/lib/fairlead/agent", "directory for the journal and nginx versions")
 	f.StringVar(&run, "run", "/run/fairlead", "directory for sockets")
 	f.StringVar(&logs, "logs", "/var/log/fairlead", "directory for nginx's error logs")
-	f.StringVar(&n.Manage, "nginx", nginx.Child, "who runs nginx: child (the agent) or external (systemd, a container)")
+	f.StringVar(&n.Manage, "nginx", nginx.Child, "who starts nginx: child (the agent), systemd, or external (a container, somebody else)")
+	f.StringVar(&n.Unit, "nginx-unit", "nginx.service", "nginx's unit, with --nginx systemd")
+	f.BoolVar(&dropIn, "print-drop-in", false, "print the drop-in for nginx's unit that goes with these flags, and end")
 	f.BoolVar(&without, "without-nginx", false, "care for no nginx at all")
 	f.StringVar(&n.Conf, "nginx-conf", "/etc/fairlead/nginx", "directory that holds nginx.conf")
 	f.StringVar(&n.Binary, "nginx-binary", "", "nginx, when it is not on the PATH")

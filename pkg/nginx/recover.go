@@ -84,6 +84,7 @@ const adoption = 2 * time.Second
 
 // adopt takes over a running nginx without touching it where that is possible.
 func (e *Engine) adopt(ctx context.Context, good version) error {
+	ctx = context.WithoutCancel(ctx) // an agent that is told to stop now has no reason to doubt nginx
 	if e.store.foreign() {
 		return nil
 	}

@@ -42,6 +42,7 @@ func (e *Engine) launch(ctx context.Context, v version) *failure {
 		return f
 	}
 	e.setMaster(p)
+	ctx = context.WithoutCancel(ctx) // an agent that is told to stop now leaves an nginx that serves
 	if f := e.prove(ctx, v, nil); f != nil {
 		e.end(ctx, 0)
 		return f
