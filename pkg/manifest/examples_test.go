@@ -31,16 +31,13 @@ func TestEveryExampleIsValid(t *testing.T) {
 		}
 		for _, r := range set.Resources() {
 			loaded++
-			host, ok := r.Spec.(*fleet.VirtualHost)
+			spec, ok := r.Spec.(fleet.Needing)
 			if !ok {
 				continue
 			}
-			for _, l := range host.Locations {
-				if l.Proxy == nil {
-					continue
-				}
-				if _, found := set.Find("Upstream/" + l.Proxy.Upstream); !found {
-					t.Errorf("%s: %s uses upstream %s, which the example lacks", dir, r.ID(), l.Proxy.Upstream)
+			for _, need := range spec.Needs() {
+				if _, found := set.Find(need.ID()); !found {
+					t.Errorf("%s: %s needs %s, which the example lacks", dir, r.ID(), need.ID())
 				}
 			}
 		}
