@@ -48,6 +48,19 @@ func (g *group) typed() {
 			u.Strategy = "leastConn"
 		case d.Directive == "ip_hash":
 			u.Strategy = "ipHash"
+		case d.Directive == "random" && slices.Equal(d.Args, []string{"two", "least_conn"}):
+			u.Strategy = "random"
+		case d.Directive == "hash" && hashed(d.Args) != nil:
+			u.Strategy, u.Hash = "hash", hashed(d.Args)
+		case d.Directive == "zone": // Fairlead gives each group of several servers one
+		case d.Directive == "keepalive_timeout" && len(d.Args) == 1:
+			u.KeepaliveTimeout = duration(d.Args[0])
+		case d.Directive == "keepalive_requests" && len(d.Args) == 1:
+			n, err := strconv.Atoi(d.Args[0])
+			if err != nil {
+				stays(d)
+			}
+			u.KeepaliveRequests = n
 		case d.Directive == "keepalive" && len(d.Args) == 1:
 			n, err := strconv.Atoi(d.Args[0])
 			if err != nil {
@@ -83,9 +96,48 @@ func member(args []string) (s fleet.Server, ok bool) {
 			s.Weight = n
 		case name == "max_fails" && err == nil:
 			s.MaxFails = &n
+		case name == "max_conns" && err == nil:
+			s.MaxConns = n
+		case name == "fail_timeout":
+			s.FailTimeout = duration(value)
+		case p == "down":
+			s.Down = true
 		default:
 			return s, false
 		}
 	}
 	return s, true
+}
+
+// hashed reads what a group hashes by, nil where that is no key of the typed form.
+func hashed(args []string) *fleet.Hash {
+	if len(args) == 0 || len(args) > 2 || len(args) == 2 && args[1] != "consistent" {
+		return nil
+	}
+	h := &fleet.Hash{Consistent: len(args) == 2}
+	key := strings.NewReplacer("{", "", "}", "").Replace(args[0])
+	switch header, isHeader := strings.CutPrefix(key, "$http_"); {
+	case key == "$request_uri":
+		h.By = "uri"
+	case key == "$remote_addr", key == "$binary_remote_addr":
+		h.By = "client"
+	case key == "$host":
+		h.By = "host"
+	case isHeader:
+		h.By, h.Name = "header", strings.ReplaceAll(header, "_", "-")
+	case strings.HasPrefix(key, "$cookie_"):
+		h.By, h.Name = "cookie", strings.TrimPrefix(key, "$cookie_")
+	default:
+		return nil
+	}
+	return h
+}
+
+// duration gives a time without a unit the one that nginx reads into it. What
+// is no time of the typed form is found by Validate.
+func duration(text string) string {
+	if _, err := strconv.Atoi(text); err == nil {
+		return text + "s"
+	}
+	return text
 }
