@@ -94,6 +94,9 @@ func load(t *testing.T, path string) *testCase {
 	var back []string
 	for i := 0; i < len(pairs); i += 2 {
 		back = append(back, pairs[i+1], pairs[i])
+		if strings.Contains(pairs[i], "BACKEND") { // as a name
+			back = append(back, strings.NewReplacer(".", "-", ":", "-").Replace(pairs[i+1]), strings.Trim(pairs[i], "@"))
+		}
 	}
 	c.restore = strings.NewReplacer(back...)
 	selfSigned(t, filepath.Join(dir, "tls.crt"), filepath.Join(dir, "tls.key"))

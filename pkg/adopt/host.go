@@ -122,6 +122,7 @@ func (v *conversion) rest(s *server, h *fleet.VirtualHost, server *scope) {
 	}
 	l := fleet.Location{Path: "/"}
 	server.files(&l)
+	server.limits(&l)
 	if l.Root == "" {
 		s.stays("requests that no location matches get files from nginx's own directory")
 	}
@@ -131,13 +132,15 @@ func (v *conversion) rest(s *server, h *fleet.VirtualHost, server *scope) {
 // Directives of a server that are read here, or that decide nothing.
 var serverDirectives = map[string]bool{
 	"listen": true, "server_name": true, "location": true, "root": true, "index": true, "add_header": true, "return": true,
-	"proxy_set_header": true, "proxy_http_version": true, "default_type": true,
+	"proxy_set_header": true, "proxy_http_version": true, "default_type": true, "try_files": true, "client_max_body_size": true,
+	"proxy_connect_timeout": true, "proxy_send_timeout": true, "proxy_read_timeout": true,
 }
 
 // Directives of a location that are read here.
 var locationDirectives = map[string]bool{
 	"root": true, "index": true, "return": true, "add_header": true, "proxy_pass": true, "proxy_set_header": true, "proxy_http_version": true,
-	"default_type": true,
+	"default_type": true, "alias": true, "try_files": true, "client_max_body_size": true, "allow": true, "deny": true,
+	"proxy_connect_timeout": true, "proxy_send_timeout": true, "proxy_read_timeout": true,
 }
 
 func (v *conversion) typedLocation(s *server, h *fleet.VirtualHost, server *scope, d *crossplane.Directive) {
@@ -163,6 +166,8 @@ func (v *conversion) typedLocation(s *server, h *fleet.VirtualHost, server *scop
 			s.stays("location %s hides header %s of its host", l.Path, name)
 		}
 	}
+	in.limits(&l)
+	in.access(&l)
 	switch {
 	case in.own("return") != nil:
 		in.returns(in.own("return"), &l)
@@ -170,7 +175,7 @@ func (v *conversion) typedLocation(s *server, h *fleet.VirtualHost, server *scop
 		in.proxies(in.own("proxy_pass"), &l)
 	default:
 		in.files(&l)
-		if l.Root == "" {
+		if l.Root == "" && l.Alias == "" {
 			s.stays("location %s serves files from nginx's own directory", l.Path)
 		}
 	}

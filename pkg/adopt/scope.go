@@ -2,6 +2,7 @@ package adopt
 
 import (
 	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -16,6 +17,7 @@ type scope struct {
 	server     *server
 	outer      *scope
 	here       map[string]crossplane.Directives
+	block      crossplane.Directives
 }
 
 // newScope is a block's scope; the outermost inherits from http{}.
@@ -36,6 +38,7 @@ func byName(all crossplane.Directives) map[string]crossplane.Directives {
 
 // enter reads a block; a directive that is not among known keeps the server raw.
 func (s *scope) enter(block crossplane.Directives, known map[string]bool) {
+	s.block = block
 	for _, d := range block {
 		if d.Directive == "access_log" || d.Directive == "error_log" {
 			s.server.later(d, text(d)+" is left out: Fairlead forwards nginx's logs, see fairlead logs")
@@ -105,6 +108,24 @@ func (s *scope) files(l *fleet.Location) {
 	if len(s.conversion.pushed) > 0 {
 		s.server.stays("it serves files, and the types of files are not Fairlead's")
 	}
+	if index := s.get("index"); index != nil {
+		l.Index = index.Args
+	}
+	if alias := s.own("alias"); alias != nil && len(alias.Args) == 1 {
+		l.Alias = value(alias.Args[0])
+		if relative(l.Alias) {
+			l.Alias = join(s.conversion.config.Prefix, l.Alias)
+		}
+		if s.get("try_files") != nil {
+			s.server.stays("alias with try_files")
+		}
+		return
+	}
+	if try := s.get("try_files"); try != nil {
+		for _, arg := range try.Args {
+			l.TryFiles = append(l.TryFiles, value(arg))
+		}
+	}
 	root := s.get("root")
 	if root == nil || len(root.Args) != 1 {
 		return
@@ -114,9 +135,42 @@ func (s *scope) files(l *fleet.Location) {
 		l.Root = join(s.conversion.config.Prefix, l.Root)
 	}
 	l.Root = strings.TrimSuffix(l.Root, "/")
-	if index := s.get("index"); index != nil {
-		l.Index = index.Args
+}
+
+// limits are what a client may send.
+func (s *scope) limits(l *fleet.Location) {
+	if size := s.get("client_max_body_size"); size != nil && len(size.Args) == 1 {
+		l.Limits = &fleet.Limits{MaxBodySize: strings.ToLower(size.Args[0])}
 	}
+}
+
+// access is who may come. A location that answers by itself does so before
+// nginx looks at that.
+func (s *scope) access(l *fleet.Location) {
+	if s.own("return") != nil {
+		return
+	}
+	for _, d := range s.server.ordered(s, "allow", "deny") {
+		if len(d.Args) != 1 {
+			s.server.stays("%q has no typed form", text(d))
+			continue
+		}
+		rule := fleet.AddressRule{Allow: d.Args[0]}
+		if d.Directive == "deny" {
+			rule = fleet.AddressRule{Deny: d.Args[0]}
+		}
+		l.Access = append(l.Access, rule)
+	}
+}
+
+// ordered are a block's directives of some names, in their order.
+func (s *server) ordered(in *scope, names ...string) (all crossplane.Directives) {
+	for _, d := range in.block {
+		if slices.Contains(names, d.Directive) {
+			all = append(all, d)
+		}
+	}
+	return all
 }
 
 // returns is a location that answers by itself.
@@ -157,9 +211,6 @@ func (s *scope) returns(d *crossplane.Directive, l *fleet.Location) {
 		}
 		if said == "" {
 			l.Return.ContentType = ""
-			if code >= 300 {
-				s.server.stays("return %d without a text answers with nginx's own page", code)
-			}
 		}
 	}
 	if strings.Contains(said, "$") {
@@ -169,22 +220,22 @@ func (s *scope) returns(d *crossplane.Directive, l *fleet.Location) {
 
 // What a typed proxy location tells its upstream by itself.
 var proxyHeaders = map[string]string{
-	"host": "$host", "x-forwarded-for": "$proxy_add_x_forwarded_for", "x-forwarded-proto": "$scheme", "connection": "",
+	"host": "$host", "x-forwarded-for": "$proxy_add_x_forwarded_for", "x-forwarded-proto": "$scheme", "x-real-ip": "$remote_addr", "connection": "",
 }
 
 // proxies is a location that passes to an upstream.
 func (s *scope) proxies(d *crossplane.Directive, l *fleet.Location) {
 	target, ok := strings.CutPrefix(d.Args[0], "http://")
-	if !ok || strings.ContainsAny(target, "/$") {
+	if !ok || strings.Contains(target, "$") {
 		s.server.stays("%q has no typed form", text(d))
 		return
 	}
-	group := s.conversion.upstreams[strings.ToLower(target)]
-	if group == nil {
-		s.server.stays("%q passes to an address and not to an upstream", text(d))
-		return
+	path := ""
+	if i := strings.IndexByte(target, '/'); i >= 0 {
+		target, path = target[:i], target[i:]
 	}
-	l.Proxy = &fleet.Proxy{Upstream: group.name}
+	group := s.conversion.group(target)
+	l.Proxy = &fleet.Proxy{Upstream: group.name, Path: path, Timeouts: s.timeouts()}
 	missing := maps.Clone(proxyHeaders)
 	for _, h := range s.all("proxy_set_header") {
 		if len(h.Args) != 2 {
@@ -195,6 +246,10 @@ func (s *scope) proxies(d *crossplane.Directive, l *fleet.Location) {
 		usual, known := proxyHeaders[name]
 		delete(missing, name)
 		switch {
+		case name == "upgrade" && told == "$http_upgrade":
+			l.Proxy.Websocket = true
+		case name == "connection" && (told == "upgrade" || told == "Upgrade" || told == "$connection_upgrade"):
+			l.Proxy.Websocket = true
 		case known && (told == usual || name == "host" && told == "$http_host"):
 		case strings.Contains(told, "$") || told == "":
 			s.server.stays("%q has no typed form", text(h))
@@ -209,9 +264,29 @@ func (s *scope) proxies(d *crossplane.Directive, l *fleet.Location) {
 		s.server.stays("location %s tells its upstream the upstream's name as host", l.Path)
 	}
 	delete(missing, "connection")
-	for name := range missing {
+	if l.Proxy.Websocket && l.Proxy.Timeouts == nil { // a typed one waits for an hour
+		l.Proxy.Timeouts = &fleet.Timeouts{Read: "60s", Send: "60s"}
+	}
+	for _, name := range slices.Sorted(maps.Keys(missing)) {
 		s.server.later(d, "upstream "+group.name+" is told "+name+" too")
 	}
+}
+
+// timeouts are those of the upstream, nil where nginx's own hold.
+func (s *scope) timeouts() *fleet.Timeouts {
+	var t fleet.Timeouts
+	for name, field := range map[string]*string{"proxy_connect_timeout": &t.Connect, "proxy_send_timeout": &t.Send, "proxy_read_timeout": &t.Read} {
+		if d := s.get(name); d != nil && len(d.Args) == 1 {
+			*field = d.Args[0]
+			if strings.Trim(*field, "0123456789") == "" {
+				*field += "s"
+			}
+		}
+	}
+	if t == (fleet.Timeouts{}) {
+		return nil
+	}
+	return &t
 }
 
 // value is a parameter as nginx takes it: the parser keeps its escapes.

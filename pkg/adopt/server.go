@@ -169,7 +169,7 @@ func (v *conversion) choose() {
 			}
 		}
 		for _, g := range v.upstreams {
-			if why := v.rawUse(g); g.why == "" && why != "" {
+			if why := v.rawUse(g); g.why == "" && why != "" && !g.address {
 				g.why, again = why, true
 			}
 		}
@@ -208,6 +208,13 @@ func (v *conversion) rawUse(g *group) string {
 	return why
 }
 
+// typedUse says whether a typed host uses an upstream.
+func (v *conversion) typedUse(g *group) bool {
+	return slices.ContainsFunc(v.servers, func(s *server) bool {
+		return s.why == "" && slices.ContainsFunc(s.uses, func(name string) bool { return v.upstreams[name] == g })
+	})
+}
+
 func (v *conversion) usesRawUpstream(s *server) bool {
 	for _, name := range s.uses {
 		if g := v.upstreams[name]; g != nil && g.why != "" {
@@ -234,7 +241,7 @@ func (v *conversion) emit() {
 		}
 	}
 	for _, g := range v.groups() {
-		if g.why == "" {
+		if g.why == "" && (!g.address || v.rawUse(g) == "" || v.typedUse(g)) {
 			v.add(g.name, g.spec)
 		}
 	}
@@ -259,7 +266,7 @@ func (v *conversion) emitRaw(s *server) {
 func (v *conversion) emitOuter() {
 	outer := slices.Clone(v.outer)
 	for _, g := range v.groups() {
-		if g.why != "" {
+		if g.why != "" && !g.address {
 			outer = append(outer, g.directive)
 		}
 	}

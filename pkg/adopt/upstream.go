@@ -17,6 +17,7 @@ type group struct {
 	directive *crossplane.Directive
 	spec      *fleet.Upstream
 	why       string // why it stays raw
+	address   bool   // no upstream block: an address that is passed to
 }
 
 // groups are all upstreams, by name.
@@ -26,6 +27,20 @@ func (v *conversion) groups() []*group {
 		all = append(all, v.upstreams[key])
 	}
 	return all
+}
+
+// group is the upstream of a name; an address that no upstream block bears
+// becomes one of its own.
+func (v *conversion) group(target string) *group {
+	key := strings.ToLower(target)
+	if g := v.upstreams[key]; g != nil {
+		return g
+	}
+	g := &group{name: v.name(target), address: true,
+		directive: &crossplane.Directive{Directive: "upstream", Block: crossplane.Directives{{Directive: "server", Args: []string{target}}}}}
+	g.typed()
+	v.upstreams[key] = g
+	return g
 }
 
 // typed tries to say a group as an Upstream.

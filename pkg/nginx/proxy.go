@@ -48,6 +48,7 @@ func (s *site) proxyHeaders(l *fleet.Location) {
 		"Host":              `"$host"`,
 		"X-Forwarded-For":   `"$proxy_add_x_forwarded_for"`,
 		"X-Forwarded-Proto": `"$scheme"`,
+		"X-Real-IP":         `"$remote_addr"`,
 		"Connection":        `""`, // not "close", so that connections to the upstream are kept
 	}
 	if p.Websocket {
