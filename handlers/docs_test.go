@@ -105,6 +105,8 @@ func words(of reflect.Type) string {
 		return "time"
 	case of == reflect.TypeFor[time.Duration]():
 		return "nanoseconds"
+	case of.Kind() == reflect.Pointer:
+		return words(of.Elem())
 	case of.Kind() == reflect.Slice:
 		return "list of " + words(of.Elem())
 	case of.Kind() == reflect.String:

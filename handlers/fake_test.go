@@ -69,6 +69,8 @@ type fakeNginx struct {
 	bundle    nginx.Bundle
 	since     time.Duration
 	applied   int
+	paused    nginx.Pause
+	changes   nginx.Changes
 	pardoned  []string
 }
 
@@ -84,6 +86,19 @@ func (f *fakeNginx) Reload(_ context.Context, _ bool, since time.Duration) (ngin
 	f.since = since
 	return f.verdict, f.err
 }
+
+func (f *fakeNginx) Pause(_ context.Context, p nginx.Pause) (nginx.Pause, error) {
+	f.paused = p
+	return p, f.err
+}
+
+func (f *fakeNginx) Resume(_ context.Context, by string) (bool, error) {
+	was := f.paused.For > 0
+	f.paused = nginx.Pause{}
+	return was, f.err
+}
+
+func (f *fakeNginx) Changes(context.Context, bool) (nginx.Changes, error) { return f.changes, f.err }
 
 func (f *fakeNginx) Status(context.Context) (nginx.Status, error) { return f.status, f.statusErr }
 

@@ -43,7 +43,11 @@ type Reported struct {
 	RunningDigest string `json:"runningDigest,omitempty"`
 	// Certificates are those that nginx serves.
 	Certificates []nginx.ServedCertificate `json:"certificates,omitempty"`
-	At           time.Time                 `json:"at"`
+	// Drift is what was changed beside Fairlead, and what became of it.
+	Drift *nginx.Drift `json:"drift,omitempty"`
+	// Paused is the pause that goes on.
+	Paused *nginx.Pause `json:"paused,omitempty"`
+	At     time.Time    `json:"at"`
 }
 
 // Statuses of a Reported document.
@@ -89,6 +93,13 @@ var _ = define(Definition[NginxConfigBody]{
 			n.Nginx.Pardon(desired.Digest)
 		}
 		verdict, err := converge(ctx, n, desired)
+		var paused nginx.PausedError
+		if errors.As(err, &paused) { // not a revision that failed: it is applied when the pause ends
+			if rerr := n.State.Report(ctx, MethodNginxConfig, c.Subject.Domain, untouched(ctx, n)); rerr != nil {
+				n.Log.Warn("could not report", "error", rerr)
+			}
+			return Result{}, fleet.Errorf(fleet.Busy, "revision %d waits: %s; `fairlead resume %s` ends the pause", desired.Revision, line(paused.Error()), n.Name)
+		}
 		// Its own time over is an outcome to report; the end of the agent is not.
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			ctx := context.WithoutCancel(ctx)
@@ -142,6 +153,13 @@ func converge(ctx context.Context, n *Node, desired nginx.Desired) (nginx.Verdic
 	return n.Nginx.Apply(ctx, desired.Revision, bundle)
 }
 
+// untouched is the report of a node that leaves nginx as it is.
+func untouched(ctx context.Context, n *Node) Reported {
+	r := reported(ctx, n, nginx.Desired{}, nginx.Verdict{}, errors.New("paused"))
+	r.Revision, r.Status, r.Message = r.ObservedRevision, StatusApplied, ""
+	return r
+}
+
 // reported is made from what nginx is, not from what was meant.
 func reported(ctx context.Context, n *Node, desired nginx.Desired, verdict nginx.Verdict, failure error) Reported {
 	r := Reported{Revision: desired.Revision, Status: StatusApplied, At: time.Now().UTC()}
@@ -154,6 +172,7 @@ func reported(ctx context.Context, n *Node, desired nginx.Desired, verdict nginx
 		return r
 	}
 	r.RunningDigest, r.Certificates = status.Running, status.Certificates
+	r.Drift, r.Paused = status.Drift, status.Paused
 	r.ObservedRevision, r.Digest = status.Revision, status.Running
 	if failure == nil {
 		r.ObservedRevision, r.Digest = verdict.Revision, verdict.Digest

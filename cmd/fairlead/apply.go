@@ -53,10 +53,14 @@ before anything is sent; it goes on without that resource, the rest is applied, 
 }
 
 func pathFlag(c *cobra.Command, paths *[]string) {
-	c.Flags().StringArrayVarP(paths, "file", "f", nil, "`PATH` of a file or directory with resources, - for standard input; may be given several times")
+	optionalPathFlag(c, paths)
 	if err := c.MarkFlagRequired("file"); err != nil {
 		panic(err) // the flag was made above
 	}
+}
+
+func optionalPathFlag(c *cobra.Command, paths *[]string) {
+	c.Flags().StringArrayVarP(paths, "file", "f", nil, "`PATH` of a file or directory with resources, - for standard input; may be given several times")
 	if err := c.MarkFlagFilename("file", "yaml", "yml", "json"); err != nil {
 		panic(err)
 	}

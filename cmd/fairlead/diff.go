@@ -2,26 +2,114 @@ package main
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
+	"time"
 
 	"github.com/spf13/cobra"
 
+	"fairlead/handlers"
 	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/manifest"
+	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 )
 
 func newDiff(a *app) *cobra.Command {
 	var paths []string
+	var healed bool
+	var w waiting
 	c := &cobra.Command{
-		Use:   "diff -f PATH",
-		Short: "show what an apply would change, as resources and as nginx files",
-		Long: `Compares files with what is stored, and what every node runs with what it would run.
-Nodes for which the same would change are shown together, with the digest that they must report afterwards.`,
-		Example: `  fairlead diff -f examples/proxy`,
-		Args:    cobra.NoArgs,
-		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
-			return a.printPlan(ctx, c, set, false)
-		}),
+		Use:   "diff -f PATH | NODE",
+		Short: "show what an apply would change, or what was changed by hand on a node",
+		Long: `With -f, compares files with what is stored, and what every node runs with what it would run.
+Nodes for which the same would change are shown together, with the digest that they must report afterwards.
+
+With NODE, shows what was changed by hand there, file by file against what Fairlead put there. Keys and passwords are
+never shown. With --healed it is what was changed before Fairlead healed it last. The exit code is 1 where something differs.`,
+		Example: `  fairlead diff -f examples/proxy
+  fairlead diff node1
+  fairlead diff node1 --healed`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeNodes,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case len(args) == 1 && len(paths) > 0:
+				return usagef("give -f PATH or NODE, not both")
+			case len(args) == 1:
+				return a.with(func(ctx context.Context, c *client.Client, args []string) error {
+					return a.printChanges(ctx, c, args[0], healed, &w)
+				})(cmd, args)
+			case len(paths) == 0:
+				return usagef("give -f PATH to see what an apply would change, or NODE to see what was changed by hand there")
+			case healed:
+				return usagef("--healed goes with NODE")
+			}
+			return a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
+				return a.printPlan(ctx, c, set, false)
+			})(cmd, args)
+		},
 	}
-	pathFlag(c, &paths)
+	optionalPathFlag(c, &paths)
+	c.Flags().BoolVar(&healed, "healed", false, "with NODE: what was changed before it was healed last")
+	w.timeout = days(30 * time.Second)
+	w.expires = life{days(time.Minute)} // nobody waits for it longer
+	c.Flags().Var(&w.timeout, "timeout", "with NODE: how long to wait for its answer")
 	return c
+}
+
+// printChanges asks a node what was changed by hand there.
+func (a *app) printChanges(ctx context.Context, c *client.Client, node string, healed bool, w *waiting) error {
+	nodes, err := new(targets).find(ctx, c, []string{node})
+	if err != nil {
+		return err
+	}
+	body, err := json.Marshal(handlers.NginxDiffBody{Healed: healed})
+	if err != nil {
+		return err
+	}
+	commands, err := each(nodes, handlers.MethodNginxDiff, "nginx", body, w.expires)
+	if err != nil {
+		return err
+	}
+	outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
+	if err != nil {
+		return err
+	}
+	o := outcomes[0]
+	if o.State != message.Succeeded {
+		return a.printOutcomes(ctx, c, outcomes)
+	}
+	var changes nginx.Changes
+	if err := json.Unmarshal(o.Answer.Result, &changes); err != nil {
+		return fleet.Errorf(fleet.Internal, "the answer of %s: %w", node, err)
+	}
+	if a.output == "json" || a.output == "yaml" {
+		err = a.print(changes, nil, nil)
+	} else {
+		fmt.Fprint(a.stdout, a.paintDiff(changes.Diff))
+		a.sayChanges(node, changes)
+	}
+	if err == nil && len(changes.Files) > 0 {
+		return exitError(message.ExitFailed)
+	}
+	return err
+}
+
+// sayChanges says on stderr what a difference is of.
+func (a *app) sayChanges(node string, c nginx.Changes) {
+	switch {
+	case len(c.Files) == 0 && c.Healed.IsZero():
+		a.say("nothing on %s differs from revision %d", node, c.Revision)
+	case len(c.Files) == 0:
+		a.say("nothing on %s differs from revision %d; what was healed at %s: `fairlead diff %s --healed`", node, c.Revision, c.Healed.Format(time.DateTime), node)
+	case !c.At.IsZero():
+		a.say("%s of revision %d on %s, healed at %s by its clock", count(len(c.Files), "file"), c.Revision, node, c.At.Format(time.DateTime))
+	default:
+		a.say("%s of revision %d on %s", count(len(c.Files), "file"), c.Revision, node)
+	}
+	if c.Cut {
+		a.say("the difference is longer than an answer may be: the rest is on the node")
+	}
 }

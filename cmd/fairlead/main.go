@@ -107,7 +107,7 @@ and in a second terminal:
 	for group, commands := range map[string][]*cobra.Command{
 		"look":    {newNodes(a), newStatus(a), newWhy(a), newLogs(a), newAudit(a), newGet(a)},
 		"change":  {newApply(a), newDiff(a), newDelete(a)},
-		"command": {newPublish(a), newCancel(a), newReload(a), newAdopt(a), newHealth(a), newShell(a)},
+		"command": {newPublish(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newShell(a)},
 		"run":     {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},
 		"more":    {newContext(a), newVersion(a)},
 	} {

@@ -165,6 +165,12 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		t.row("desired", revision(n.DesiredRevision, n.DesiredDigest)+by(n.Desired.By)+since(n.Desired.At, n.Now))
 		t.row("observed", revision(n.ObservedRevision, n.Reported.Digest)+since(n.Reported.At, n.Now))
 		t.row("running", short(n.RunningDigest))
+		if p := n.Reported.Paused; p != nil {
+			t.row("pause", p.String())
+		}
+		if d := n.Reported.Drift; d != nil {
+			t.row("drift", fmt.Sprintf("%s%s: %s", d.State, since(d.Since, n.Now), d.Summary()))
+		}
 		if text := able(n.Facts); text != "" {
 			t.row("able", text)
 		}

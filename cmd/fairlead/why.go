@@ -92,6 +92,15 @@ func causes(n station.NodeDetail) []string {
 	default:
 		add("%s reported revision %d proven%s; nginx runs %s", n.Name, r.ObservedRevision, since(r.At, n.Now), short(r.RunningDigest))
 	}
+	if p := n.Reported.Paused; p != nil {
+		add("its nginx is %s", p)
+	}
+	switch d := n.Reported.Drift; {
+	case d.Now():
+		add("something was changed by hand%s (%s): %s; `fairlead diff %s` shows it", since(d.Since, n.Now), d.State, d.Summary(), n.Name)
+	case d != nil && len(d.Files) > 0:
+		add("something was changed by hand and was healed%s: %s; `fairlead diff %s --healed` shows it", since(d.Since, n.Now), d.Summary(), n.Name)
+	}
 	add("%s is %s, last seen %s", n.Name, n.Presence, ago(n.LastSeen, n.Now))
 	add("%s", conclusion(n))
 	return chain
@@ -112,8 +121,14 @@ func conclusion(n station.NodeDetail) string {
 		}
 		return "so its desired state stays as it was: " + n.Message
 	case station.Drifted:
+		if n.Reported.Drift.Now() {
+			return "so its files are not what they should be: `fairlead diff " + n.Name + "` shows how; apply a new revision to replace them, or `fairlead resume` where it is paused"
+		}
 		return "so something changed nginx beside Fairlead: `fairlead reload " + n.Name + "` or apply again"
 	case station.Unsaid, station.Pending:
+		if n.Reported.Paused != nil {
+			return "so it waits for the end of the pause: `fairlead resume " + n.Name + "` ends it now"
+		}
 		if n.Presence == station.Online {
 			return "so it is on its way; `fairlead status " + n.Name + "` again in a moment"
 		}

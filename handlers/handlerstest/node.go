@@ -36,6 +36,10 @@ func (poor) Reload(context.Context, bool, time.Duration) (nginx.Verdict, error) 
 	return nginx.Verdict{}, errPoor
 }
 
+func (poor) Pause(context.Context, nginx.Pause) (nginx.Pause, error) { return nginx.Pause{}, errPoor }
+func (poor) Resume(context.Context, string) (bool, error)            { return false, errPoor }
+func (poor) Changes(context.Context, bool) (nginx.Changes, error)    { return nginx.Changes{}, errPoor }
+
 func (poor) Status(context.Context) (nginx.Status, error)               { return nginx.Status{}, errPoor }
 func (poor) Desired(context.Context, string, string) ([]byte, error)    { return nil, errPoor }
 func (poor) Report(context.Context, string, string, any) error          { return errPoor }

@@ -81,4 +81,14 @@ func (noNginx) Reload(context.Context, bool, time.Duration) (nginx.Verdict, erro
 	return nginx.Verdict{}, errNoNginx
 }
 
+func (noNginx) Pause(context.Context, nginx.Pause) (nginx.Pause, error) {
+	return nginx.Pause{}, errNoNginx
+}
+
+func (noNginx) Resume(context.Context, string) (bool, error) { return false, errNoNginx }
+
+func (noNginx) Changes(context.Context, bool) (nginx.Changes, error) {
+	return nginx.Changes{}, errNoNginx
+}
+
 func (noNginx) Status(context.Context) (nginx.Status, error) { return nginx.Status{}, errNoNginx }

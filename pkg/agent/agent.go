@@ -48,6 +48,7 @@ func New(cfg Config) (*Agent, error) {
 		nginxConfig.Open = func(sealed string) ([]byte, error) { return a.curve.Open(sealed) }
 		nginxConfig.Logger = a.log
 		nginxConfig.Event = a.nginxEvent
+		nginxConfig.Clock = a.clock.Now
 		engine, err := nginx.New(nginxConfig)
 		if err != nil {
 			return nil, fmt.Errorf("nginx: %w", err)

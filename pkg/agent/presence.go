@@ -46,6 +46,7 @@ func (a *Agent) nginxEvent(event, text string) {
 	if err != nil {
 		a.log.Error("an event of nginx cannot be announced", "event", event, "text", text, "error", err)
 	}
+	a.driftChanged(event)
 }
 
 // outgoing signs an event for the outbox.

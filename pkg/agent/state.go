@@ -20,6 +20,7 @@ type state struct {
 	agent *Agent
 	wakes chan struct{}
 
+	storing  sync.Mutex // held while a report is on its way
 	mu       sync.Mutex
 	reported map[string]report // by key
 }
@@ -140,6 +141,14 @@ func untimed(body []byte) []byte {
 func (s *state) store(ctx context.Context, key string, r report) error {
 	ctx, cancel := context.WithTimeout(ctx, stateTime)
 	defer cancel()
+	s.storing.Lock() // the older of two never comes last
+	defer s.storing.Unlock()
+	s.mu.Lock()
+	r = s.reported[key]
+	s.mu.Unlock()
+	if r.stored {
+		return nil
+	}
 	m := message.Message{
 		Subject: message.ReportedSubject(s.agent.cfg.Name, r.method, r.domain),
 		ID:      message.NewID(), From: s.agent.cfg.Name, Body: r.document,
@@ -207,6 +216,7 @@ func (a *Agent) convergence(ctx context.Context) error {
 			wait = a.cfg.ConvergeEvery
 		}
 		if a.link.stands() {
+			_ = a.tellDrift(ctx) // what is not stored is flushed
 			a.state.flush(ctx)
 		}
 		if a.lanes.busy(handler.Lane) {
@@ -242,6 +252,9 @@ func (a *Agent) converged(ctx context.Context) bool {
 	status, err := a.engine.Status(ctx)
 	if err != nil {
 		return true
+	}
+	if status.Paused != nil && a.state.lastReport().Status != "" {
+		return true // its end wakes this; until then the node has said so
 	}
 	last := a.state.lastReport()
 	_, held := a.engine.Quarantined(desired.Digest)

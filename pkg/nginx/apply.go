@@ -36,8 +36,9 @@ type Steps struct {
 // The kinds of error: Invalid (fleet.Faults) for what this node's nginx has no
 // module for, Failed for what nginx refuses, Timeout for what was not proven in
 // time, Unavailable while the engine or an nginx that others manage is down,
-// Busy and Cancelled when ctx ended before the commit point. After the commit
-// point ctx is no longer heeded: the change is proven or rolled back.
+// Busy during a pause (PausedError), Busy and Cancelled when ctx ended before
+// the commit point. After the commit point ctx is no longer heeded: the change
+// is proven or rolled back.
 func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict, error) {
 	e.care.names.look(ctx, b.Policy().Resolvers, namesIn(b.locals()), fresh)
 	unlock, err := e.enter(ctx)
@@ -45,8 +46,11 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 		return Verdict{}, err
 	}
 	defer unlock()
+	if p := e.Paused(); p != nil {
+		return Verdict{}, fleet.Errorf(fleet.Busy, "%w", PausedError{*p})
+	}
 	began := time.Now()
-	if e.serves(ctx, b) {
+	if e.serves(ctx, b) && e.untouched(ctx, revision) {
 		return e.unchanged(revision, b, began)
 	}
 	if !e.up() {
@@ -120,6 +124,9 @@ func (e *Engine) notes(b Bundle) []string { return e.sightOf(b.locals(), b.Polic
 func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps *Steps) error {
 	old := e.workersNow()
 	began := time.Now()
+	if err := e.reclaim(); err != nil {
+		return err
+	}
 	if err := e.store.commit(v); err != nil {
 		return err
 	}

@@ -150,6 +150,9 @@ func (e *Engine) refresh(ctx context.Context) (changed bool, err error) {
 	defer unlock()
 	s := e.sightOf(e.care.watched())
 	e.care.monitor.Watch(s.targets())
+	if e.Paused() != nil || e.Drift().Now() {
+		return false, nil // left as it is; the end of that comes back here
+	}
 	linked, err := e.store.linked()
 	if err != nil || linked.Name != e.good.Name || !e.up() || !e.good.differs(s.texts()) {
 		return false, nil

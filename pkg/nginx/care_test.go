@@ -121,7 +121,7 @@ func TestUpstreamFileEditedByHandIsNotMistakenForThisNodesView(t *testing.T) {
 	n := newNode(t)
 	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
 	port := n.freePort()
-	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
+	n.mustApply(1, driftPolicy(fleet.DriftReport), proxied("web", port, "app"), checked("app", one, two))
 	versions, _ := filepath.Glob(filepath.Join(n.cfg.State, "versions", "1-*", "http.d", "virtualhost-web.conf"))
 	if len(versions) != 1 {
 		t.Fatalf("versions %v", versions)
@@ -231,6 +231,7 @@ func TestVersionOfAnOlderAgentIsAdoptedAsItRuns(t *testing.T) {
 	n.crash()
 	edit(t, conf, `(?m)^.*/generation.*\n`, "")
 	edit(t, filepath.Join(filepath.Dir(conf), "manifest.json"), `"tells": true,`, "")
+	must(t, os.RemoveAll(filepath.Join(n.cfg.State, "pristine")))
 	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

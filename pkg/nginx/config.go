@@ -45,7 +45,12 @@ type Config struct {
 	User         string
 	Workers      int // worker processes; 0 is one for each processor that this process may use
 	KeepVersions int // versions kept beside the last good one; 5 when 0
-	Logger       *slog.Logger
+	// Sweep is the time between two full looks for what was changed by hand,
+	// with jitter; 45 s when 0. What the kernel tells of is looked at at once.
+	Sweep  time.Duration
+	Logger *slog.Logger
+	// Clock is the broker's time, by which a pause ends; zero while it is not known.
+	Clock func() time.Time `json:"-"`
 	// Event is told what happens to nginx between two applies, and what became
 	// of an apply after it had answered; see the Event constants. It is called
 	// for one event at a time, in order, by a goroutine that holds no lock.
@@ -94,6 +99,9 @@ func (c Config) Validate() error {
 	if c.LookEvery < 0 || c.Patience < 0 {
 		faults.Addf("lookEvery", "it and patience may not be negative")
 	}
+	if c.Sweep < 0 {
+		faults.Addf("sweep", "%v is negative", c.Sweep)
+	}
 	if c.KeepVersions < 0 {
 		faults.Addf("keepVersions", "%d is negative", c.KeepVersions)
 	}
@@ -140,6 +148,12 @@ func (c Config) complete() Config {
 	}
 	if c.Event == nil {
 		c.Event = func(string, string) {}
+	}
+	if c.Sweep == 0 {
+		c.Sweep = 45 * time.Second
+	}
+	if c.Clock == nil {
+		c.Clock = func() time.Time { return time.Time{} }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

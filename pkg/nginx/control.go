@@ -17,8 +17,9 @@ import (
 type control struct {
 	master     atomic.Int64 // only its complaints count: a worker's are about requests
 	complaints chan complaint
-	exits      atomic.Uint64 // workers that died of a signal
-	dying      []complaint   // the last [emerg] and [alert] lines of others, for handle alone
+	exits      atomic.Uint64     // workers that died of a signal
+	dying      []complaint       // the last [emerg] and [alert] lines of others, for handle alone
+	heard      func(line string) // told of every line of the master
 	log        *slog.Logger
 	crashed    func(text string) // told of each worker that a signal ended
 
@@ -107,6 +108,9 @@ func (c *control) handle(r syslog.Record) {
 	level := r.Message[found[2]:found[3]]
 	pid, _ := strconv.ParseInt(r.Message[found[4]:found[5]], 10, 64)
 	text := r.Message[found[0]:]
+	if pid == c.master.Load() {
+		c.heard(text)
+	}
 	said := complaint{pid: int(pid), level: level, text: text}
 	switch {
 	case level != "emerg" && level != "alert":

@@ -21,6 +21,7 @@ type Engine struct {
 	http   *http.Client // to the status socket
 	herald *herald
 	care   *care
+	drift  *drifter
 
 	lock       chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
 	begun      atomic.Bool   // Run was called
@@ -30,7 +31,10 @@ type Engine struct {
 	control    control
 	quarantine quarantine
 
-	// Set by Run before open, then constant.
+	versionNow atomic.Pointer[string] // of can, for who does not hold lock
+
+	// Set by Run before open, then constant; can is asked anew, with lock held,
+	// when nginx was installed anew.
 	can     Capabilities
 	binary  string // resolved, as /proc/PID/exe shows it
 	workers account
@@ -57,7 +61,7 @@ func New(cfg Config) (*Engine, error) {
 		return nil, err
 	}
 	cfg = cfg.complete()
-	return &Engine{
+	e := &Engine{
 		cfg:        cfg,
 		log:        cfg.Logger,
 		store:      store{state: cfg.State, link: cfg.link(), entry: cfg.entry()},
@@ -65,11 +69,14 @@ func New(cfg Config) (*Engine, error) {
 		herald:     newHerald(cfg.Event),
 		care:       newCare(cfg),
 		quarantine: quarantine{path: cfg.quarantine()},
+		drift:      newDrifter(),
 		lock:       make(chan struct{}, 1),
 		ready:      make(chan struct{}),
 		looked:     make(chan struct{}),
 		parse:      time.Second,
-	}, nil
+	}
+	e.control.heard = e.drift.heard
+	return e, nil
 }
 
 // Ready is closed when nginx has answered with the digest of its version for
@@ -110,6 +117,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err != nil {
 		return nil
 	}
+	if err := e.readPause(); err != nil {
+		e.log.Error("a pause is forgotten", "error", err)
+	}
+	e.drift.loaded = e.recorded()
 	e.open.Store(true) // before Ready; Apply waits for the lock
 	e.readRecovery()
 	err = e.recover(ctx)
@@ -121,6 +132,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	close(e.looked)
 	defer e.shut()
 	tasks.Go(func() { e.attend(ctx) })
+	tasks.Go(func() { e.guard(ctx) })
 	e.supervise(ctx)
 	return nil
 }
@@ -141,6 +153,8 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	if e.can, err = ask(ctx, e.binary); err != nil {
 		return err
 	}
+	e.versionNow.Store(&e.can.Version)
+	e.drift.installed = e.fingerprint()
 	if e.workers, err = workerAccount(e.cfg.User); err != nil {
 		return err
 	}
@@ -188,6 +202,7 @@ func (e *Engine) proven(v version) {
 	v.files = nil // private keys among them
 	e.good, e.unknown = v, false
 	e.watch(v)
+	e.unseen()
 	e.isReady.Do(func() { close(e.ready) })
 }
 
@@ -203,6 +218,9 @@ func (e *Engine) setMaster(p *host.Process) {
 	old := e.master.Swap(p)
 	if old != nil && old != p {
 		old.Close()
+	}
+	if p != nil && p != old {
+		e.drift.reading()
 	}
 	pid := 0
 	if p != nil {

@@ -17,6 +17,10 @@ const (
 	EventOutdated    = "outdated"    // nginx's executable was replaced on disk under it
 	EventDrifted     = "drifted"     // something on the node was changed by hand
 	EventHealed      = "healed"      // what was changed by hand is as it should be again
+	EventReloaded    = "reloaded"    // somebody else had nginx read its files again
+	EventUpgraded    = "upgraded"    // nginx or its modules were installed anew
+	EventPaused      = "paused"      // nothing is healed or applied for a while
+	EventResumed     = "resumed"     // the pause is over
 	EventServerDown  = "serverdown"  // a server of an upstream takes no more requests
 	EventServerUp    = "serverup"    // it takes them again
 )

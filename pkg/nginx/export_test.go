@@ -50,3 +50,6 @@ func FilledText(text string) string {
 	pairs := append(can.spelling(), phVersion, "/v", phRun, "/run", phLogs, "/logs", phCache, "/cache", phCA, "/ca")
 	return strings.NewReplacer(pairs...).Replace(text)
 }
+
+// FilesRight says whether all files were found right since nginx last read them.
+func (e *Engine) FilesRight() bool { return e.drift.right() }

@@ -29,6 +29,7 @@ func (e *Engine) load(ctx context.Context, v version, old []worker) *failure {
 		old = e.workersNow()
 	}
 	e.control.drain()
+	e.reads()
 	if err := e.hangUp(); err != nil {
 		return &failure{kind: fleet.Failed, text: err.Error()}
 	}

@@ -36,8 +36,17 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.setMaster(e.find())
 		return fleet.Errorf(fleet.Conflict, "%s is the host's own: it serves as it is until `fairlead adopt` has turned it into resources", e.cfg.link())
 	}
-	if err := e.store.ours(); err != nil {
-		return err
+	if foreign := e.store.ours(); foreign != nil {
+		good, err := e.store.good()
+		if err != nil {
+			return foreign
+		}
+		if e.good = good; e.respects(ctx, good) {
+			return nil
+		}
+		if err := e.reclaim(); err != nil {
+			return err
+		}
 	}
 	good, err := e.lastGood()
 	if err != nil {
@@ -197,6 +206,9 @@ func (e *Engine) backTo(v version) error {
 	}
 	if linked, err := e.store.linked(); err == nil && linked.Name == v.Name {
 		return nil
+	}
+	if err := e.reclaim(); err != nil {
+		return err
 	}
 	return e.store.commit(v)
 }

@@ -1,6 +1,7 @@
 package nginx_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -68,6 +69,9 @@ func TestConfigurationOfOthersIsNotReplaced(t *testing.T) {
 	n := newNode(t)
 	n.crash()
 	if err := n.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.RemoveAll(n.cfg.State); err != nil { // a host where Fairlead never was
 		t.Fatal(err)
 	}
 	replaceByFile(t, n.cfg.Conf+"/nginx.conf", "events {}")

@@ -21,6 +21,7 @@ func (e *Engine) startBest(ctx context.Context) error {
 	if err := e.makeDirs(); err != nil {
 		e.log.Warn("directories of nginx are missing", "error", err)
 	}
+	e.tidy(e.good.unusable() != "")
 	candidates := []version{}
 	fault := e.good.unusable()
 	if fault == "" {
@@ -35,6 +36,9 @@ func (e *Engine) startBest(ctx context.Context) error {
 	err := fleet.Errorf(fleet.Failed, "%s cannot be used: %s", e.good, fault)
 	for i, v := range candidates {
 		first := e.startWith(ctx, v)
+		if first != nil && v.Name == e.good.Name && e.tidy(true) {
+			first = e.startWith(ctx, v)
+		}
 		if first == nil {
 			e.settleFor(v, err)
 			return nil

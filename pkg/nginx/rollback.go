@@ -21,6 +21,7 @@ func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
 		}
 		return fleet.Errorf(why.kind, "%s: %s\nthe host's own configuration serves again", v, why.text)
 	}
+	e.tidy(true)
 	if err := e.store.commit(good); err != nil {
 		return fleet.Errorf(why.kind, "%s: %s\nand the last good version could not be linked again: %w", v, why.text, err)
 	}

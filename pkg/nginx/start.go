@@ -37,6 +37,7 @@ func (e *Engine) launch(ctx context.Context, v version) *failure {
 		clearSockets(v)
 	}
 	e.control.drain()
+	e.reads()
 	p, f := e.launchMaster(ctx)
 	if f != nil {
 		return f

@@ -41,6 +41,8 @@ type Status struct {
 	Outdated bool `json:"outdated,omitempty"`
 	// Recovery is when nginx had to be helped last.
 	Recovery Recovery `json:"recovery,omitzero"`
+	Drift    *Drift   `json:"drift,omitempty"`  // what was changed beside Fairlead
+	Paused   *Pause   `json:"paused,omitempty"` // the pause that goes on
 }
 
 // Counters are those of stub_status, since the master started.
@@ -61,7 +63,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	if !e.open.Load() {
 		return Status{}, fleet.Errorf(fleet.Unavailable, "the engine of nginx in %s does not run", e.cfg.State)
 	}
-	s := Status{Version: e.can.Version, Quarantine: e.quarantine.newest()}
+	s := Status{Version: *e.versionNow.Load(), Drift: e.Drift(), Paused: e.Paused(), Quarantine: e.quarantine.newest()}
 	if v, err := e.store.linked(); err == nil {
 		s.Disk = v.Manifest.Digest
 	}

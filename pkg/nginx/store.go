@@ -48,6 +48,9 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		files := fill(v.Dir)
 		v.Manifest.Files, v.files = manifestFiles(files), files
 		if v.holds(files) {
+			if err := s.rekeep(v); err != nil {
+				return version{}, fleet.Errorf(fleet.Failed, "stage %s: %w", v, err)
+			}
 			return v, nil
 		}
 		if slices.Contains(inUse, name) {
@@ -56,6 +59,9 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		err := os.RemoveAll(v.Dir)
 		if err == nil {
 			err = v.write(files, s.group)
+		}
+		if err == nil {
+			err = s.keep(v)
 		}
 		if err == nil {
 			err = host.SyncFilesystem(v.Dir)
@@ -75,11 +81,14 @@ func (s store) commit(v version) error {
 	if err := s.keepForeign(); err != nil {
 		return err
 	}
-	if err := host.Link(filepath.Join(v.Dir, s.entry), s.link); err != nil {
+	if err := host.Link(s.target(v), s.link); err != nil {
 		return fleet.Errorf(fleet.Failed, "commit %s: %w", v, err)
 	}
 	return nil
 }
+
+// target is what the link names for a version.
+func (s store) target(v version) string { return filepath.Join(v.Dir, s.entry) }
 
 // ours refuses to replace a configuration that somebody else wrote.
 func (s store) ours() error {
@@ -102,7 +111,10 @@ func (s store) linked() (version, error) {
 	if err != nil {
 		return version{}, err
 	}
-	return readVersion(filepath.Dir(target))
+	if dir := filepath.Dir(target); filepath.Dir(dir) == s.versions() {
+		return s.read(filepath.Base(dir))
+	}
+	return version{}, fmt.Errorf("%s names %s, which is no version", s.link, target)
 }
 
 // good is the last version that was proven to serve, with the newest revision
@@ -112,7 +124,7 @@ func (s store) good() (version, error) {
 	if err != nil {
 		return version{}, err
 	}
-	v, err := readVersion(filepath.Join(s.versions(), r.Version))
+	v, err := s.read(r.Version)
 	v.Manifest.Revision = r.Revision
 	return v, err
 }
@@ -225,6 +237,7 @@ func (s store) collect(keep int) error {
 	for _, v := range others[min(keep, len(others)):] {
 		errs = append(errs, os.RemoveAll(v.Dir))
 	}
+	errs = append(errs, s.collectPristine(inUse))
 	return errors.Join(errs...)
 }
 
@@ -233,5 +246,5 @@ func (s store) discard(v version) error {
 	if slices.Contains(s.inUse(), v.Name) {
 		return nil
 	}
-	return os.RemoveAll(v.Dir)
+	return errors.Join(os.RemoveAll(v.Dir), os.RemoveAll(filepath.Dir(s.pristineFile(v.Name))))
 }

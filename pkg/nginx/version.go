@@ -30,6 +30,9 @@ type manifest struct {
 	At       time.Time      `json:"at"`
 }
 
+// manifestName is the manifest's own name in the version's directory.
+const manifestName = "manifest.json"
+
 type manifestFile struct {
 	Path   string      `json:"path"`
 	Mode   fs.FileMode `json:"mode"`
@@ -46,10 +49,10 @@ func (v version) String() string {
 	return fmt.Sprintf("revision %d (%s)", v.Manifest.Revision, Short(v.Manifest.Digest))
 }
 
-// readVersion reads the manifest of a version's directory.
+// readVersion reads the manifest in a version's directory.
 func readVersion(dir string) (version, error) {
 	v := version{Name: filepath.Base(dir), Dir: dir}
-	data, err := os.ReadFile(filepath.Join(dir, "manifest.json"))
+	data, err := os.ReadFile(filepath.Join(dir, manifestName))
 	if err == nil {
 		err = json.Unmarshal(data, &v.Manifest)
 	}
@@ -88,7 +91,7 @@ func (v version) write(files []File, group int) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(v.Dir, "manifest.json"), append(data, '\n'), 0o600)
+	return os.WriteFile(filepath.Join(v.Dir, manifestName), append(data, '\n'), 0o600)
 }
 
 // share lets a group read a file and pass the directories above it.

@@ -36,7 +36,7 @@ const (
 	Unfit    = "unfit"     // the newest resources, or some of them, are not for the node: it cannot take them
 	NoneDue  = "none"      // no resource selects the node
 	Unsaid   = "unknown"   // the node has never said what it runs
-	Drifted  = "different" // what nginx runs is not what the node proved
+	Drifted  = "different" // what nginx runs, or a file, is not what the node proved
 )
 
 // NodesQuestion asks for nodes, a page at a time.
@@ -336,10 +336,18 @@ func inSync(desired desiredEntry, fault string, n node) (word, why string) {
 		return Unsaid, "the node has not said yet what it runs"
 	case r.Revision == desired.Revision && r.Status == handlers.StatusFailed:
 		return FailedIn, r.Message
+	case r.ObservedRevision < desired.Revision && r.Paused != nil:
+		return Pending, r.Paused.String()
 	case r.ObservedRevision < desired.Revision:
 		return Pending, "the node has not taken the newest revision yet"
 	case r.RunningDigest != desired.Digest:
 		return Drifted, "nginx runs something else than the node proved"
+	case r.Drift.Now() && r.Drift.State != nginx.DriftAdopted:
+		return Drifted, "changed by hand: " + r.Drift.Summary()
+	case r.Paused != nil:
+		return InSync, r.Paused.String()
+	case r.Drift.Now():
+		return InSync, "changed by hand: " + r.Drift.Summary()
 	}
 	return InSync, ""
 }

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/handlers"
+	"fairlead/pkg/client"
+	"fairlead/pkg/nginx"
+)
+
+func newPause(a *app) *cobra.Command {
+	var t targets
+	var w waiting
+	var reason string
+	length := days(time.Hour)
+	c := &cobra.Command{
+		Use:   "pause NODE | -l SELECTOR",
+		Short: "leave nginx as it is for a while, so that you can work on the node",
+		Long: `Until the pause is over nothing that you change by hand on the node is healed, and nothing is applied there;
+the newest revision is applied when it ends. nginx is still started when it dies. A pause ends by itself.`,
+		Example: `  fairlead pause node1 --for 1h --reason "looking for a slow upstream"
+  fairlead pause -l region=eu --for 30m`,
+		Args:              cobra.MaximumNArgs(1),
+		ValidArgsFunction: a.completeNodes,
+		PreRunE: func(*cobra.Command, []string) error {
+			if d := time.Duration(length); d <= 0 || d > nginx.MaxPause {
+				return usagef("--for %s: give a time up to 7d", d)
+			}
+			return nil
+		},
+		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			body, err := json.Marshal(handlers.PauseBody{For: time.Duration(length).String(), Reason: reason})
+			if err != nil {
+				return err
+			}
+			return a.simple(ctx, c, args, &t, &w, "pause", "nginx", body)
+		}),
+	}
+	t.flags(c)
+	w.flags(c)
+	c.Flags().Var(&length, "for", "how long, up to 7d")
+	c.Flags().StringVar(&reason, "reason", "", "why, for those who wonder")
+	return c
+}

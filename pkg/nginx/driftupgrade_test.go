@@ -1,0 +1,54 @@
+package nginx_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"fairlead/pkg/host"
+	"fairlead/pkg/nginx"
+)
+
+func TestNginxThatWasInstalledAnewIsAskedAndTested(t *testing.T) {
+	n := newNode(t)
+	n.crash()
+	if err := n.Stop(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	real, err := host.LookPath("nginx")
+	must(t, err)
+	binary, err := os.ReadFile(real)
+	must(t, err)
+	n.cfg.Binary = filepath.Join(filepath.Dir(n.cfg.State), "nginx")
+	install := func() {
+		must(t, os.WriteFile(n.cfg.Binary+".new", binary, 0o755))
+		must(t, os.Rename(n.cfg.Binary+".new", n.cfg.Binary))
+	}
+	install()
+	n.cfg.Sweep = 50 * time.Millisecond
+	n.start()
+	port := n.freePort()
+	n.mustApply(1, site("web", port, "hello"))
+	pid := n.status().PID
+	install()
+	n.wantEvent(nginx.EventUpgraded, "installed anew", "it takes revision 1")
+	n.mustApply(2, site("web", port, "new"))
+	if s := n.status(); s.PID != pid || n.get(port, "web.example.org", "/") != "200 new" {
+		t.Errorf("status %+v", s)
+	}
+
+	// One that cannot even say its version is in the middle of being installed.
+	must(t, os.WriteFile(n.cfg.Binary+".new", []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	must(t, os.Rename(n.cfg.Binary+".new", n.cfg.Binary))
+	install()
+	eventually(t, "it is tested again", func() bool {
+		count := 0
+		for _, event := range n.told() {
+			if event == nginx.EventUpgraded {
+				count++
+			}
+		}
+		return count == 2
+	})
+}
