@@ -34,6 +34,11 @@ type Config struct {
 	// Patience is how long a master may take no signal and do no work before it
 	// counts as wedged; 30 s when 0, which is longer than any wait for DNS.
 	Patience time.Duration
+	// LogBytes is how large a log file that nginx writes below Logs may grow
+	// before it is rotated, 64 MiB when 0; LogKeep how many older ones are kept
+	// of each, 3 when 0.
+	LogBytes int64
+	LogKeep  int
 	// PidFile is written by nginx; Run/nginx.pid when empty. With External it is
 	// the one that the service manager expects.
 	PidFile string
@@ -96,6 +101,9 @@ func (c Config) Validate() error {
 	if c.Workers < 0 || c.Workers > 1024 {
 		faults.Addf("workers", "%d is not between 0 and 1024", c.Workers)
 	}
+	if c.LogBytes < 0 || c.LogKeep < 0 {
+		faults.Addf("logBytes", "it and logKeep may not be negative")
+	}
 	if c.LookEvery < 0 || c.Patience < 0 {
 		faults.Addf("lookEvery", "it and patience may not be negative")
 	}
@@ -136,6 +144,12 @@ func (c Config) complete() Config {
 	}
 	if c.Workers == 0 {
 		c.Workers = runtime.NumCPU()
+	}
+	if c.LogBytes == 0 {
+		c.LogBytes = 64 << 20
+	}
+	if c.LogKeep == 0 {
+		c.LogKeep = 3
 	}
 	if c.LookEvery == 0 {
 		c.LookEvery = 2 * time.Second

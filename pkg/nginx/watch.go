@@ -38,8 +38,9 @@ type watch struct {
 	few       int
 	silent    int
 	missing   int
-	told      bool          // of what may not be helped here
-	outdated  bool          // was told
+	told      bool // of what may not be helped here
+	outdated  bool // was told
+	looks     int
 	rest      time.Time     // no other help before this
 	restDelay time.Duration // doubles with each help
 }
@@ -97,6 +98,7 @@ func (w *watch) look(ctx context.Context) {
 		}
 		e.retry(ctx)
 		w.tellOutdated()
+		w.rotate()
 	}
 }
 
@@ -111,7 +113,7 @@ func (w *watch) tellOutdated() {
 
 // forget begins anew with counting.
 func (w *watch) forget() {
-	*w = watch{engine: w.engine, master: w.master, at: w.at, told: w.told, outdated: w.outdated, rest: w.rest, restDelay: w.restDelay}
+	*w = watch{engine: w.engine, master: w.master, at: w.at, told: w.told, outdated: w.outdated, looks: w.looks, rest: w.rest, restDelay: w.restDelay}
 }
 
 // wellMaster makes sure that the master is not stopped and takes signals. It

@@ -257,6 +257,56 @@ func (n *node) killNginx() {
 	}
 }
 
+func TestLogsOfNginxAreRotatedAndNoLineIsLost(t *testing.T) {
+	n := newWatchedNode(t, func(c *nginx.Config) { c.LogBytes, c.LogKeep, c.LookEvery = 2000, 4, 10*time.Millisecond })
+	port := n.freePort()
+	n.mustApply(1, resource("web", &fleet.VirtualHost{
+		Listen: []fleet.Listen{{Port: port}}, ServerNames: []string{"web.example.org"},
+		Locations: []fleet.Location{{Path: "/", Root: filepath.Dir(n.cfg.Logs)}},
+	}))
+	log := filepath.Join(n.cfg.Logs, "error.log")
+	pid := n.status().PID
+	asked := 0
+	ask := func() { // each is an error: there is no such file
+		n.get(port, "web.example.org", fmt.Sprintf("/missing/%d", asked))
+		asked++
+	}
+	size := func(path string) int64 {
+		info, err := os.Stat(path)
+		if err != nil {
+			return -1
+		}
+		return info.Size()
+	}
+	for range 2 {
+		for size(log) <= 2000 {
+			ask()
+		}
+		eventually(t, "the log begins anew", func() bool { s := size(log); return s >= 0 && s < 2000 })
+		ask()
+	}
+	var all string
+	names, err := filepath.Glob(log + "*")
+	if err != nil || len(names) < 3 || len(names) > 5 {
+		t.Errorf("there are %q, %v", names, err)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all += string(data)
+	}
+	for i := range asked {
+		if !strings.Contains(all, fmt.Sprintf("/missing/%d\"", i)) {
+			t.Errorf("line %d is lost", i)
+		}
+	}
+	if n.status().PID != pid {
+		t.Error("nginx was started anew")
+	}
+}
+
 func TestALostRecordDoesNotMakeTheSiteEmpty(t *testing.T) {
 	for name, lose := range map[string]func(n *node){
 		"record": func(n *node) { os.Remove(filepath.Join(n.cfg.State, "good.json")) },
