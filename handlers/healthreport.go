@@ -80,6 +80,7 @@ func health(ctx context.Context, n *Node) HealthReport {
 	if r.Nginx, err = n.Nginx.Status(ctx); err != nil {
 		r.Faults = append(r.Faults, "nginx: "+err.Error())
 	}
+	r.Nginx.Certificates = nil // reported when they change, not every few seconds
 	if r.Host, err = n.Usage(ctx); err != nil {
 		r.Faults = append(r.Faults, "host: "+err.Error())
 	}

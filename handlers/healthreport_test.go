@@ -17,7 +17,7 @@ import (
 
 func TestAHealthReportSaysHowNginxAndTheHostAre(t *testing.T) {
 	n := &handlers.Node{
-		Nginx:       &fakeNginx{status: nginx.Status{Up: true, Version: "1.24.0", Workers: 2}},
+		Nginx:       &fakeNginx{status: nginx.Status{Up: true, Version: "1.24.0", Workers: 2, Certificates: make([]nginx.ServedCertificate, 1000)}},
 		Usage:       func(context.Context) (host.HostUsage, error) { return host.HostUsage{CPUPercent: 12}, nil },
 		HealthEvery: 15 * time.Second,
 	}
@@ -26,7 +26,7 @@ func TestAHealthReportSaysHowNginxAndTheHostAre(t *testing.T) {
 	if err != nil || r.Changed || r.Message != "nginx 1.24.0 is up with 2 workers" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	if report.Nginx.Workers != 2 || report.Host.CPUPercent != 12 || report.EverySeconds != 15 || len(report.Faults) != 0 || time.Since(report.At) > patience {
+	if report.Nginx.Workers != 2 || report.Host.CPUPercent != 12 || report.EverySeconds != 15 || len(report.Faults) != 0 || report.Nginx.Certificates != nil || time.Since(report.At) > patience {
 		t.Errorf("%+v", report)
 	}
 }
