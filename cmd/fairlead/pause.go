@@ -22,7 +22,7 @@ func newPause(a *app) *cobra.Command {
 		Short: "leave nginx as it is for a while, so that you can work on the node",
 		Long: `Until the pause is over nothing that you change by hand on the node is healed, and nothing is applied there;
 the newest revision is applied when it ends. nginx is still started when it dies. A pause ends by itself.`,
-		Example: `  fairlead pause node1 --for 1h --reason "looking for a slow upstream"
+		Example: `  fairlead pause node1 --for 1h --reason 'looking for a slow upstream'
   fairlead pause -l region=eu --for 30m`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeNodes,
