@@ -148,6 +148,9 @@ func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps 
 	if err := e.store.collect(e.cfg.KeepVersions); err != nil {
 		e.log.Warn("old versions of nginx's configuration stay", "error", err)
 	}
+	if err := e.collectCaches(); err != nil {
+		e.log.Warn("old caches of nginx stay", "error", err)
+	}
 	return nil
 }
 

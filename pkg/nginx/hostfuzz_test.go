@@ -39,6 +39,29 @@ func FuzzAcceptedHostsRenderToWhatTheySay(f *testing.F) {
 	})
 }
 
+// The renderer's own check does not trust that anybody validated: any text in
+// any field is refused there too, or stays a text.
+func FuzzUnvalidatedTextsNeverBecomeSyntax(f *testing.F) {
+	c := anyCertificate(f)
+	for i, text := range hostile {
+		for seed := range uint64(20) {
+			f.Add(seed, uint(i*7)+uint(seed), text)
+		}
+	}
+	f.Fuzz(func(t *testing.T, seed uint64, field uint, text string) {
+		h := randomHost(rand.New(rand.NewPCG(seed, 9)), []int{80, 443}, []string{"plain"})
+		var texts []reflect.Value
+		textsOf(reflect.ValueOf(h).Elem(), &texts)
+		texts[field%uint(len(texts))].SetString(text)
+		b, err := nginx.RenderUnvalidated("127.0.0.1", withNeeds(h, c))
+		if err != nil {
+			return
+		}
+		rendered := string(content(b, "http.d/virtualhost-h.conf"))
+		compare(t, h, serversOf(t, rendered), rendered)
+	})
+}
+
 func TestAcceptedHostsPassRealNginx(t *testing.T) {
 	n, c := newNode(t), anyCertificate(t)
 	ports := []int{n.freePort(), n.freePort()}

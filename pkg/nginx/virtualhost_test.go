@@ -238,6 +238,28 @@ func TestCacheAnswersWithoutTheUpstreamAndKeepsSecretsOut(t *testing.T) {
 	step("HIT", 5)
 }
 
+func TestCachesOfKeptVersionsStayAndOthersGo(t *testing.T) {
+	n := newNode(t)
+	n.crash()
+	n.cfg.KeepVersions = 1
+	n.start()
+	port := n.freePort()
+	app, _ := application(t)
+	cached := func(path string) fleet.Resource {
+		return resource("h", n.host(port, fleet.Location{Path: path, Proxy: &fleet.Proxy{Upstream: "app"}, Cache: &fleet.Cache{}}))
+	}
+	dirs := func() int {
+		found, _ := filepath.Glob(filepath.Join(n.cfg.State, "temp", "cache_h_*"))
+		return len(found)
+	}
+	for i, path := range []string{"/a", "/b", "/c", "/d"} {
+		n.mustApply(uint64(i+1), app, cached(path))
+	}
+	if got := dirs(); got != 2 { // the version that serves, and one kept
+		t.Errorf("%d caches lie on the disk, want 2", got)
+	}
+}
+
 func TestFilesAreTriedAndAliasesStayInside(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
