@@ -23,6 +23,9 @@ func (e *Engine) startBest(ctx context.Context) error {
 	}
 	e.tidy(e.good.unusable() != "")
 	candidates := []version{}
+	if e.good.unusable() != "" || e.trouble.failures() > 0 {
+		e.makeWhole()
+	}
 	fault := e.good.unusable()
 	if fault == "" {
 		candidates = append(candidates, e.good)
@@ -51,6 +54,26 @@ func (e *Engine) startBest(ctx context.Context) error {
 		}
 	}
 	return err
+}
+
+// makeWhole puts the files of the last good version back as they were when it was
+// proven, and keeps a copy of what was changed by hand: whatever the node's
+// policy says of such changes, one that keeps nginx from running does not stay.
+func (e *Engine) makeWhole() {
+	m, err := e.known(e.good, true)
+	if err != nil {
+		return // no archive: it is as it is
+	}
+	found, err := e.store.compare(m)
+	if err == nil && len(found) > 0 {
+		var dir string
+		if dir, err = e.restoreFiles(found); err == nil {
+			e.tell(EventHealed, "%s was changed by hand, and nginx did not run with it; a copy is in %s", listed(found), dir)
+		}
+	}
+	if err != nil {
+		e.log.Error("the last good version is not as it was", "version", e.good.Name, "error", err)
+	}
 }
 
 // startWith links a version and starts nginx with it.

@@ -302,6 +302,7 @@ func (e *Engine) anew(ctx context.Context, what string) {
 		return
 	}
 	e.log.Error("nginx is ended and started anew", "what", what)
+	e.makeWhole()
 	e.endMaster(ctx, 0)
 	e.trouble.begin(what)
 	e.setMaster(nil)

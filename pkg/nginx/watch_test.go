@@ -119,6 +119,34 @@ func TestMasterThatHangsOnAFIFOIsEndedAndStartedAnew(t *testing.T) {
 	n.mustApply(2, site("web", port, "and on"))
 }
 
+// Where hand edits are only reported, one that hangs nginx does not stay.
+func TestAHandEditThatHangsNginxIsTakenBack(t *testing.T) {
+	n := newWatchedNode(t, nil)
+	port := n.freePort()
+	n.mustApply(1, resource("node", &fleet.NodePolicy{Drift: fleet.DriftReport}), site("web", port, "hello"))
+	fifo := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	conf := filepath.Join(n.linkedDir(), "nginx.conf")
+	file, err := os.OpenFile(conf, os.O_APPEND|os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(file, "include %s;\n", fifo); err != nil {
+		t.Fatal(err)
+	}
+	file.Close()
+	wedged := n.status().PID
+	n.signal(wedged, syscall.SIGHUP)
+	n.wantEvent(nginx.EventRecovered, "hung", fmt.Sprint(wedged), "started with revision 1")
+	n.wantEvent(nginx.EventHealed, "nginx.conf", "a copy is in")
+	n.serves(port, "200 hello")
+	if text, err := os.ReadFile(conf); err != nil || strings.Contains(string(text), fifo) {
+		t.Errorf("the edit stays: %v", err)
+	}
+}
+
 // point makes a link name something else, as a hand does.
 func point(t *testing.T, link, target string) {
 	t.Helper()
