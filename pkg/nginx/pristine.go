@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"archive/tar"
+	"bufio"
 	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
@@ -93,8 +94,9 @@ func (s store) keep(v version) error {
 	if err != nil {
 		return err
 	}
-	w := tar.NewWriter(f)
-	err = errors.Join(s.archive(w, v), w.Close(), f.Close())
+	buffer := bufio.NewWriterSize(f, 1<<18)
+	w := tar.NewWriter(buffer)
+	err = errors.Join(s.archive(w, v), w.Close(), buffer.Flush(), f.Close())
 	if err != nil {
 		return fmt.Errorf("archive %s: %w", v.Name, err)
 	}
@@ -176,7 +178,7 @@ func (s store) image(name string, contents bool) (*image, error) {
 	}
 	defer f.Close()
 	m := &image{byPath: make(map[string]int)}
-	for r := tar.NewReader(f); ; {
+	for r := tar.NewReader(bufio.NewReaderSize(f, 1<<18)); ; {
 		h, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
