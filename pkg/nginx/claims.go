@@ -14,10 +14,11 @@ import (
 func (m *model) claims() fleet.Faults {
 	faults := m.sameNames()
 	owners := map[string]string{} // listener and name → owner
-	all := map[string]listener{}
+	all, spoken := map[string]listener{}, map[string][2]string{}
 	for _, r := range m.resources {
 		if host, ok := r.Spec.(*fleet.VirtualHost); ok {
 			faults = append(faults, about(r, m.claimsOf(r.ID(), host, owners, all))...)
+			faults = append(faults, about(r, m.sameTLS(r.ID(), host, spoken))...)
 			faults = append(faults, about(r, m.uncovered(host))...)
 		}
 		faults = append(faults, about(r, m.needsOf(r))...)

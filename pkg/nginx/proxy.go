@@ -80,6 +80,7 @@ func (s *site) proxyTLS(t *fleet.ProxyTLS) {
 		return
 	}
 	w.line("proxy_ssl_verify on;")
+	w.line("proxy_ssl_session_reuse off;") // nginx would believe what another location did not verify
 	w.line("proxy_ssl_verify_depth 4;")
 	if t.CA == "" {
 		w.line(`proxy_ssl_trusted_certificate "%s";`, phCA)

@@ -117,6 +117,21 @@ func TestUpstreamsOverTLSAreVerifiedByName(t *testing.T) {
 	}
 }
 
+func TestKeptConnectionsAreNotSharedAcrossWaysOfTLS(t *testing.T) {
+	h := &fleet.VirtualHost{Listen: []fleet.Listen{{Port: 80}}, ServerNames: []string{"h.example.org"}, Locations: []fleet.Location{
+		{Path: "/a", Proxy: &fleet.Proxy{Upstream: "app", Scheme: "https"}},
+		{Path: "/b", Proxy: &fleet.Proxy{Upstream: "app", Scheme: "https", TLS: &fleet.ProxyTLS{Name: "up.example.org", Verify: true}}}}}
+	up := &fleet.Upstream{Servers: []fleet.Server{{Address: "127.0.0.1:9"}}, Keepalive: 8}
+	_, err := nginx.Render("", []fleet.Resource{resource("h", h), resource("app", up)})
+	if err == nil || !strings.Contains(err.Error(), "VirtualHost/h: spec.locations[1].proxy: speaks to Upstream/app with") {
+		t.Error(err)
+	}
+	up.Keepalive = 0
+	if _, err := nginx.Render("", []fleet.Resource{resource("h", h), resource("app", up)}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestProxyProtocolIsBelievedFromLoadBalancersAlone(t *testing.T) {
 	n := newNode(t)
 	port, other := n.freePort(), n.freePort()

@@ -360,3 +360,25 @@ func TestWebsocketsPass(t *testing.T) {
 		t.Errorf("%q, %v", line, err)
 	}
 }
+
+func TestFileOfPasswordsIsHealedSoThatWorkersReadItAgain(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	h := n.host(port, say("/", "in"))
+	h.BasicAuth = &fleet.BasicAuth{Users: []fleet.User{{Name: "alice", Hash: "{SHA}5en6G6MezRroT3XKqkdPOmY/BfQ="}}} // secret
+	n.mustApply(1, resource("h", h))
+	n.looked() // what workers share is no drift
+	found, err := filepath.Glob(n.version() + "/auth/*")
+	if err != nil || len(found) != 1 {
+		t.Fatal(found, err)
+	}
+	if err := os.Remove(found[0]); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the password is taken", func() bool {
+		return n.send("GET", port, "/", "Authorization: Basic YWxpY2U6c2VjcmV0").status == 200
+	})
+	if info, err := os.Stat(found[0]); err != nil || info.Mode().Perm() != 0o640 {
+		t.Error(info, err)
+	}
+}
