@@ -264,7 +264,8 @@ func (a *Agent) converged(ctx context.Context) bool {
 	case held: // a command can ask for another try
 		return last.Revision == desired.Revision && last.Status == handlers.StatusFailed
 	}
-	return status.Running == desired.Digest && last.ObservedRevision == desired.Revision
+	// Nothing on disk: somebody deleted it under nginx, which serves from memory.
+	return status.Running == desired.Digest && status.Disk != "" && last.ObservedRevision == desired.Revision
 }
 
 func (s *state) lastReport() (r handlers.Reported) {
