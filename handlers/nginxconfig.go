@@ -41,6 +41,12 @@ type Reported struct {
 	Message string `json:"message,omitempty"`
 	// RunningDigest is what nginx itself answers.
 	RunningDigest string `json:"runningDigest,omitempty"`
+	// DiskDigest is that of the version that nginx would read now.
+	DiskDigest string `json:"diskDigest,omitempty"`
+	// Bake is the trial of the observed revision, absent when it has passed.
+	Bake *nginx.Bake `json:"bake,omitempty"`
+	// Quarantine is what failed on this node, the last one last.
+	Quarantine []nginx.Quarantined `json:"quarantine,omitempty"`
 	// Certificates are those that nginx serves.
 	Certificates []nginx.ServedCertificate `json:"certificates,omitempty"`
 	// Drift is what was changed beside Fairlead, and what became of it.
@@ -174,6 +180,7 @@ func reported(ctx context.Context, n *Node, desired nginx.Desired, verdict nginx
 	r.RunningDigest, r.Certificates = status.Running, status.Certificates
 	r.Drift, r.Paused = status.Drift, status.Paused
 	r.ObservedRevision, r.Digest = status.Revision, status.Running
+	r.DiskDigest, r.Bake, r.Quarantine = status.Disk, status.Bake, status.Quarantine
 	if failure == nil {
 		r.ObservedRevision, r.Digest = verdict.Revision, verdict.Digest
 	}

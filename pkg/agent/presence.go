@@ -7,6 +7,7 @@ import (
 
 	"fairlead/pkg/journal"
 	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 	"fairlead/subjects"
 )
 
@@ -47,6 +48,9 @@ func (a *Agent) nginxEvent(event, text string) {
 		a.log.Error("an event of nginx cannot be announced", "event", event, "text", text, "error", err)
 	}
 	a.driftChanged(event)
+	if event == nginx.EventRolledBack || event == nginx.EventBaked {
+		a.state.changed() // the report says so too
+	}
 }
 
 // outgoing signs an event for the outbox.

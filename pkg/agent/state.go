@@ -264,8 +264,9 @@ func (a *Agent) converged(ctx context.Context) bool {
 	case held: // a command can ask for another try
 		return last.Revision == desired.Revision && last.Status == handlers.StatusFailed
 	}
+	said := (last.Bake == nil) == (status.Bake == nil) // a trial ends without a command
 	// Nothing on disk: somebody deleted it under nginx, which serves from memory.
-	return status.Running == desired.Digest && status.Disk != "" && last.ObservedRevision == desired.Revision
+	return said && status.Running == desired.Digest && status.Disk != "" && last.ObservedRevision == desired.Revision
 }
 
 func (s *state) lastReport() (r handlers.Reported) {

@@ -36,8 +36,8 @@ type NodePolicy struct {
 // Bake is a time of trial for a revision that serves.
 type Bake struct {
 	Time string `json:"time"` // "30s", at most "1h"
-	// MaxErrorPercent is how many percent of the answers may have a status of 500 or more, in all; 0 is any more than
-	// before.
+	// MaxErrorPercent is how many percent of the answers may have a status of 500 or more. A revision that has no more of
+	// them than the one before had stays all the same. With 0 there may be no more than before, chance aside.
 	MaxErrorPercent int `json:"maxErrorPercent,omitempty"`
 	// MinRequests is how many answers there must be to judge by, 20 when 0.
 	MinRequests int `json:"minRequests,omitempty"`

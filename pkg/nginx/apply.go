@@ -108,7 +108,7 @@ func (e *Engine) unchanged(revision uint64, b Bundle, began time.Time) (Verdict,
 	v := e.good
 	if v.Manifest.Revision != revision {
 		v.Manifest.Revision = revision
-		if err := e.store.setGood(v); err != nil {
+		if err := e.record(v); err != nil {
 			return Verdict{}, err
 		}
 		e.good = v
@@ -141,10 +141,9 @@ func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps 
 		return e.rollBack(ctx, v, f)
 	}
 	steps.Probe = time.Since(began)
-	if err := e.store.setGood(v); err != nil {
+	if err := e.settle(v); err != nil {
 		return e.rollBack(ctx, v, &failure{kind: fleet.Failed, text: err.Error()})
 	}
-	e.proven(v)
 	if err := e.store.collect(e.cfg.KeepVersions); err != nil {
 		e.log.Warn("old versions of nginx's configuration stay", "error", err)
 	}

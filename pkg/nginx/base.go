@@ -26,6 +26,7 @@ const (
 	phLogs    = "{{\tlogs}}"
 	phWorkers = "{{\tworkers}}"
 	phDigest  = "{{\tdigest}}"
+	phShort   = "{{\tshort}}" // beginning of the digest
 	phProbe   = "{{\tprobe}}" // User-Agent of the verdict's probes
 	phLocal   = "{{\tlocal}}" // hash of what was filled in
 
@@ -84,6 +85,7 @@ func (m *model) http(w *writer, files []File) {
 	w.line("map_hash_bucket_size 512;") // before the first map
 	ownLog(w)
 	w.line("access_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx combined if=$fairlead_logged;", phRun)
+	m.countAnswers(w)
 	w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
 	w.line(`error_log "%s/error.log" error;`, phLogs)
 	w.line(`include "%s/mime.types";`, phVersion)
@@ -128,6 +130,16 @@ func ownServer(w *writer) {
 	w.line("location / { return 404; }")
 	w.close()
 	w.line("")
+}
+
+// countAnswers has nginx tell of each answer, where a policy asks for a bake.
+// A server or location with an access_log of its own needs it too.
+func (m *model) countAnswers(w *writer) {
+	if m.policy == nil || m.policy.Bake == nil {
+		return
+	}
+	w.line("log_format fairlead_answers '%s $status $server_name';", phShort)
+	w.line("access_log syslog:server=unix:%s/answers.sock,nohostname,tag=fairlead fairlead_answers if=$fairlead_logged;", phRun)
 }
 
 // includes is the paths below a directory, sorted.

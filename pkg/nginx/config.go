@@ -189,6 +189,8 @@ func (c Config) tempDir() string       { return filepath.Join(c.State, "temp") }
 func (c Config) errorLog() string      { return filepath.Join(c.Logs, "error.log") }
 func (c Config) probeFile() string     { return filepath.Join(c.State, "probe.key") }
 func (c Config) quarantine() string    { return filepath.Join(c.State, "quarantine.json") }
+func (c Config) bakeFile() string      { return filepath.Join(c.State, "bake.json") }
+func (c Config) answersSocket() string { return filepath.Join(c.Run, "answers.sock") }
 func (c Config) startLog() string      { return filepath.Join(c.Logs, "start.log") }
 func (c Config) masterFile() string    { return filepath.Join(c.State, "master.json") }
 func (c Config) recoveryFile() string  { return filepath.Join(c.State, "recovery.json") }

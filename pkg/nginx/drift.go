@@ -178,7 +178,7 @@ func jitter(d time.Duration) time.Duration {
 // it finds is looked at again with the engine's lock. A thorough one looks at
 // nginx's workers too.
 func (e *Engine) look(ctx context.Context, thorough bool) {
-	good, err := e.store.good()
+	good, err := e.serving()
 	if err != nil {
 		return // nothing was proven yet
 	}

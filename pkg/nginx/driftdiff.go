@@ -52,7 +52,7 @@ func (e *Engine) Changes(ctx context.Context, healed bool) (Changes, error) {
 	if !e.open.Load() {
 		return Changes{}, fleet.Errorf(fleet.Unavailable, "the engine of nginx in %s does not run", e.cfg.State)
 	}
-	good, err := e.store.good()
+	good, err := e.serving()
 	if err != nil {
 		return Changes{}, fleet.Errorf(fleet.Unavailable, "the last good version: %w", err)
 	}

@@ -21,7 +21,7 @@ func (e *Engine) reclaim() error {
 	if fleet.KindOf(err) != fleet.Conflict {
 		return err
 	}
-	good, unknown := e.store.good()
+	good, unknown := e.serving()
 	if unknown != nil {
 		return err // nothing was ever committed here
 	}

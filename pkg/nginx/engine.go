@@ -30,6 +30,8 @@ type Engine struct {
 	isReady    sync.Once
 	control    control
 	quarantine quarantine
+	tally      tally
+	baking     chan struct{} // a trial begins
 
 	versionNow atomic.Pointer[string] // of can, for who does not hold lock
 
@@ -44,6 +46,8 @@ type Engine struct {
 	open    atomic.Bool                  // Run is at work
 	master  atomic.Pointer[host.Process] // nil when nginx does not run
 	good    version                      // last one proven to serve; the base before that
+	trial   atomic.Pointer[trial]        // what serves instead while it bakes, else nil; see current
+	exits   uint64                       // workers that had died of a signal when good was proven
 	stopped bool                         // by Stop: not to be started again
 	parse   time.Duration                // how long the last nginx -t took
 	served  servedCertificates           // certificates of good
@@ -72,6 +76,7 @@ func New(cfg Config) (*Engine, error) {
 		drift:      newDrifter(),
 		lock:       make(chan struct{}, 1),
 		ready:      make(chan struct{}),
+		baking:     make(chan struct{}, 1),
 		looked:     make(chan struct{}),
 		parse:      time.Second,
 	}
@@ -110,6 +115,12 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer cancel()
 	tasks.Go(func() { e.control.hear(listening, listener) })
 	tasks.Go(func() { e.herald.run(listening) })
+	counting, err := e.tally.listen(e.cfg.answersSocket(), e.workers)
+	if err != nil {
+		return fleet.Errorf(fleet.Unavailable, "answers of nginx: %w", err)
+	}
+	tasks.Go(func() { e.tally.run(listening, counting) })
+	tasks.Go(func() { e.bake(ctx) })
 
 	e.care.names.restore()
 	e.care.monitor.Restore()
@@ -200,7 +211,7 @@ func (e *Engine) enter(ctx context.Context) (unlock func(), err error) {
 
 func (e *Engine) proven(v version) {
 	v.files = nil // private keys among them
-	e.good, e.unknown = v, false
+	e.good, e.exits, e.unknown = v, e.control.exits.Load(), false
 	e.watch(v)
 	e.unseen()
 	e.isReady.Do(func() { close(e.ready) })

@@ -9,6 +9,7 @@ import (
 // Events that an engine tells of, besides the verdicts that it returns.
 const (
 	EventRolledBack  = "rolledback"  // a version was taken back, and the last good one serves
+	EventBaked       = "baked"       // a version stood its trial and is the last good one
 	EventQuarantined = "quarantined" // a version is not tried again by itself
 	EventRecovered   = "recovered"   // nginx was dead, wedged or killed, and serves again
 	EventDown        = "down"        // nginx died and the first try to bring it back failed

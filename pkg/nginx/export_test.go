@@ -53,3 +53,9 @@ func FilledText(text string) string {
 
 // FilesRight says whether all files were found right since nginx last read them.
 func (e *Engine) FilesRight() bool { return e.drift.right() }
+
+// TooMany says whether so many errors of so many answers end a bake.
+func TooMany(now, before Answered, percent, least int) bool {
+	t := &trial{Before: before, Percent: percent, Least: least}
+	return t.fault(now, "", 0) != ""
+}

@@ -18,7 +18,7 @@ func policyText(p *fleet.NodePolicy) string {
 	return string(text) + "\n"
 }
 
-// policy is what the last good version says; the zero policy where it says
+// policy is what the version that serves says; the zero policy where it says
 // nothing.
 func (e *Engine) policy() fleet.NodePolicy { return e.good.policy() }
 

@@ -168,10 +168,19 @@ func (e *Engine) condemn(b Bundle, revision uint64, err error) error {
 	default:
 		return err
 	}
-	bad := Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error(), At: time.Now().UTC()}
-	if qerr := e.quarantine.put(bad); qerr != nil {
-		e.log.Warn("the quarantine is not on disk", "error", qerr)
-	}
-	e.tell(EventQuarantined, "revision %d (%s): %s", revision, Short(b.Digest), err)
+	e.hold(Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error()})
 	return err
+}
+
+// condemnVersion is condemn for a version that was staged.
+func (e *Engine) condemnVersion(v version, reason string) {
+	e.hold(Quarantined{Digest: v.Manifest.Digest, Local: v.Manifest.Local, Revision: v.Manifest.Revision, Reason: v.String() + ": " + reason})
+}
+
+func (e *Engine) hold(bad Quarantined) {
+	bad.At = time.Now().UTC()
+	if err := e.quarantine.put(bad); err != nil {
+		e.log.Warn("the quarantine is not on disk", "error", err)
+	}
+	e.tell(EventQuarantined, "revision %d (%s): %s", bad.Revision, Short(bad.Digest), bad.Reason)
 }

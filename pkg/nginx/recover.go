@@ -57,6 +57,9 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.setMaster(master)
 		return e.adopt(ctx, good)
 	}
+	if e.cfg.Manage == Child && e.startTrial(ctx) {
+		return nil
+	}
 	if err := e.backTo(good); err != nil {
 		return err
 	}
@@ -98,7 +101,7 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		return nil
 	}
 	linked, err := e.store.linked()
-	if err == nil && e.answers(ctx, linked.generation(), good.generation()) == linked.generation() {
+	if err == nil && !e.failed(linked) && e.answers(ctx, linked.generation(), good.generation()) == linked.generation() {
 		if linked.Name == good.Name {
 			linked = good // with the revision of the record
 		}
@@ -190,10 +193,21 @@ func (e *Engine) proveWithin(ctx context.Context, d time.Duration, v version) *f
 	return e.prove(ctx, v, nil)
 }
 
-// accept records a version that was just proven. One that cannot be recorded,
+// failed says whether a version was found not to serve.
+func (e *Engine) failed(v version) bool {
+	_, held := e.quarantine.holds(v.Manifest.Digest, v.Manifest.Local)
+	return held && v.Name != e.good.Name
+}
+
+// accept records a version that was just proven, or goes on with its trial. One that cannot be recorded,
 // on a full disk, serves all the same.
-func (e *Engine) accept(v version) error {
-	err := e.store.setGood(v)
+func (e *Engine) accept(v version) (err error) {
+	if t := e.savedTrial(); e.trial.Load() == nil && t != nil && t.Version == v.Name {
+		e.beginTrial(t)
+		err = e.saveTrial(t)
+	} else {
+		err = e.record(v)
+	}
 	e.proven(v)
 	return err
 }

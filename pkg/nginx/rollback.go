@@ -13,7 +13,11 @@ func (e *Engine) rollBack(ctx context.Context, v version, why *failure) error {
 }
 
 func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
-	good := e.good
+	good := e.behind(v)
+	if t := e.trial.Load(); t != nil && good.Name == t.fallback.Name {
+		e.good = good
+		e.endTrial()
+	}
 	e.log.Warn("a version of nginx's configuration failed", "revision", v.Manifest.Revision, "digest", Short(v.Manifest.Digest), "reason", why.text, "back_to", good.Manifest.Revision)
 	if good.Name == "" {
 		if err := e.putBack(ctx, why); err != nil {

@@ -74,7 +74,7 @@ func (e *Engine) values(b Bundle) ([]string, error) {
 	return append([]string{
 		phModules, modules, phUser, user, phTemp, e.can.tempPaths(e.cfg.tempDir()),
 		phPid, e.cfg.PidFile, phRun, e.cfg.Run, phLogs, e.cfg.Logs,
-		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest, phProbe, e.probeAgent(),
+		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest, phShort, Short(b.Digest), phProbe, e.probeAgent(),
 		phCache, e.cfg.tempDir(), phCA, authorities(),
 	}, e.can.spelling()...), nil
 }

@@ -26,9 +26,11 @@ type Status struct {
 
 	Version  string `json:"version,omitempty"`  // of the binary
 	Disk     string `json:"disk,omitempty"`     // digest of the version that the link names
-	Revision uint64 `json:"revision,omitempty"` // of the last good version
+	Revision uint64 `json:"revision,omitempty"` // of the version that serves and was proven
 	// Certificates are those of the last good version, by name.
 	Certificates []ServedCertificate `json:"certificates,omitempty"`
+	// Bake is the trial of the version that serves, nil when it has passed.
+	Bake *Bake `json:"bake,omitempty"`
 	// Quarantine is the bundles that failed here, the newest few, the last one
 	// last, with the beginning of the reason.
 	Quarantine []Quarantined  `json:"quarantine,omitempty"`
@@ -72,6 +74,9 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	}
 	s.Servers = e.servers()
 	s.Trouble, s.Recovery = e.trouble.now()
+	if t := e.trial.Load(); t != nil {
+		s.Revision, s.Certificates, s.Bake = t.Revision, e.served.of(t.version), e.bakeStatus()
+	}
 	master := e.master.Load()
 	if master == nil {
 		return s, nil
