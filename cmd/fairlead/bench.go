@@ -13,13 +13,14 @@ import (
 func newBench(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "bench",
-		Short: "measure the whole system, as ratios to bare NATS",
+		Short: "measure the whole system, as ratios to bare NATS and bare nginx",
 		Long: `Starts a broker and a station as processes of their own, simulates agents with real connections, journals and
-signatures, and measures. Every figure is also a ratio to bare NATS on the same broker in the same run.`,
+signatures, and measures. Every figure is also a ratio to bare NATS on the same broker, or to bare nginx, in the same run.`,
 		Example: `  fairlead bench dispatch --nodes 100 --commands 500
+  fairlead bench apply --runs 50
   fairlead bench footprint`,
 	}
-	c.AddCommand(newBenchDispatch(a), newBenchFootprint(a))
+	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchFootprint(a))
 	return c
 }
 
