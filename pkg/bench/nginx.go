@@ -49,7 +49,8 @@ func startWeb(ctx context.Context, number int, logger *slog.Logger) (_ *web, err
 		return nil, err
 	}
 	w.cfg = nginx.Config{State: filepath.Join(dir, "state"), Conf: filepath.Join(dir, "conf"), Run: filepath.Join(dir, "run"), Logs: filepath.Join(dir, "logs"),
-		Workers: 2, Logger: logger}
+		Workers: 2, Logger: logger,
+		KeepVersions: 1000} // ext4 does not give out again what was freed less than 5 s ago, and searches for long
 	if w.Engine, err = nginx.New(w.cfg); err != nil {
 		close(w.ended)
 		return nil, err

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"context"
+	"os"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -95,12 +96,13 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 
 // serves compares the three digests: last good, linked, running.
 func (e *Engine) serves(ctx context.Context, b Bundle) bool {
-	linked, err := e.store.linked()
-	if err != nil || linked.Name != e.good.Name || linked.Manifest.Digest != b.Digest || linked.Manifest.Local != e.local(b) {
+	v := e.good
+	linked, err := os.Readlink(e.store.link)
+	if err != nil || linked != v.conf() || v.Manifest.Digest != b.Digest || v.Manifest.Local != e.local(b) {
 		return false
 	}
 	said, err := e.generation(ctx)
-	return err == nil && said == linked.generation()
+	return err == nil && said == v.generation()
 }
 
 // unchanged records that the last good version stands for a newer revision too.
@@ -144,12 +146,7 @@ func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps 
 	if err := e.settle(v); err != nil {
 		return e.rollBack(ctx, v, &failure{kind: fleet.Failed, text: err.Error()})
 	}
-	if err := e.store.collect(e.cfg.KeepVersions); err != nil {
-		e.log.Warn("old versions of nginx's configuration stay", "error", err)
-	}
-	if err := e.collectCaches(); err != nil {
-		e.log.Warn("old caches of nginx stay", "error", err)
-	}
+	e.tidy()
 	return nil
 }
 

@@ -300,9 +300,7 @@ func (e *Engine) judgeTrial(ctx context.Context, t *trial, c Answered, fault str
 	}
 	e.endTrial()
 	e.tell(EventBaked, "%s: %s of %d answers were 5xx in %v, %s before", t.version, percent(c), c.Answers, t.Length, percent(t.Before))
-	if err := e.store.collect(e.cfg.KeepVersions); err != nil {
-		e.log.Warn("old versions of nginx's configuration stay", "error", err)
-	}
+	e.tidy()
 }
 
 // bakeStatus is nil when nothing bakes.

@@ -32,6 +32,7 @@ type Engine struct {
 	quarantine quarantine
 	tally      tally
 	baking     chan struct{} // a trial begins
+	untidy     chan struct{} // there are versions to remove
 
 	versionNow atomic.Pointer[string] // of can, for who does not hold lock
 
@@ -77,6 +78,7 @@ func New(cfg Config) (*Engine, error) {
 		lock:       make(chan struct{}, 1),
 		ready:      make(chan struct{}),
 		baking:     make(chan struct{}, 1),
+		untidy:     make(chan struct{}, 1),
 		looked:     make(chan struct{}),
 		parse:      time.Second,
 	}
@@ -121,6 +123,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	tasks.Go(func() { e.tally.run(listening, counting) })
 	tasks.Go(func() { e.bake(ctx) })
+	tasks.Go(func() { e.clean(ctx) })
 
 	e.care.names.restore()
 	e.care.monitor.Restore()

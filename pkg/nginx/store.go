@@ -202,11 +202,12 @@ func (s store) setGood(v version) error {
 // inUse names the versions that must not be touched.
 func (s store) inUse() []string {
 	var names []string
-	if v, err := s.linked(); err == nil {
-		names = append(names, v.Name)
+	if target, err := os.Readlink(s.link); err == nil {
+		names = append(names, filepath.Base(filepath.Dir(target)))
 	}
-	if v, err := s.good(); err == nil {
-		names = append(names, v.Name)
+	var r record
+	if data, err := os.ReadFile(filepath.Join(s.state, "good.json")); err == nil && json.Unmarshal(data, &r) == nil {
+		names = append(names, r.Version)
 	}
 	return names
 }

@@ -21,10 +21,10 @@ func TestOldVersionsAreCollected(t *testing.T) {
 	for i := range uint64(5) {
 		n.mustApply(i+1, site("web", port, fmt.Sprint(i)))
 	}
-	entries, err := os.ReadDir(filepath.Join(n.cfg.State, "versions"))
-	if err != nil || len(entries) != 3 || !strings.HasPrefix(entries[0].Name(), "3-") {
-		t.Errorf("got %v, %v; want revisions 3, 4 and 5", entries, err)
-	}
+	eventually(t, "revisions 3, 4 and 5 are left", func() bool {
+		entries, err := os.ReadDir(filepath.Join(n.cfg.State, "versions"))
+		return err == nil && len(entries) == 3 && strings.HasPrefix(entries[0].Name(), "3-")
+	})
 }
 
 func TestFailedVersionLeavesNothingBehind(t *testing.T) {
