@@ -146,7 +146,7 @@ func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps 
 	if err := e.settle(v); err != nil {
 		return e.rollBack(ctx, v, &failure{kind: fleet.Failed, text: err.Error()})
 	}
-	e.tidy()
+	e.collectLater()
 	return nil
 }
 

@@ -300,7 +300,7 @@ func (e *Engine) judgeTrial(ctx context.Context, t *trial, c Answered, fault str
 	}
 	e.endTrial()
 	e.tell(EventBaked, "%s: %s of %d answers were 5xx in %v, %s before", t.version, percent(c), c.Answers, t.Length, percent(t.Before))
-	e.tidy()
+	e.collectLater()
 }
 
 // bakeStatus is nil when nothing bakes.

@@ -123,7 +123,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	}
 	tasks.Go(func() { e.tally.run(listening, counting) })
 	tasks.Go(func() { e.bake(ctx) })
-	tasks.Go(func() { e.clean(ctx) })
+	tasks.Go(func() { e.collects(ctx) })
 
 	e.care.names.restore()
 	e.care.monitor.Restore()

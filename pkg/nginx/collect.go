@@ -2,17 +2,17 @@ package nginx
 
 import "context"
 
-// tidy has versions removed that nothing refers to. It does not wait: removing
+// collectLater has versions removed that nothing refers to. It does not wait: removing
 // a thousand files takes 15 to 250 ms, and nobody who applies needs that.
-func (e *Engine) tidy() {
+func (e *Engine) collectLater() {
 	select {
 	case e.untidy <- struct{}{}:
 	default:
 	}
 }
 
-// clean removes them until ctx ends.
-func (e *Engine) clean(ctx context.Context) {
+// collects removes them until ctx ends.
+func (e *Engine) collects(ctx context.Context) {
 	for {
 		select {
 		case <-e.untidy:
