@@ -164,7 +164,7 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		}
 		t.row("desired", revision(n.DesiredRevision, n.DesiredDigest)+by(n.Desired.By)+since(n.Desired.At, n.Now))
 		t.row("observed", revision(n.ObservedRevision, n.Reported.Digest)+since(n.Reported.At, n.Now))
-		t.row("running", short(n.RunningDigest))
+		servingRows(t, n)
 		if p := n.Reported.Paused; p != nil {
 			t.row("pause", p.String())
 		}

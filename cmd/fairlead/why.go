@@ -92,6 +92,14 @@ func causes(n station.NodeDetail) []string {
 	default:
 		add("%s reported revision %d proven%s; nginx runs %s", n.Name, r.ObservedRevision, since(r.At, n.Now), short(r.RunningDigest))
 	}
+	if b := n.Reported.Bake; b != nil {
+		add("revision %d bakes until %s: it is taken back if it serves worse than the one before", b.Revision, b.Until.Local().Format(time.DateTime))
+	}
+	for _, q := range n.Reported.Quarantine {
+		if q.Digest == n.DesiredDigest && !q.Pardoned {
+			add("it lies in quarantine%s, tried %d times: `fairlead reload %s` has it tried again", since(q.At, n.Now), q.Count, n.Name)
+		}
+	}
 	if p := n.Reported.Paused; p != nil {
 		add("its nginx is %s", p)
 	}

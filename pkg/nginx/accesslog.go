@@ -16,6 +16,9 @@ func (s *site) log(l *fleet.Log) {
 	switch {
 	case l == nil:
 		return
+	case l.Target == "off" && s.m.countsAnswers():
+		s.m.tellAnswers(&s.w) // which takes the place of the inherited ones; off would end this one too
+		return
 	case l.Target == "off":
 		s.w.line("access_log off;")
 		return
@@ -34,6 +37,7 @@ func (s *site) log(l *fleet.Log) {
 		when = sample
 	}
 	s.w.line("access_log %s %s if=$%s;", to, parameters, when)
+	s.m.tellAnswers(&s.w)
 }
 
 // logFormat is the name of a format.

@@ -51,6 +51,23 @@ func TestVersionThatServesWorseIsRolledBackDuringItsBake(t *testing.T) {
 	n.mustApply(3, bakes("1m"), answering(port, 202))
 }
 
+// An access_log of a host hides those above it, and "off" would hide the
+// agent's own too.
+func TestHostWithALogOfItsOwnIsCountedToo(t *testing.T) {
+	for _, target := range []string{"off", "file"} {
+		n := newNode(t)
+		port := n.freePort()
+		logged := func(code int) fleet.Resource {
+			r := answering(port, code)
+			r.Spec.(*fleet.VirtualHost).Log = &fleet.Log{Target: target}
+			return r
+		}
+		good := n.mustApply(1, bakes("1h"), logged(200))
+		n.mustApply(2, bakes("1h"), logged(500))
+		n.asks(port, "it is rolled back", func() bool { return n.status().Running == good.Digest })
+	}
+}
+
 func TestVersionThatStandsItsBakeBecomesTheLastGoodOne(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()

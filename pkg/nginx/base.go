@@ -132,14 +132,23 @@ func ownServer(w *writer) {
 	w.line("")
 }
 
+// countsAnswers says whether a policy asks for a bake.
+func (m *model) countsAnswers() bool { return m.policy != nil && m.policy.Bake != nil }
+
 // countAnswers has nginx tell of each answer, where a policy asks for a bake.
-// A server or location with an access_log of its own needs it too.
 func (m *model) countAnswers(w *writer) {
-	if m.policy == nil || m.policy.Bake == nil {
-		return
+	if m.countsAnswers() {
+		w.line("log_format fairlead_answers '%s $status $server_name';", phShort)
+		m.tellAnswers(w)
 	}
-	w.line("log_format fairlead_answers '%s $status $server_name';", phShort)
-	w.line("access_log syslog:server=unix:%s/answers.sock,nohostname,tag=fairlead fairlead_answers if=$fairlead_logged;", phRun)
+}
+
+// tellAnswers is needed again wherever an access_log stands, since that hides
+// the inherited ones.
+func (m *model) tellAnswers(w *writer) {
+	if m.countsAnswers() {
+		w.line("access_log syslog:server=unix:%s/answers.sock,nohostname,tag=fairlead fairlead_answers if=$fairlead_logged;", phRun)
+	}
 }
 
 // includes is the paths below a directory, sorted.
