@@ -65,8 +65,8 @@ type fakeNginx struct {
 	err       error
 	status    nginx.Status
 	statusErr error
-	revision  uint64
-	bundle    nginx.Bundle
+	resources []nginx.ResourceState
+	desired   nginx.Desired
 	since     time.Duration
 	applied   int
 	paused    nginx.Pause
@@ -74,10 +74,10 @@ type fakeNginx struct {
 	pardoned  []string
 }
 
-func (f *fakeNginx) Apply(_ context.Context, revision uint64, b nginx.Bundle) (nginx.Verdict, error) {
+func (f *fakeNginx) Converge(_ context.Context, d nginx.Desired) (nginx.Outcome, error) {
 	f.applied++
-	f.revision, f.bundle = revision, b
-	return f.verdict, f.err
+	f.desired = d
+	return nginx.Outcome{Verdict: f.verdict, Resources: f.resources}, f.err
 }
 
 func (f *fakeNginx) Pardon(digest string) { f.pardoned = append(f.pardoned, digest) }

@@ -29,20 +29,22 @@ type NginxConfigBody struct {
 
 // Reported is what a node says about its nginx configuration.
 type Reported struct {
-	// ObservedRevision is the newest revision that nginx was proven to serve.
+	// ObservedRevision is the newest revision that nginx was proven to serve as a whole.
 	ObservedRevision uint64 `json:"observedRevision"`
-	// Digest is that of the observed revision.
+	// Digest is that of what was proven.
 	Digest string `json:"digest,omitempty"`
 	// Revision is the newest one tried.
 	Revision uint64 `json:"revision"`
-	// Status is "applied" or "failed".
+	// Status is "applied", "partial" where some resources are held back, or "failed".
 	Status string `json:"status"`
-	// Message is nginx's own line on failure.
+	// Message is nginx's own line on failure, and which resources are held back.
 	Message string `json:"message,omitempty"`
 	// RunningDigest is what nginx itself answers.
 	RunningDigest string `json:"runningDigest,omitempty"`
 	// DiskDigest is that of the version that nginx would read now.
 	DiskDigest string `json:"diskDigest,omitempty"`
+	// Hosts are the resources and what became of each, those that are held back first; at most 2000.
+	Hosts []nginx.ResourceState `json:"hosts,omitempty"`
 	// Bake is the trial of the observed revision, absent when it has passed.
 	Bake *nginx.Bake `json:"bake,omitempty"`
 	// Quarantine is what failed on this node, the last one last.
@@ -59,6 +61,7 @@ type Reported struct {
 // Statuses of a Reported document.
 const (
 	StatusApplied = "applied"
+	StatusPartial = "partial"
 	StatusFailed  = "failed"
 )
 
@@ -67,7 +70,9 @@ var _ = define(Definition[NginxConfigBody]{
 	Summary: "make nginx what the newest desired revision says",
 	Details: "The node reads its desired state, renders it, lets nginx check it beside the running one, swaps one link, " +
 		"reloads, and waits for nginx itself to prove that the new revision serves. " +
-		"On any failure the last good revision is put back and proven, and the answer carries nginx's own line. " +
+		"A resource that is to blame for a failure does not hold the others back: the version of it that served last " +
+		"is kept, or it is left out, and the command fails with the names, the reasons and what serves instead. " +
+		"On any other failure the last good revision is put back and proven, and the answer carries nginx's own line. " +
 		"A revision that failed is not tried again by the node itself, until a command asks for it. " +
 		"An empty body means: converge to whatever is newest.",
 	Lane:    laneNginx,
@@ -98,7 +103,7 @@ var _ = define(Definition[NginxConfigBody]{
 		if !c.Own() { // who asks for a revision that failed wants it tried again
 			n.Nginx.Pardon(desired.Digest)
 		}
-		verdict, err := converge(ctx, n, desired)
+		outcome, err := n.Nginx.Converge(ctx, desired)
 		var paused nginx.PausedError
 		if errors.As(err, &paused) { // not a revision that failed: it is applied when the pause ends
 			if rerr := n.State.Report(ctx, MethodNginxConfig, c.Subject.Domain, untouched(ctx, n)); rerr != nil {
@@ -109,22 +114,25 @@ var _ = define(Definition[NginxConfigBody]{
 		// Its own time over is an outcome to report; the end of the agent is not.
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {
 			ctx := context.WithoutCancel(ctx)
-			report := reported(ctx, n, desired, verdict, err)
+			report := reported(ctx, n, desired, outcome, err)
 			if rerr := n.State.Report(ctx, MethodNginxConfig, c.Subject.Domain, report); rerr != nil {
 				n.Log.Warn("could not report", "error", rerr)
 			}
+		}
+		if err == nil && !outcome.Whole() {
+			err = fleet.Errorf(fleet.Failed, "%s", outcome.Summary())
 		}
 		if err != nil {
 			return Result{}, err
 		}
 		message := fmt.Sprintf("revision %d serves", desired.Revision)
-		if !verdict.Changed {
+		if !outcome.Changed {
 			message = fmt.Sprintf("revision %d served already", desired.Revision)
 		}
-		if len(verdict.Notes) > 0 {
-			message += ", but " + strings.Join(verdict.Notes, "; ")
+		if len(outcome.Notes) > 0 {
+			message += ", but " + strings.Join(outcome.Notes, "; ")
 		}
-		return Result{Changed: verdict.Changed, Message: message, Data: verdict}, nil
+		return Result{Changed: outcome.Changed, Message: message, Data: outcome.Verdict}, nil
 	},
 })
 
@@ -147,31 +155,32 @@ func desiredNginx(ctx context.Context, n *Node, domain string) (nginx.Desired, e
 	return desired, nil
 }
 
-func converge(ctx context.Context, n *Node, desired nginx.Desired) (nginx.Verdict, error) {
-	bundle, err := nginx.Render(desired.Address, desired.Resources)
-	if err != nil {
-		return nginx.Verdict{}, fleet.Errorf(fleet.Failed, "render: %w", err)
-	}
-	if bundle.Digest != desired.Digest {
-		return nginx.Verdict{}, fleet.Errorf(fleet.Failed,
-			"this agent renders the desired state to %.12s and the station to %.12s: bring both to the same version", bundle.Digest, desired.Digest)
-	}
-	return n.Nginx.Apply(ctx, desired.Revision, bundle)
-}
+// mostHosts bounds a report; a thousand resources take some 70 KB.
+const mostHosts = 2000
 
 // untouched is the report of a node that leaves nginx as it is.
 func untouched(ctx context.Context, n *Node) Reported {
-	r := reported(ctx, n, nginx.Desired{}, nginx.Verdict{}, errors.New("paused"))
+	r := reported(ctx, n, nginx.Desired{}, nginx.Outcome{}, errors.New("paused"))
 	r.Revision, r.Status, r.Message = r.ObservedRevision, StatusApplied, ""
 	return r
 }
 
 // reported is made from what nginx is, not from what was meant.
-func reported(ctx context.Context, n *Node, desired nginx.Desired, verdict nginx.Verdict, failure error) Reported {
+func reported(ctx context.Context, n *Node, desired nginx.Desired, outcome nginx.Outcome, failure error) Reported {
 	r := Reported{Revision: desired.Revision, Status: StatusApplied, At: time.Now().UTC()}
-	if failure != nil {
+	switch {
+	case failure != nil:
 		r.Status, r.Message = StatusFailed, failure.Error()
+	case !outcome.Whole():
+		r.Status, r.Message = StatusPartial, outcome.Summary()
 	}
+	r.Hosts = outcome.Held()
+	for _, h := range outcome.Resources {
+		if h.State == nginx.Serving {
+			r.Hosts = append(r.Hosts, h)
+		}
+	}
+	r.Hosts = r.Hosts[:min(len(r.Hosts), mostHosts)]
 	status, err := n.Nginx.Status(ctx)
 	if err != nil {
 		n.Log.Warn("could not ask nginx", "error", err)
@@ -179,10 +188,10 @@ func reported(ctx context.Context, n *Node, desired nginx.Desired, verdict nginx
 	}
 	r.RunningDigest, r.Certificates = status.Running, status.Certificates
 	r.Drift, r.Paused = status.Drift, status.Paused
-	r.ObservedRevision, r.Digest = status.Revision, status.Running
 	r.DiskDigest, r.Bake, r.Quarantine = status.Disk, status.Bake, status.Quarantine
-	if failure == nil {
-		r.ObservedRevision, r.Digest = verdict.Revision, verdict.Digest
+	r.ObservedRevision, r.Digest = status.Whole, status.Running
+	if r.Status == StatusApplied {
+		r.ObservedRevision, r.Digest = outcome.Revision, outcome.Digest
 	}
 	return r
 }

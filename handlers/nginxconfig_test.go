@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -37,8 +36,8 @@ func TestTheNewestRevisionIsAppliedAndReported(t *testing.T) {
 		if err != nil || r.Changed != changed || r.Message != says || !reflect.DeepEqual(r.Data, engine.verdict) {
 			t.Errorf("%+v, %v", r, err)
 		}
-		if engine.revision != 8 || engine.bundle.Digest != bundle.Digest {
-			t.Errorf("applied are revision %d and %s", engine.revision, engine.bundle.Digest)
+		if engine.desired.Revision != 8 || engine.desired.Digest != bundle.Digest {
+			t.Errorf("applied are revision %d and %s", engine.desired.Revision, engine.desired.Digest)
 		}
 		want := handlers.Reported{ObservedRevision: 8, Digest: bundle.Digest, Revision: 8, Status: handlers.StatusApplied, RunningDigest: "running"}
 		if got := state.reports; len(got) != 1 || !reflect.DeepEqual(untimed(t, got[0]), want) {
@@ -60,7 +59,7 @@ func untimed(t *testing.T, r handlers.Reported) handlers.Reported {
 func TestAFailureIsReportedWithWhatRunsInstead(t *testing.T) {
 	document, _ := desired(t, 8)
 	failure := fleet.Errorf(fleet.Failed, `unknown directive "sever" in site.conf:3`)
-	engine := &fakeNginx{err: failure, status: nginx.Status{Running: "old", Revision: 5}}
+	engine := &fakeNginx{err: failure, status: nginx.Status{Running: "old", Revision: 6, Whole: 5}}
 	state := &fakeState{desired: document}
 	_, err := run(t, &handlers.Node{Nginx: engine, State: state}, "nginxconfig", "")
 	kind(t, err, fleet.Failed)
@@ -98,17 +97,25 @@ func TestARevisionThatCannotBeReadYetIsUnavailable(t *testing.T) {
 	}
 }
 
-func TestADesiredStateThatRendersToAnotherDigestIsNotApplied(t *testing.T) {
-	document, bundle := desired(t, 8)
-	document = []byte(strings.Replace(string(document), bundle.Digest, strings.Repeat("a", 64), 1))
-	engine, state := &fakeNginx{}, &fakeState{desired: document}
+// A resource that is held back is a failure of the command, told by name, and
+// the observed revision stays.
+func TestARevisionThatServesInPartIsReportedResourceByResource(t *testing.T) {
+	document, _ := desired(t, 8)
+	bad := nginx.ResourceState{Resource: "VirtualHost/x", State: nginx.Kept, Message: "nonsense in line 3", Revision: 6}
+	good := nginx.ResourceState{Resource: "VirtualHost/a", State: nginx.Serving, Revision: 8}
+	engine := &fakeNginx{verdict: nginx.Verdict{Changed: true, Revision: 8, Digest: "part"}, resources: []nginx.ResourceState{good, bad},
+		status: nginx.Status{Running: "part", Revision: 8, Whole: 6}}
+	state := &fakeState{desired: document}
 	_, err := run(t, &handlers.Node{Nginx: engine, State: state}, "nginxconfig", "")
 	kind(t, err, fleet.Failed)
-	if err == nil || !strings.Contains(err.Error(), bundle.Digest[:12]) || !strings.Contains(err.Error(), "aaaaaaaaaaaa") || !strings.Contains(err.Error(), "same version") {
+	summary := "1 of 2 resources serve revision 8; VirtualHost/x: kept at revision 6: nonsense in line 3"
+	if err == nil || err.Error() != summary {
 		t.Error(err)
 	}
-	if engine.applied != 0 || len(state.reports) != 1 || state.reports[0].Status != handlers.StatusFailed {
-		t.Errorf("applied %d, reported %+v", engine.applied, state.reports)
+	want := handlers.Reported{ObservedRevision: 6, Digest: "part", Revision: 8, Status: handlers.StatusPartial, Message: summary, RunningDigest: "part",
+		Hosts: []nginx.ResourceState{bad, good}}
+	if got := state.reports; len(got) != 1 || !reflect.DeepEqual(untimed(t, got[0]), want) {
+		t.Errorf("reported %+v", got)
 	}
 }
 

@@ -30,7 +30,7 @@ type Node struct {
 
 // Nginx is the node's nginx; *nginx.Engine is one.
 type Nginx interface {
-	Apply(ctx context.Context, revision uint64, b nginx.Bundle) (nginx.Verdict, error)
+	Converge(ctx context.Context, d nginx.Desired) (nginx.Outcome, error)
 	Reload(ctx context.Context, resumed bool, since time.Duration) (nginx.Verdict, error)
 	Status(ctx context.Context) (nginx.Status, error)
 	// Pause leaves nginx as it is for a while; Resume ends that, and is false
@@ -39,7 +39,7 @@ type Nginx interface {
 	Resume(ctx context.Context, by string) (bool, error)
 	// Changes is what was changed by hand, now or before it was healed last.
 	Changes(ctx context.Context, healed bool) (nginx.Changes, error)
-	// Pardon has the next Apply try a bundle although it failed before; "" is
+	// Pardon has the next Converge try a bundle although it failed before; "" is
 	// every bundle.
 	Pardon(digest string)
 }

@@ -221,7 +221,7 @@ func (a *app) devSites(ctx context.Context, d *dev.Dev, nodes []dev.Node) []stri
 	why := ""
 	if known, _, err := c.Nodes(ctx, station.NodesQuestion{Names: []string{nodes[0].Name}}); err == nil && len(known) > 0 {
 		switch known[0].Sync {
-		case station.FailedIn, station.Unfit, station.Drifted:
+		case station.Partial, station.FailedIn, station.Unfit, station.Drifted:
 			why = fmt.Sprintf(", not served: `%s why %s`", calledAs(), nodes[0].Name)
 		}
 	}

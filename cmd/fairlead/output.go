@@ -177,7 +177,7 @@ func (a *app) paint(c colour, s string) string {
 
 var stateColours = map[string]colour{
 	"succeeded": green, "in sync": green, "online": green,
-	"failed": red, "rejected": red, "unfit": red, "different": red, "expired": red,
+	"failed": red, "partial": red, "rejected": red, "unfit": red, "different": red, "expired": red,
 	"pending": yellow, "unknown": yellow, "offline": yellow, "never seen": yellow, "superseded": dim, "cancelled": dim,
 }
 

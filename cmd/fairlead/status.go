@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 )
 
@@ -23,7 +25,7 @@ func newStatus(a *app) *cobra.Command {
 		Short: "what every node should be, what it is, and why not",
 		Long: `Compares what every node should be with what it says it is and what its nginx answers.
 
-The exit code tells the worst: 0 all in sync, 1 some failed, 3 some pending or unknown, 4 no node.`,
+The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 some pending or unknown, 4 no node.`,
 		Example: `  fairlead status
   fairlead status node1
   fairlead status -l region=eu --json`,
@@ -103,7 +105,7 @@ func summary(nodes []station.NodeStatus) string {
 		}
 	}
 	text := count(len(nodes), "node")
-	for _, word := range []string{station.InSync, station.Pending, station.FailedIn, station.Unfit, station.Drifted, station.Unsaid, station.NoneDue} {
+	for _, word := range []string{station.InSync, station.Pending, station.Partial, station.FailedIn, station.Unfit, station.Drifted, station.Unsaid, station.NoneDue} {
 		if counts[word] > 0 {
 			name := word
 			if word == station.NoneDue {
@@ -128,7 +130,7 @@ func exitFor(nodes []station.NodeStatus) error {
 	pending := false
 	for _, n := range nodes {
 		switch n.Sync {
-		case station.FailedIn, station.Unfit, station.Drifted:
+		case station.Partial, station.FailedIn, station.Unfit, station.Drifted:
 			return exitError(message.ExitFailed)
 		case station.Pending, station.Unsaid:
 			pending = true
@@ -174,8 +176,14 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		if text := able(n.Facts); text != "" {
 			t.row("able", text)
 		}
+		became := make(map[string]nginx.ResourceState)
+		if n.Reported.Revision == n.DesiredRevision {
+			for _, h := range n.Reported.Hosts {
+				became[h.Resource] = h
+			}
+		}
 		for _, r := range n.Desired.Resources {
-			t.row("resource", r)
+			t.row("resource", cmp.Or(became[r].String(), r))
 		}
 		for _, u := range n.Desired.Unfit {
 			t.row("left out", u.Resource+": "+u.Reason)

@@ -10,6 +10,7 @@ import (
 	"fairlead/handlers"
 	"fairlead/pkg/client"
 	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 )
 
@@ -89,6 +90,13 @@ func causes(n station.NodeDetail) []string {
 	case r.Status == handlers.StatusFailed:
 		add("%s tried revision %d%s and it failed: %s", n.Name, r.Revision, since(r.At, n.Now), r.Message)
 		add("nginx goes on with revision %d (%s)", r.ObservedRevision, short(r.RunningDigest))
+	case r.Status == handlers.StatusPartial:
+		add("%s serves revision %d in part%s; nginx runs %s", n.Name, r.Revision, since(r.At, n.Now), short(r.RunningDigest))
+		for _, h := range r.Hosts {
+			if h.State != nginx.Serving {
+				add("%s", h)
+			}
+		}
 	default:
 		add("%s reported revision %d proven%s; nginx runs %s", n.Name, r.ObservedRevision, since(r.At, n.Now), short(r.RunningDigest))
 	}
@@ -121,6 +129,8 @@ func conclusion(n station.NodeDetail) string {
 		return "so it is in sync"
 	case station.NoneDue:
 		return "so there is nothing to do; a resource with a selector that matches its labels would change that"
+	case station.Partial:
+		return "so all but these serve as they should: mend them and apply again"
 	case station.FailedIn:
 		return "so it is not what it should be: mend the resource and apply it again"
 	case station.Unfit:

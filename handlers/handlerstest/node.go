@@ -26,8 +26,8 @@ type poor struct{}
 
 var errPoor = fleet.Errorf(fleet.Unavailable, "the suite's node has nothing")
 
-func (poor) Apply(context.Context, uint64, nginx.Bundle) (nginx.Verdict, error) {
-	return nginx.Verdict{}, errPoor
+func (poor) Converge(context.Context, nginx.Desired) (nginx.Outcome, error) {
+	return nginx.Outcome{}, errPoor
 }
 
 func (poor) Pardon(string) {}

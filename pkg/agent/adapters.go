@@ -71,8 +71,8 @@ type noNginx struct{}
 
 var errNoNginx = fleet.Errorf(fleet.Refused, "this node's agent has no nginx to care for")
 
-func (noNginx) Apply(context.Context, uint64, nginx.Bundle) (nginx.Verdict, error) {
-	return nginx.Verdict{}, errNoNginx
+func (noNginx) Converge(context.Context, nginx.Desired) (nginx.Outcome, error) {
+	return nginx.Outcome{}, errNoNginx
 }
 
 func (noNginx) Pardon(string) {}

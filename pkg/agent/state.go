@@ -261,7 +261,9 @@ func (a *Agent) converged(ctx context.Context) bool {
 	switch {
 	case last.Status == "": // nothing was said since the agent began
 		return false
-	case held: // a command can ask for another try
+	case last.Revision == desired.Revision && last.Status == handlers.StatusPartial:
+		return status.Running == last.Digest // a command can ask for another try
+	case held: // likewise
 		return last.Revision == desired.Revision && last.Status == handlers.StatusFailed
 	}
 	said := (last.Bake == nil) == (status.Bake == nil) // a trial ends without a command

@@ -9,6 +9,8 @@ import (
 	"os"
 	"strconv"
 	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // Holder says who listens on a TCP address here: "process 4711 (python3)", "a
@@ -101,4 +103,57 @@ func hexAddress(text string) (netip.AddrPort, bool) {
 	}
 	address, ok := netip.AddrFromSlice(raw)
 	return netip.AddrPortFrom(address.Unmap(), uint16(number)), ok
+}
+
+// ListeningOn are the TCP addresses that a process listens on.
+func ListeningOn(pid int) []netip.AddrPort {
+	dir := fmt.Sprintf("/proc/%d/fd", pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	held := make(map[string]bool)
+	for _, entry := range entries {
+		if target, err := os.Readlink(dir + "/" + entry.Name()); err == nil && strings.HasPrefix(target, "socket:") {
+			held[target] = true
+		}
+	}
+	var all []netip.AddrPort
+	for _, table := range []string{"/proc/net/tcp", "/proc/net/tcp6"} {
+		for _, l := range listeningIn(table) {
+			if held["socket:["+l.inode+"]"] {
+				all = append(all, l.address)
+			}
+		}
+	}
+	return all
+}
+
+// CanBind tries whether a program could listen on an address now, as a server
+// does that starts again soon after its end, and gives it back at once. The
+// error is that of bind(2): syscall.EADDRINUSE, syscall.EADDRNOTAVAIL,
+// syscall.EACCES. It is a moment's truth.
+func CanBind(address netip.AddrPort, udp bool) error {
+	family, kind := unix.AF_INET, unix.SOCK_STREAM
+	var to unix.Sockaddr
+	if address.Addr().Is4() {
+		to = &unix.SockaddrInet4{Port: int(address.Port()), Addr: address.Addr().As4()}
+	} else {
+		family, to = unix.AF_INET6, &unix.SockaddrInet6{Port: int(address.Port()), Addr: address.Addr().As16()}
+	}
+	if udp {
+		kind = unix.SOCK_DGRAM
+	}
+	fd, err := unix.Socket(family, kind|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	if !udp { // for UDP it would let two have one port
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1)
+	}
+	if family == unix.AF_INET6 {
+		_ = unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, 1)
+	}
+	return unix.Bind(fd, to)
 }

@@ -47,12 +47,18 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 		return Verdict{}, err
 	}
 	defer unlock()
+	return e.apply(ctx, revision, revision, b)
+}
+
+// apply is Apply for the holder of the lock. whole is the newest revision of
+// which everything serves, once the bundle does.
+func (e *Engine) apply(ctx context.Context, revision, whole uint64, b Bundle) (Verdict, error) {
 	if p := e.Paused(); p != nil {
 		return Verdict{}, fleet.Errorf(fleet.Busy, "%w", PausedError{*p})
 	}
 	began := time.Now()
 	if e.serves(ctx, b) && e.untouched(ctx, revision) {
-		return e.unchanged(revision, b, began)
+		return e.unchanged(revision, whole, b, began)
 	}
 	if !e.up() {
 		if f := e.notOurs(ctx); f != nil {
@@ -70,6 +76,7 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 	if err != nil {
 		return Verdict{}, err
 	}
+	v.Manifest.Whole = whole
 	steps.Stage = time.Since(began)
 	probes := make(chan []probe, 1)
 	go func() { probes <- probesOf(v.files, v.changedFrom(e.good)) }() // beside nginx -t, which is another process
@@ -106,10 +113,10 @@ func (e *Engine) serves(ctx context.Context, b Bundle) bool {
 }
 
 // unchanged records that the last good version stands for a newer revision too.
-func (e *Engine) unchanged(revision uint64, b Bundle, began time.Time) (Verdict, error) {
+func (e *Engine) unchanged(revision, whole uint64, b Bundle, began time.Time) (Verdict, error) {
 	v := e.good
-	if v.Manifest.Revision != revision {
-		v.Manifest.Revision = revision
+	if v.Manifest.Revision != revision || v.Manifest.Whole != whole {
+		v.Manifest.Revision, v.Manifest.Whole = revision, whole
 		if err := e.record(v); err != nil {
 			return Verdict{}, err
 		}

@@ -2,6 +2,7 @@ package nginx_test
 
 import (
 	"net"
+	"os"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,7 +10,6 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
-	"fairlead/pkg/nginx"
 )
 
 func TestApplyServes(t *testing.T) {
@@ -78,7 +78,7 @@ func TestConflictingNameInRawConfigIsAnError(t *testing.T) {
 	n.wantUntouched(port, good.Digest, before)
 }
 
-func TestPortTakenByAnotherFailsAtReloadAndRollsBack(t *testing.T) {
+func TestPortTakenByAnotherIsRefusedWithItsOwnerBeforeNginxIsTold(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
 	good := n.mustApply(1, site("web", port, "old"))
@@ -90,8 +90,7 @@ func TestPortTakenByAnotherFailsAtReloadAndRollsBack(t *testing.T) {
 	defer taken.Close()
 	other := taken.Addr().(*net.TCPAddr).Port
 	_, err = n.apply(2, site("web", port, "new"), site("other", other, "x"))
-	wantFailure(t, err, "[emerg]", "bind() to "+taken.Addr().String()+" failed (98: Address already in use)", "revision 1", "serves again")
-	n.wantEvent(nginx.EventRolledBack, "revision 2", "Address already in use")
+	wantFaults(t, err, "VirtualHost/other: listens on "+taken.Addr().String()+", which process "+strconv.Itoa(os.Getpid())+" (", "stop it, or use another port")
 	n.wantUntouched(port, good.Digest, before)
 
 	taken.Close()
@@ -101,7 +100,7 @@ func TestPortTakenByAnotherFailsAtReloadAndRollsBack(t *testing.T) {
 	}
 }
 
-func TestReloadThatNginxRefusesKeepsTheOldWorkers(t *testing.T) {
+func TestAnotherKeyForALiveZoneIsRefusedBeforeNginxIsTold(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
 	zone := func(key string) fleet.Resource {
@@ -110,7 +109,7 @@ func TestReloadThatNginxRefusesKeepsTheOldWorkers(t *testing.T) {
 	good := n.mustApply(1, site("web", port, "old"), zone("$binary_remote_addr"))
 	before := n.workers()
 	_, err := n.apply(2, site("web", port, "new"), zone("$uri")) // nginx -t cannot see it
-	wantFailure(t, err, "[emerg]", `limit_req "z" uses the`)
+	wantFaults(t, err, `ConfigFile/zone: spec.content: line 1: limit_req_zone gives the zone "z" another key, $uri instead of $binary_remote_addr`)
 	n.wantUntouched(port, good.Digest, before)
 }
 
@@ -124,7 +123,7 @@ func TestReloadReplacesAllWorkers(t *testing.T) {
 	if err != nil || !v.Changed || v.Revision != 1 {
 		t.Fatalf("verdict %+v, %v", v, err)
 	}
-	eventually(t, "the old workers are gone", func() bool { return n.status().Draining == 0 })
+	eventually(t, "the old workers are gone", func() bool { s := n.status(); return s.Up && s.Draining == 0 })
 	for _, pid := range strings.Fields(strings.Trim(before, "[]")) {
 		if strings.Contains(" "+strings.Trim(n.workers(), "[]")+" ", " "+pid+" ") {
 			t.Errorf("worker %s outlived the reload", pid)
@@ -136,6 +135,18 @@ func TestReloadReplacesAllWorkers(t *testing.T) {
 	}
 	if _, err := n.Reload(t.Context(), true, host.BootClock()); err != nil || n.workers() == after {
 		t.Errorf("a reload that had not happened was not done: %v", err)
+	}
+}
+
+func wantFaults(t *testing.T, err error, parts ...string) {
+	t.Helper()
+	if fleet.KindOf(err) != fleet.Invalid {
+		t.Fatalf("error %v of kind %q, want %q", err, fleet.KindOf(err), fleet.Invalid)
+	}
+	for _, part := range parts {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%q does not say %q", err, part)
+		}
 	}
 }
 

@@ -23,8 +23,10 @@ type Engine struct {
 	care   *care
 	drift  *drifter
 
-	lock       chan struct{} // held by whoever changes nginx; a channel, so that waiting ends with a context
-	begun      atomic.Bool   // Run was called
+	lock       chan struct{}          // held by whoever changes nginx; a channel, so that waiting ends with a context
+	begun      atomic.Bool            // Run was called
+	memory     func() (uint64, error) // that is free; another one in tests
+	hermetic   hermetic
 	ready      chan struct{}
 	looked     chan struct{} // Run knows what there is
 	isReady    sync.Once
@@ -76,6 +78,7 @@ func New(cfg Config) (*Engine, error) {
 		quarantine: quarantine{path: cfg.quarantine()},
 		drift:      newDrifter(),
 		lock:       make(chan struct{}, 1),
+		memory:     host.MemoryAvailable,
 		ready:      make(chan struct{}),
 		baking:     make(chan struct{}, 1),
 		untidy:     make(chan struct{}, 1),

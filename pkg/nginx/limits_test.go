@@ -134,7 +134,7 @@ func TestTheKeyOfALiveZoneMayChange(t *testing.T) {
 		return raw("naive", "limit_req_zone "+key+" zone=mine:1m rate=1r/s;\n")
 	}
 	n.mustApply(1, naive("$binary_remote_addr"))
-	if _, err := n.apply(2, naive("$server_name")); err == nil || !strings.Contains(err.Error(), "while previously it used") {
+	if _, err := n.apply(2, naive("$server_name")); err == nil || !strings.Contains(err.Error(), `gives the zone "mine" another key`) {
 		t.Fatalf("the naive way is fine: %v", err)
 	}
 	for i, key := range []string{"client", "header:X-Api-Key", "cookie:visitor", "server", "client"} {

@@ -16,16 +16,26 @@ func (e *Engine) check(ctx context.Context, v version, b Bundle) error {
 	if faults := Inspect(b, b.Policy()); len(faults) > 0 {
 		return faults
 	}
-	if err := v.confined(b); err != nil {
+	if err := v.regular(b); err != nil {
 		return err
 	}
-	return e.test(ctx, v, b)
+	s := surveyOf(v.files)
+	if err := e.tooLarge(b, s); err != nil {
+		return err
+	}
+	hosts, faults := resolve(ctx, s.names)
+	faults = append(faults, e.unbound(s)...)
+	faults = append(faults, e.rekeyed(s)...)
+	if len(faults) > 0 {
+		return faults
+	}
+	return e.testAs(ctx, v, b, s, hosts)
 }
 
-// confined makes sure that each file of the version is a regular one, reached
+// regular makes sure that each file of the version is a regular one, reached
 // without a symbolic link that leads out of it: nginx opens them as root, and
 // waits for ever on a FIFO.
-func (v version) confined(b Bundle) error {
+func (v version) regular(b Bundle) error {
 	root, err := os.OpenRoot(v.Dir)
 	if err != nil {
 		return fleet.Errorf(fleet.Failed, "%s: %w", v, err)

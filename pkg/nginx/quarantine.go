@@ -19,7 +19,10 @@ type Quarantined struct {
 	Local    string `json:"local"`    // hash of what the node filled in: with another nginx it is another matter
 	Revision uint64 `json:"revision"` // the newest that was tried with it
 	// Reason is what nginx said, or what was counted.
-	Reason string    `json:"reason"`
+	Reason string `json:"reason"`
+	// Owners are the IDs of the resources that are to blame, where that is
+	// known: without them the others serve.
+	Owners []string  `json:"owners,omitempty"`
 	At     time.Time `json:"at"`    // of the last try
 	Count  int       `json:"count"` // of tries
 	// Pardoned says that somebody asked for one more try.
@@ -94,6 +97,19 @@ func (q *quarantine) put(bad Quarantined) error {
 	return q.save()
 }
 
+// blame records whose fault it was, once that was found out.
+func (q *quarantine) blame(digest, local string, owners []string) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for i := range q.all {
+		if o := &q.all[i]; o.Digest == digest && o.Local == local && len(o.Owners) == 0 {
+			o.Owners = owners
+			return q.save()
+		}
+	}
+	return nil
+}
+
 // remove forgets a bundle that serves after all.
 func (q *quarantine) remove(digest string) error {
 	q.mu.Lock()
@@ -156,6 +172,18 @@ func (e *Engine) Quarantined(digest string) (Quarantined, bool) {
 
 // refusal is the error of a bundle in quarantine.
 func (q Quarantined) refusal() error {
+	return withOwners(&quarantined{q.told(), q.Reason}, q.Owners)
+}
+
+// quarantined is that error with the reason alone.
+type quarantined struct {
+	error
+	reason string
+}
+
+func (q *quarantined) Unwrap() error { return q.error }
+
+func (q Quarantined) told() error {
 	return fleet.Errorf(fleet.Failed, "%s\nin quarantine since %s, tried %d times: not tried again until another revision comes, or somebody asks for it by `fairlead reload`",
 		q.Reason, q.At.UTC().Format(time.RFC3339), q.Count)
 }
@@ -163,12 +191,21 @@ func (q Quarantined) refusal() error {
 // condemn puts a bundle into quarantine when the error is its own fault, and
 // gives the error back.
 func (e *Engine) condemn(b Bundle, revision uint64, err error) error {
+	var faults fleet.Faults
+	if errors.As(err, &faults) {
+		return err // found again at no cost, each with its resource
+	}
 	switch fleet.KindOf(err) {
 	case fleet.Failed, fleet.Timeout, fleet.Invalid:
 	default:
 		return err
 	}
-	e.hold(Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error()})
+	var blame Blame
+	var owners []string
+	if errors.As(err, &blame) {
+		owners = blame.Owners()
+	}
+	e.hold(Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error(), Owners: owners})
 	return err
 }
 

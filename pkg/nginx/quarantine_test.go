@@ -55,7 +55,7 @@ func TestVersionThatFailsAgainIsCountedAndHeldAgain(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
 	n.mustApply(1, site("web", port, "old"))
-	bad := raw("bad", "map $uri $same { include /nowhere; }")
+	bad := raw("bad", "allow nonsense;")
 	for range 2 {
 		_, err := n.apply(2, bad)
 		if err == nil {
@@ -76,7 +76,7 @@ func TestDamagedQuarantineHoldsNothingAndStopsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.start()
-	_, err := n.apply(1, raw("bad", "nonsense on;"))
+	_, err := n.apply(1, raw("bad", "allow nonsense;"))
 	if err == nil || len(n.status().Quarantine) != 1 {
 		t.Errorf("%v, %+v", err, n.status())
 	}

@@ -27,6 +27,11 @@ type Status struct {
 	Version  string `json:"version,omitempty"`  // of the binary
 	Disk     string `json:"disk,omitempty"`     // digest of the version that the link names
 	Revision uint64 `json:"revision,omitempty"` // of the version that serves and was proven
+	Whole    uint64 `json:"whole,omitempty"`    // the newest revision of which everything was proven to serve
+	// Hermetic says that nginx -t ran in a world of its own the last time;
+	// where it did not, HermeticWhy says why. Both are empty before the first time.
+	Hermetic    bool   `json:"hermetic"`
+	HermeticWhy string `json:"hermeticWhy,omitempty"`
 	// Certificates are those of the last good version, by name.
 	Certificates []ServedCertificate `json:"certificates,omitempty"`
 	// Bake is the trial of the version that serves, nil when it has passed.
@@ -70,12 +75,13 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 		s.Disk = v.Manifest.Digest
 	}
 	if v, err := e.store.good(); err == nil {
-		s.Revision, s.Certificates = v.Manifest.Revision, e.served.of(v)
+		s.Revision, s.Whole, s.Certificates = v.Manifest.Revision, v.Manifest.Whole, e.served.of(v)
 	}
 	s.Servers = e.servers()
 	s.Trouble, s.Recovery = e.trouble.now()
 	if t := e.trial.Load(); t != nil {
-		s.Revision, s.Certificates, s.Bake = t.Revision, e.served.of(t.version), e.bakeStatus()
+		s.Revision, s.Whole = t.Revision, t.version.Manifest.Whole
+		s.Certificates, s.Bake = e.served.of(t.version), e.bakeStatus()
 	}
 	master := e.master.Load()
 	if master == nil {

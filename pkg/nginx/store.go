@@ -30,6 +30,7 @@ type record struct {
 	// Before are the directories of those that were proven before it, the last
 	// one first. Not all are kept.
 	Before []string `json:"before,omitempty"`
+	Whole  uint64   `json:"whole"` // the newest revision of which everything serves
 }
 
 func (s store) versions() string { return filepath.Join(s.state, "versions") }
@@ -125,7 +126,7 @@ func (s store) good() (version, error) {
 		return version{}, err
 	}
 	v, err := s.read(r.Version)
-	v.Manifest.Revision = r.Revision
+	v.Manifest.Revision, v.Manifest.Whole = r.Revision, r.Whole
 	return v, err
 }
 
@@ -184,7 +185,7 @@ func (s store) onDisk() []string {
 
 // setGood records that a version serves.
 func (s store) setGood(v version) error {
-	r := record{Version: v.Name, Revision: v.Manifest.Revision}
+	r := record{Version: v.Name, Revision: v.Manifest.Revision, Whole: v.Manifest.Whole}
 	if was, err := s.record(); err == nil {
 		r.Before = slices.DeleteFunc(append([]string{was.Version}, was.Before...), func(name string) bool { return name == v.Name })
 		r.Before = r.Before[:min(len(r.Before), mostBefore)]

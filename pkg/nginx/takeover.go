@@ -87,6 +87,9 @@ func (e *Engine) Check(ctx context.Context, b Bundle) error {
 		return err
 	}
 	defer e.discard(v)
+	if faults := Inspect(b, b.Policy()); len(faults) > 0 {
+		return faults
+	}
 	return e.test(ctx, v, b)
 }
 

@@ -3,13 +3,13 @@ package nginx
 import (
 	"context"
 	"errors"
-	"path/filepath"
+	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"fairlead/pkg/fleet"
-	"fairlead/pkg/host"
 )
 
 // testTimeout is how long nginx -t may take: measured 3.8 ms for one server,
@@ -20,10 +20,21 @@ func testTimeout(b Bundle) time.Duration {
 
 var conflictingName = regexp.MustCompile(`\[warn\].*conflicting server name`)
 
-// test lets nginx itself read the staged version. Death by a signal is a
+// test is testAs for a version that was checked before, or that others wrote.
+func (e *Engine) test(ctx context.Context, v version, b Bundle) error {
+	files := v.files
+	if files == nil {
+		files = v.rawFiles()
+	}
+	s := surveyOf(files)
+	hosts, _ := resolve(ctx, s.names) // nginx says so too
+	return e.testAs(ctx, v, b, s, hosts)
+}
+
+// testAs lets nginx itself read the staged version. Death by a signal is a
 // failure, and so is a server name that two servers have, for which nginx only
 // warns and then serves whichever it read first.
-func (e *Engine) test(ctx context.Context, v version, b Bundle) error {
+func (e *Engine) testAs(ctx context.Context, v version, b Bundle, s survey, hosts map[string][]netip.Addr) error {
 	limit, cancel := context.WithTimeout(ctx, testTimeout(b))
 	defer cancel()
 	args := []string{"-t", "-q", "-p", e.cfg.State, "-c", v.conf(), "-e", "stderr"}
@@ -35,23 +46,24 @@ func (e *Engine) test(ctx context.Context, v version, b Bundle) error {
 		defer done()
 		args = own
 	}
-	r, err := host.Run(limit, host.Command{
-		Path: e.binary,
-		Args: args,
-		Dir:  "/",
-	})
-	said := nginxLines(string(r.Stderr))
+	r, err := e.runTest(limit, v, args, s, hosts)
+	said := v.scrub(nginxLines(string(r.Stderr)))
+	refuse := func(kind fleet.Kind, format string, args ...any) error {
+		no := fleet.Errorf(kind, "%s: "+format, append([]any{v}, args...)...)
+		return withOwners(&refusal{no, said}, v.owners(b, said))
+	}
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return fleet.Errorf(fleet.Cancelled, "%s: nginx -t: %w", v, err)
 	case errors.Is(err, context.DeadlineExceeded):
-		return fleet.Errorf(fleet.Timeout, "%s: nginx -t did not end within %v", v, testTimeout(b))
+		return refuse(fleet.Timeout, "nginx -t did not end within %v", testTimeout(b))
 	case err != nil:
 		return fleet.Errorf(fleet.Failed, "%s: nginx -t: %w", v, err)
 	case r.Signal != "":
-		return fleet.Errorf(fleet.Failed, "%s: nginx -t died of %s", v, r.Signal)
+		said = "nginx -t died of " + r.Signal
+		return refuse(fleet.Failed, "%s", said)
 	case r.ExitCode != 0 || conflictingName.MatchString(said):
-		return fleet.Errorf(fleet.Failed, "%s: nginx refuses it: %s%s", v, blame(v, b, said), said)
+		return refuse(fleet.Failed, "nginx refuses it: %s%s", named(v.owners(b, said)), said)
 	}
 	if said != "" {
 		e.log.Warn("nginx warns", "revision", v.Manifest.Revision, "lines", said)
@@ -73,12 +85,55 @@ func nginxLines(text string) string {
 	return strings.Join(lines, "\n")
 }
 
-// blame names the resource whose file nginx's lines point at.
-func blame(v version, b Bundle, said string) string {
+// owners are the resources that nginx's lines point at, by a file of theirs or
+// by a path that they alone name.
+func (v version) owners(b Bundle, said string) (owners []string) {
 	for _, f := range b.Files {
-		if f.Owner != "" && strings.Contains(said, filepath.Join(v.Dir, f.Path)+":") {
-			return f.Owner + ": "
+		if f.Owner == "" || slices.Contains(owners, f.Owner) {
+			continue
+		}
+		if strings.Contains(said, f.Path+":") || strings.Contains(said, f.Path+`"`) {
+			owners = append(owners, f.Owner)
+			continue
+		}
+		for _, found := range quotedPath.FindAllStringSubmatch(said, -1) {
+			if isRaw(f) && strings.Contains(string(f.Content), found[1]) {
+				owners = append(owners, f.Owner)
+				break
+			}
 		}
 	}
-	return ""
+	slices.Sort(owners)
+	return slices.Compact(owners)
+}
+
+func named(owners []string) string {
+	if len(owners) == 0 {
+		return ""
+	}
+	return strings.Join(owners, ", ") + ": "
+}
+
+var (
+	quotedPath = regexp.MustCompile(`"(/[^"]+)"`)
+	inFile     = regexp.MustCompile(` in (/[^ ]+):[0-9]+$`)
+	quotedText = regexp.MustCompile(`"[^"]*"`)
+)
+
+// stamp is what nginx puts before a line: when, and which process.
+var stamp = regexp.MustCompile(`^(?:nginx: |[0-9/]+ [0-9:]+ )?(\[[a-z]+\]) (?:[0-9]+#[0-9]+: )?`)
+
+// scrub takes away the time and makes the version's own paths relative, and takes out what nginx
+// quotes of other files: it reads them as root, and its error would show the
+// first word of any file to whoever reads the answer.
+func (v version) scrub(said string) string {
+	lines := strings.Split(said, "\n")
+	for i, line := range lines {
+		line = stamp.ReplaceAllString(line, "$1 ")
+		if m := inFile.FindStringSubmatch(line); m != nil && !strings.HasPrefix(m[1], v.Dir+"/") {
+			line = quotedText.ReplaceAllString(line, `"…"`)
+		}
+		lines[i] = strings.ReplaceAll(line, v.Dir+"/", "")
+	}
+	return strings.Join(lines, "\n")
 }

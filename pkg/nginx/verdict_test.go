@@ -58,6 +58,7 @@ func TestConfigThatLeavesNoWorkerAliveIsRolledBack(t *testing.T) {
 	}, site("web", port, "new"))
 	_, err := n.Apply(t.Context(), 2, b)
 	wantFailure(t, err, "[alert]", "chdir(", "revision 1", "serves again")
+	n.wantEvent(nginx.EventRolledBack, "revision 2", "chdir(")
 	if got := n.get(port, "web.example.org", "/"); got != "200 old" || n.status().Running != good.Digest {
 		t.Errorf("after it: %q, %+v", got, n.status())
 	}

@@ -28,6 +28,11 @@ type manifest struct {
 	Workers  int            `json:"workers"` // to be expected when it serves
 	Files    []manifestFile `json:"files"`
 	At       time.Time      `json:"at"`
+
+	// Whole is the newest revision of which everything serves: older than
+	// Revision where some resource is held back. The record of the last good
+	// version knows it.
+	Whole uint64 `json:"-"`
 }
 
 // manifestName is the manifest's own name in the version's directory.

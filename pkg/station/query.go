@@ -32,6 +32,7 @@ const (
 
 	InSync   = "in sync"
 	Pending  = "pending"   // desired is newer than what the node said
+	Partial  = "partial"   // some resources of the desired revision are held back on the node, the others serve
 	FailedIn = "failed"    // the node tried the desired revision and it failed
 	Unfit    = "unfit"     // the newest resources, or some of them, are not for the node: it cannot take them
 	NoneDue  = "none"      // no resource selects the node
@@ -338,6 +339,8 @@ func inSync(desired desiredEntry, fault string, n node) (word, why string) {
 		return FailedIn, r.Message
 	case r.ObservedRevision < desired.Revision && r.Paused != nil:
 		return Pending, r.Paused.String()
+	case r.Revision == desired.Revision && r.Status == handlers.StatusPartial:
+		return Partial, r.Message
 	case r.ObservedRevision < desired.Revision:
 		return Pending, "the node has not taken the newest revision yet"
 	case r.RunningDigest != desired.Digest:
