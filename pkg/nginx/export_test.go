@@ -59,3 +59,8 @@ func TooMany(now, before Answered, percent, least int) bool {
 	t := &trial{Before: before, Percent: percent, Least: least}
 	return t.fault(now, "", 0) != ""
 }
+
+// SetMemory makes an engine believe that so many bytes are free.
+func (e *Engine) SetMemory(free uint64) {
+	e.memory = func() (uint64, error) { return free, nil }
+}

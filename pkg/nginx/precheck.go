@@ -2,9 +2,11 @@ package nginx
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"fairlead/pkg/fleet"
 )
@@ -26,6 +28,7 @@ func (e *Engine) check(ctx context.Context, v version, b Bundle) error {
 	hosts, faults := resolve(ctx, s.names)
 	faults = append(faults, e.unbound(s)...)
 	faults = append(faults, e.rekeyed(s)...)
+	faults = append(faults, s.strays(b.Policy().Directories)...)
 	if len(faults) > 0 {
 		return faults
 	}
@@ -67,4 +70,43 @@ func kindOf(m fs.FileMode) string {
 		return "device"
 	}
 	return "special file"
+}
+
+// strays are files that raw configuration names and that are not what they
+// seem: nginx opens them as root. Where they lie was checked by Inspect.
+func (s survey) strays(directories []string) (faults fleet.Faults) {
+	for _, r := range s.reads {
+		for _, dir := range directories {
+			if !below(dir, r.path) {
+				continue
+			}
+			if problem := strayIn(dir, r.path); problem != "" {
+				faults = append(faults, lineFault(r.at, "%s", problem))
+			}
+			break
+		}
+	}
+	return faults
+}
+
+func strayIn(dir, path string) string {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return ""
+	}
+	defer root.Close()
+	name, err := filepath.Rel(dir, path)
+	if err != nil {
+		return ""
+	}
+	info, err := root.Stat(name) // follows links that stay inside
+	switch {
+	case errors.Is(err, fs.ErrNotExist): // nginx says so, or makes it
+		return ""
+	case err != nil:
+		return fmt.Sprintf("%s leads out of %s, or cannot be read", path, dir)
+	case !info.Mode().IsRegular() && !info.IsDir():
+		return fmt.Sprintf("%s is a %s, not a regular file", path, kindOf(info.Mode()))
+	}
+	return ""
 }

@@ -15,6 +15,7 @@ type survey struct {
 	listens map[listen][]fleet.Fault // and who asks for it, and where; without a message
 	zones   map[zone]zoneKey
 	writes  []string               // directories that nginx makes, or makes files in, as root
+	reads   []fileAt               // files that raw configuration names
 	names   map[string]fleet.Fault // host names that nginx itself would resolve
 	servers int
 }
@@ -23,6 +24,12 @@ type survey struct {
 type listen struct {
 	address netip.AddrPort
 	udp     bool
+}
+
+// fileAt is a file and who names it.
+type fileAt struct {
+	path string
+	at   fleet.Fault // without a message
 }
 
 // zone is what nginx knows a shared zone by: where these are the same, its
@@ -63,6 +70,9 @@ func (s *survey) statements(f File, in string, all []statement, groups map[strin
 	for _, st := range all {
 		name := st.name()
 		at := fleet.Fault{Subject: f.Owner, Line: st.line}
+		if i := namesFile(name); i > 0 && isRaw(f) && path.IsAbs(st.arg(i)) {
+			s.reads = append(s.reads, fileAt{st.arg(i), at})
+		}
 		switch {
 		case name == "server" && st.block:
 			s.servers++
