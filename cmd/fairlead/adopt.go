@@ -35,7 +35,7 @@ the host's own configuration is put back. It is kept beside its place as nginx.c
 For that the agent must care for the host's nginx, and not run one of its own:
   fairlead agent … --nginx external --nginx-conf /etc/nginx --nginx-pid /run/nginx.pid`,
 		Example: `  fairlead adopt node1 --dry-run
-  fairlead adopt node1 --dry-run -o yaml > node1.yaml
+  fairlead adopt node1 --dry-run -o yaml
   fairlead adopt node1 --conf /opt/nginx/nginx.conf --dry-run`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNodes,

@@ -62,7 +62,7 @@ func (e *Engine) bindAgain(ctx context.Context, v version) error {
 // pid file. The copy is no version: an engine that dies meanwhile
 // finds a link that means nothing to it, and goes back to the last good one.
 func (e *Engine) stepAside(ctx context.Context, v version) error {
-	text, err := os.ReadFile(v.conf())
+	text, err := os.ReadFile(filepath.Join(v.Dir, e.cfg.entry()))
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (e *Engine) stepAside(ctx context.Context, v version) error {
 	defer os.RemoveAll(dir)
 	away := strings.NewReplacer(e.cfg.statusSocket()+`"`, e.cfg.statusSocket()+`.aside"`, e.cfg.PidFile+`"`, e.cfg.PidFile+`.aside"`)
 	aside := version{Name: "aside", Dir: dir, Manifest: v.Manifest}
-	if err := os.WriteFile(aside.conf(), []byte(away.Replace(string(text))), 0o600); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, e.cfg.entry()), []byte(away.Replace(string(text))), 0o600); err != nil {
 		return err
 	}
 	master, old := e.master.Load(), e.workersNow()

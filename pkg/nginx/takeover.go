@@ -31,6 +31,9 @@ type Foreign struct {
 // Foreign is what nginx reads while Fairlead does not manage it yet; the error
 // is Unknown where it does, or where there is nothing.
 func (e *Engine) Foreign() (Foreign, error) {
+	if !e.open.Load() {
+		return Foreign{}, fleet.Errorf(fleet.Unavailable, "the engine of nginx in %s does not run", e.cfg.State)
+	}
 	if !e.store.foreign() {
 		return Foreign{}, fleet.Errorf(fleet.Unknown, "%s is no configuration that somebody else wrote", e.cfg.link())
 	}
@@ -41,7 +44,8 @@ func (e *Engine) Foreign() (Foreign, error) {
 	return Foreign{Path: e.cfg.link(), Prefix: e.Prefix(), Digest: digest}, nil
 }
 
-// Prefix is where the node's nginx takes relative paths from.
+// Prefix is where the node's nginx takes relative paths from. It is known once
+// Run has looked.
 func (e *Engine) Prefix() string {
 	if prefix := e.can.value("--prefix"); prefix != "" {
 		return prefix
