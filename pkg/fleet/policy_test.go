@@ -59,11 +59,33 @@ func TestRulesOfAWAFLookAtRequestsAndNothingElse(t *testing.T) {
 		"SecGeoLookupDb /x", "SecTmpDir /", "SecRuleEngine Off",
 		`SecRule FILES_TMPNAMES "@inspectFile /bin/sh" "id:1"`, `SecRule ARGS "@pmFromFile /etc/passwd" "id:1"`, `SecRule ARGS "@pmf /etc/passwd" "id:1"`,
 		`SecAction "id:1,exec:/bin/sh"`, "SecRule ARGS \"@ipMatchFromFile \\\n/etc/passwd\" \"id:1\"", "SecAction \"id:1,ex\\\nec:/bin/sh\"",
+		"# a comment \\\nInclude /etc/shadow", "# a comment \\\nSecMarker A", "#SecRule a \\", "SecMarker A \\ \nSecMarker B",
+		"SecMarker A Include /etc/shadow", "SecRequestBodyLimit 100 SecAuditLog /x", `SecAction "id:1"Include /etc/shadow`, `SecRule ARGS "@rx a" "id:1" SecMarker x`,
+		"SecRule ARGS \"@rx a\n\" \"id:1\"\nInclude /etc/shadow\"", `SecRule ARGS "@rx a\\" "Include /etc/shadow "`, `SecRule ARGS "@rx \" "id:1"`, "SecMarker", "SecRule ARGS",
+		"# SecAuditLog /x", `SecRule ARGS "!@ipMatchF x" "id:1"`, `SecRule XML "@validateSchema x.xsd" "id:1"`, `SecRule XML:/*/x "@rx a" "id:1,xmlns:a=http://x"`,
+		`SecRuleUpdateActionById 1 "exec:/bin/sh"`, `SecRule REMOTE_ADDR "@rbl example.org" "id:1"`, `SecRule REMOTE_ADDR "@geoLookup" "id:1"`, "SecUploadDir /x", "secremoterules k https://x",
+		`SecRuleUpdateTargetById 941100-944999 "!ARGS:text"`,
 		"SecAction \"id:1\" \\", "\ufeffSecAction \"id:1\"", "SecAction \x00",
 	} {
 		p := &fleet.Policy{WAF: &fleet.WAF{Rules: "SecMarker BEGIN\n" + rule + "\n"}}
 		if faults := p.Validate(); len(faults) != 1 || faults[0].Path != "spec.waf.rules" {
 			t.Errorf("%q: %v", rule, faults)
+		}
+	}
+}
+
+// What people write is let through.
+func TestRulesAsPeopleWriteThemAreTaken(t *testing.T) {
+	for _, rules := range []string{
+		"# Nothing for scanners.\n\nSecRule REQUEST_HEADERS:User-Agent \"@pm nikto sqlmap\" \\\n    \"id:1000,phase:1,deny,status:403,\\\n    msg:'a scanner, said \\\"so\\\"'\"\n",
+		"SecRule ARGS|!ARGS:comment|REQUEST_COOKIES:'/^a/' \"@rx (?i)<script[^>]*>\" \"id:1,phase:2,t:none,t:urlDecodeUni,deny,chain\"\r\n  SecRule REQUEST_METHOD \"!@within GET HEAD\" t:none\r\n",
+		"SecRuleRemoveById 920350 942100-942190\nSecRuleUpdateTargetById 942100 \"!ARGS:q\"\nsecrequestbodylimit 131072\nSecResponseBodyMimeType text/html text/plain",
+		`SecAction "id:900000,phase:1,pass,nolog,setvar:tx.paranoia_level=2"`, `SecRule ARGS "@rx \bsecond|secret|security\b" "id:1,msg:'files that include others'"`,
+		`SecRule REQUEST_URI "^/old" "id:2,phase:1,pass,ctl:ruleEngine=Off"`,
+	} {
+		p := &fleet.Policy{WAF: &fleet.WAF{Rules: rules}}
+		if faults := p.Validate(); len(faults) != 0 {
+			t.Errorf("%q: %v", rules, faults)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"regexp"
-	"strings"
 
 	"fairlead/pkg/fleet"
 )
@@ -35,8 +34,10 @@ func checkPolicy(p *fleet.Policy, faults *fleet.Faults) {
 			faults.Addf(fieldOf("spec.addresses", i), "needs a network behind either allow or deny")
 		}
 	}
-	if w := p.WAF; w != nil && strings.ContainsRune(w.Rules, 0) {
-		faults.Addf("spec.waf.rules", "contain a NUL byte")
+	if w := p.WAF; w != nil {
+		if problem := fleet.RulesProblem(w.Rules); problem != "" {
+			faults.Addf("spec.waf.rules", "%s", problem)
+		}
 	}
 }
 

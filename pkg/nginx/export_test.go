@@ -1,6 +1,7 @@
 package nginx
 
 import (
+	"context"
 	"strings"
 
 	crossplane "github.com/nginxinc/nginx-go-crossplane"
@@ -63,4 +64,16 @@ func TooMany(now, before Answered, percent, least int) bool {
 // SetMemory makes an engine believe that so many bytes are free.
 func (e *Engine) SetMemory(free uint64) {
 	e.memory = func() (uint64, error) { return free, nil }
+}
+
+// WithoutModules makes nginx look like one whose packages brought no modules,
+// until the engine asks it again.
+func (e *Engine) WithoutModules(ctx context.Context, none string) error {
+	unlock, err := e.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	e.can.ModuleDir = none
+	return nil
 }

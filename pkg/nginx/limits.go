@@ -42,7 +42,10 @@ func policyFiles(r fleet.Resource, p *fleet.Policy, add func(path, owner, conten
 		add(addressDir+name+".conf", r.ID(), addressList(p.Addresses))
 	}
 	if p.WAF != nil {
-		add(wafDir+name+".conf", r.ID(), wafRules(p.WAF))
+		add(wafDir+name+".conf", r.ID(), wafBase(p.WAF))
+		if p.WAF.Rules != "" { // in a file of their own, so that its lines are theirs
+			add(wafDir+name+".rules", r.ID(), strings.TrimRight(p.WAF.Rules, "\r\n")+"\n")
+		}
 	}
 }
 
@@ -136,8 +139,7 @@ func (m *model) policyLines(where string, names []string) []string {
 			w.line(`include "%s/%s%s.conf";`, phVersion, addressDir, name)
 		}
 		if p.WAF != nil && where == "location" {
-			w.line("modsecurity on;")
-			w.line(`modsecurity_rules_file "%s/%s%s.conf";`, phVersion, wafDir, name)
+			w.waf(name, p.WAF)
 		}
 	}
 	lines := strings.Split(strings.TrimSuffix(w.String(), "\n"), "\n")
@@ -169,29 +171,6 @@ func addressList(rules []fleet.AddressRule) string {
 		}
 	}
 	return w.String()
-}
-
-// The rules of Debian's package modsecurity-crs. Its own list of includes has
-// IncludeOptional, which ModSecurity 3 does not know.
-const coreRuleSet = "Include /etc/modsecurity/crs/crs-setup.conf\nInclude " + coreRuleDir + "/*.conf\n"
-
-const coreRuleDir = "/usr/share/modsecurity-crs/rules"
-
-// wafRules is the file that ModSecurity reads. What it logs goes to nginx's
-// error log; the engine's mode stands last, so that nothing undoes it.
-func wafRules(w *fleet.WAF) string {
-	mode := "On"
-	if w.Mode == "detect" {
-		mode = "DetectionOnly"
-	}
-	text := "SecRequestBodyAccess On\nSecAuditEngine Off\n"
-	if w.CoreRuleSet {
-		text += coreRuleSet
-	}
-	if w.Rules != "" {
-		text += strings.TrimRight(w.Rules, "\r\n") + "\n"
-	}
-	return text + "SecRuleEngine " + mode + "\n"
 }
 
 // find is the spec of a resource by its ID, nil where there is none.

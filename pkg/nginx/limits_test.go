@@ -175,19 +175,6 @@ func TestOfAddressListsTheFirstLineThatMatchesCounts(t *testing.T) {
 	}
 }
 
-func TestANodeWithoutModSecuritySaysSo(t *testing.T) {
-	n := newNode(t)
-	waf := resource("guard", &fleet.Policy{WAF: &fleet.WAF{Rules: `SecRule ARGS "@contains attack" "id:1,phase:2,deny,status:403"`}})
-	n.mustApply(1)
-	_, err := n.apply(2, limited(n, n.freePort(), waf)...)
-	if err == nil || !strings.Contains(err.Error(), "Policy/guard") || !strings.Contains(err.Error(), "libnginx-mod-http-modsecurity") {
-		t.Errorf("got %v", err)
-	}
-	if s := n.status(); !s.Up || s.Revision != 1 {
-		t.Errorf("nginx is %+v", s)
-	}
-}
-
 func TestPoliciesThatCannotHoldTogetherAreNamed(t *testing.T) {
 	limit := func(status int) *fleet.Policy {
 		return &fleet.Policy{RateLimit: &fleet.RateLimit{Rate: "1r/s", Status: status}}

@@ -161,7 +161,8 @@ func (e *Engine) tooLarge(b Bundle, s survey) error {
 	for _, f := range b.Files {
 		text += len(f.Content)
 	}
-	need := uint64(s.servers)*bytesPerServer + uint64(text)*bytesPerByte
+	sets := ruleSets(b)
+	need := uint64(s.servers)*bytesPerServer + uint64(text)*bytesPerByte + uint64(sets)*bytesPerRuleSet
 	if text > mostBundle {
 		return fleet.Errorf(fleet.Failed, "the configuration has %d MB, and at most %d are read: select fewer resources for this node", text>>20, mostBundle>>20)
 	}
@@ -174,8 +175,8 @@ func (e *Engine) tooLarge(b Bundle, s survey) error {
 		return nil
 	}
 	if need+reserve > free {
-		return fleet.Errorf(fleet.Failed, "%d servers and %d KB of configuration need some %d MB of memory while nginx loads them, and this node has %d MB left: "+
-			"select fewer resources for it, or give it memory", s.servers, text>>10, need>>20, free>>20)
+		return fleet.Errorf(fleet.Failed, "%d servers%s and %d KB of configuration need some %d MB of memory while nginx loads them, and this node has %d MB left: "+
+			"select fewer resources for it, or give it memory", s.servers, alsoRuleSets(sets), text>>10, need>>20, free>>20)
 	}
 	return nil
 }

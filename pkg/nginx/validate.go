@@ -15,7 +15,7 @@ import (
 // testTimeout is how long nginx -t may take: measured 3.8 ms for one server,
 // 70 ms for 1,000, 2 s for 10,000, on an idle machine.
 func testTimeout(b Bundle) time.Duration {
-	return 10*time.Second + time.Duration(len(b.Files))*5*time.Millisecond
+	return 10*time.Second + time.Duration(len(b.Files))*5*time.Millisecond + time.Duration(rulesFiles(b))*rulesTime
 }
 
 var conflictingName = regexp.MustCompile(`\[warn\].*conflicting server name`)
@@ -47,7 +47,7 @@ func (e *Engine) testAs(ctx context.Context, v version, b Bundle, s survey, host
 		args = own
 	}
 	r, err := e.runTest(limit, v, args, s, hosts)
-	said := v.scrub(nginxLines(string(r.Stderr)))
+	said := v.rulesFault(v.scrub(nginxLines(string(r.Stderr))))
 	refuse := func(kind fleet.Kind, format string, args ...any) error {
 		no := fleet.Errorf(kind, "%s: "+format, append([]any{v}, args...)...)
 		return withOwners(&refusal{no, said}, v.owners(b, said))
@@ -72,13 +72,13 @@ func (e *Engine) testAs(ctx context.Context, v version, b Bundle, s survey, host
 	return nil
 }
 
-// nginxLines is what nginx said, without the line that only says that the test
-// failed.
+// nginxLines is what nginx said, without the lines that only say that the test
+// failed, and that there is a firewall.
 func nginxLines(text string) string {
 	var lines []string
 	for line := range strings.Lines(text) {
 		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasSuffix(line, " test failed") {
+		if line != "" && !strings.HasSuffix(line, " test failed") && !strings.Contains(line, ": ModSecurity-nginx v") {
 			lines = append(lines, line)
 		}
 	}
