@@ -64,6 +64,7 @@ func TestRulesOfAWAFLookAtRequestsAndNothingElse(t *testing.T) {
 		"SecRule ARGS \"@rx a\n\" \"id:1\"\nInclude /etc/shadow\"", `SecRule ARGS "@rx a\\" "Include /etc/shadow "`, `SecRule ARGS "@rx \" "id:1"`, "SecMarker", "SecRule ARGS",
 		"# SecAuditLog /x", `SecRule ARGS "!@ipMatchF x" "id:1"`, `SecRule XML "@validateSchema x.xsd" "id:1"`, `SecRule XML:/*/x "@rx a" "id:1,xmlns:a=http://x"`,
 		`SecRuleUpdateActionById 1 "exec:/bin/sh"`, `SecRule REMOTE_ADDR "@rbl example.org" "id:1"`, `SecRule REMOTE_ADDR "@geoLookup" "id:1"`, "SecUploadDir /x", "secremoterules k https://x",
+		"SecResponseBodyMimeType text/html\tInclude inc", "SecRuleRemoveById 1 Include inc", "SecRuleRemoveById 1 SecMarker",
 		`SecRuleUpdateTargetById 941100-944999 "!ARGS:text"`,
 		"SecAction \"id:1\" \\", "\ufeffSecAction \"id:1\"", "SecAction \x00",
 	} {

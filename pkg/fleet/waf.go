@@ -113,10 +113,24 @@ func ruleProblem(rule string, folded bool) string {
 		return fmt.Sprintf("%s has %d words behind it and takes %s: put each that has spaces into double quotes, and each directive into a line of its own",
 			words[0], n, span(bounds))
 	}
+	if shape := wafShapes[directive]; shape != nil {
+		for _, word := range words[1:] {
+			if !shape.MatchString(word) {
+				return fmt.Sprintf("%s takes no %s", words[0], clip(word))
+			}
+		}
+	}
 	if strings.HasPrefix(directive, "secruleupdate") && strings.HasSuffix(directive, "byid") && !oneRule.MatchString(words[1]) {
 		return fmt.Sprintf("%s takes the id of one rule, and of %s ModSecurity would take the first alone: use SecRuleUpdateTargetByTag, or a line for each", words[0], clip(words[1]))
 	}
 	return ""
+}
+
+// wafShapes are how the words behind a directive look that takes any number of
+// them: ModSecurity would take another directive among them for one.
+var wafShapes = map[string]*regexp.Regexp{
+	"secruleremovebyid":       regexp.MustCompile(`^"?[0-9]+(-[0-9]+)?"?$`),
+	"secresponsebodymimetype": regexp.MustCompile(`^[A-Za-z0-9.+-]+/[A-Za-z0-9.+-]+$|^\(null\)$`),
 }
 
 // oneRule is a rule's id, with its place in a chain.
