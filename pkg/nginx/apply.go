@@ -3,6 +3,7 @@ package nginx
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -105,7 +106,7 @@ func (e *Engine) apply(ctx context.Context, revision, whole uint64, b Bundle) (V
 func (e *Engine) serves(ctx context.Context, b Bundle) bool {
 	v := e.good
 	linked, err := os.Readlink(e.store.link)
-	if err != nil || linked != v.conf() || v.Manifest.Digest != b.Digest || v.Manifest.Local != e.local(b) {
+	if err != nil || linked != filepath.Join(v.Dir, e.store.entry) || v.Manifest.Digest != b.Digest || v.Manifest.Local != e.local(b) {
 		return false
 	}
 	said, err := e.generation(ctx)

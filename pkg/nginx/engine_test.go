@@ -175,6 +175,22 @@ func (n *node) freePort() int {
 	return l.Addr().(*net.TCPAddr).Port
 }
 
+// takenUDP is a UDP port that somebody has, and resources that want it: what
+// fails at the reload alone.
+func (n *node) takenUDP() (taken net.PacketConn, resources []fleet.Resource) {
+	n.t.Helper()
+	taken, err := net.ListenPacket("udp", n.address+":0")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(func() { taken.Close() })
+	port := taken.LocalAddr().(*net.UDPAddr).Port
+	return taken, []fleet.Resource{
+		resource("other", &fleet.Stream{Listen: []fleet.StreamListen{{Port: port}}, Upstream: "other", Protocol: "udp"}),
+		resource("other", &fleet.Upstream{Servers: []fleet.Server{{Address: n.address + ":9"}}}),
+	}
+}
+
 // get asks the site; the answer is "<status> <body>".
 func (n *node) get(port int, name, path string) string {
 	resp, body, err := n.fetch(port, name, path)

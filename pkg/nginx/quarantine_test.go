@@ -1,13 +1,11 @@
 package nginx_test
 
 import (
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
-	"fairlead/pkg/fleet"
 	"fairlead/pkg/nginx"
 )
 
@@ -15,14 +13,9 @@ func TestVersionThatFailedIsNotTriedAgainUntilSomebodyAsks(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
 	n.mustApply(1, site("web", port, "old"))
-	taken, err := net.Listen("tcp", n.address+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	other := taken.Addr().(*net.TCPAddr).Port
-	bad := []fleet.Resource{site("web", port, "new"), site("other", other, "x")}
-	_, err = n.apply(2, bad...)
+	taken, other := n.takenUDP()
+	bad := append(other, site("web", port, "new"))
+	_, err := n.apply(2, bad...)
 	wantFailure(t, err, "Address already in use")
 	n.wantEvent(nginx.EventQuarantined, "revision 2", "Address already in use")
 	taken.Close() // it would serve now, and the node does not know

@@ -198,12 +198,8 @@ func TestRemovedRunDirectoryIsMadeAgainWithoutARestart(t *testing.T) {
 	}
 	n.serves(port, "200 hello")
 	// What fails at a reload alone is said on the control log.
-	taken, err := net.Listen("tcp", n.address+":0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer taken.Close()
-	_, err = n.apply(2, site("web", port, "new"), site("other", taken.Addr().(*net.TCPAddr).Port, "x"))
+	_, other := n.takenUDP()
+	_, err := n.apply(2, append(other, site("web", port, "new"))...)
 	wantFailure(t, err, "revision 1", "serves again", "Address already in use")
 	n.mustApply(3, site("web", port, "and on"))
 }
