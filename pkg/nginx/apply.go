@@ -135,10 +135,10 @@ func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps 
 	old := e.workersNow()
 	began := time.Now()
 	if err := e.reclaim(); err != nil {
-		return err
+		return &nodeFault{err}
 	}
 	if err := e.store.commit(v); err != nil {
-		return err
+		return &nodeFault{err}
 	}
 	steps.Commit = time.Since(began)
 	began = time.Now()
@@ -152,7 +152,7 @@ func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps 
 	}
 	steps.Probe = time.Since(began)
 	if err := e.settle(v); err != nil {
-		return e.rollBack(ctx, v, &failure{kind: fleet.Failed, text: err.Error()})
+		return e.rollBack(ctx, v, &failure{kind: fleet.Failed, text: err.Error(), node: true})
 	}
 	e.collectLater()
 	return nil

@@ -31,8 +31,9 @@ type Bake struct {
 type trial struct {
 	Version  string        `json:"version"` // directory under versions/
 	Revision uint64        `json:"revision"`
-	Boot     string        `json:"boot"` // the times count from here
-	Ends     time.Duration `json:"ends"` // by the boot clock
+	Whole    uint64        `json:"whole"` // the newest revision of which everything serves
+	Boot     string        `json:"boot"`  // the times count from here
+	Ends     time.Duration `json:"ends"`  // by the boot clock
 	Length   time.Duration `json:"length"`
 	Before   Answered      `json:"before"` // what the last good version answered
 	Percent  int           `json:"percent"`
@@ -150,6 +151,7 @@ func (e *Engine) endTrial() {
 }
 
 func (e *Engine) saveTrial(t *trial) error {
+	t.Whole = t.version.Manifest.Whole
 	data, err := json.Marshal(t)
 	if err == nil {
 		err = host.WriteFile(e.cfg.bakeFile(), append(data, '\n'), 0o600)
@@ -175,7 +177,7 @@ func (e *Engine) savedTrial() *trial {
 	if _, held := e.quarantine.holds(t.version.Manifest.Digest, t.version.Manifest.Local); held {
 		return nil
 	}
-	t.version.Manifest.Revision = t.Revision
+	t.version.Manifest.Revision, t.version.Manifest.Whole = t.Revision, t.Whole
 	t.exits, t.fallback = e.control.exits.Load(), e.good
 	if t.Boot != host.BootID() {
 		t.rebooted = true
@@ -197,7 +199,8 @@ func (e *Engine) startTrial(ctx context.Context) bool {
 		if err == nil {
 			f := e.start(ctx, t.version)
 			if f == nil {
-				return e.accept(t.version) == nil
+				e.take(t.version)
+				return true
 			}
 			err = f
 		}
@@ -232,9 +235,8 @@ func (e *Engine) bake(ctx context.Context) {
 		}
 		c, worst := e.tally.counted()
 		fault := t.fault(c, worst, e.control.exits.Load()-t.exits)
-		if fault != "" || t.remaining() <= 0 {
+		if fault != "" || t.remaining() <= 0 && e.up() { // nobody stands a trial by not running
 			e.judgeTrial(ctx, t, c, fault)
-			continue
 		}
 		select {
 		case <-look.C:
@@ -284,8 +286,8 @@ func (e *Engine) judgeTrial(ctx context.Context, t *trial, c Answered, fault str
 		return
 	}
 	defer unlock()
-	if e.trial.Load() != t {
-		return // a newer version came
+	if !e.open.Load() || e.stopped || e.trial.Load() != t {
+		return // nginx was stopped, or a newer version came
 	}
 	if fault != "" {
 		fault = "rolled back during bake: " + fault

@@ -76,6 +76,8 @@ func (r ResourceState) String() string {
 // The error is that of Apply where nobody can be blamed; the node serves what
 // it served before. A partial outcome is no error.
 func (e *Engine) Converge(ctx context.Context, d Desired) (Outcome, error) {
+	names, resolvers := d.names()
+	e.care.names.look(ctx, resolvers, names, fresh)
 	unlock, err := e.enter(ctx)
 	if err != nil {
 		return Outcome{}, err
@@ -96,6 +98,20 @@ func (e *Engine) Converge(ctx context.Context, d Desired) (Outcome, error) {
 			return Outcome{}, blamed
 		}
 	}
+}
+
+// names are those that upstreams hold, and who is to be asked for them.
+func (d Desired) names() (names, resolvers []string) {
+	upstreams := map[string]local{}
+	for _, r := range d.Resources {
+		switch spec := r.Spec.(type) {
+		case *fleet.Upstream:
+			upstreams[r.Metadata.Name] = local{Spec: spec}
+		case *fleet.NodePolicy:
+			resolvers = spec.Resolvers
+		}
+	}
+	return namesIn(upstreams), resolvers
 }
 
 // converged remembers what serves.
@@ -142,12 +158,19 @@ func (e *Engine) isolate(ctx context.Context, s *sift, b Bundle, failure error) 
 		return false, failure
 	}
 	before := s.heldNow()
-	if err := e.bisect(ctx, s, failure); err != nil {
-		return false, err
+	failed := e.bisect(ctx, s, failure)
+	if failed != nil && ctx.Err() != nil {
+		return false, failed
 	}
-	found := except(s.heldNow(), before)
+	var found []string
+	if failed == nil {
+		found = except(s.heldNow(), before)
+	}
 	if err := e.quarantine.blame(b.Digest, e.local(b), found); err != nil {
 		e.log.Warn("the quarantine is not on disk", "error", err)
+	}
+	if failed != nil {
+		return false, failed
 	}
 	return len(found) > 0, failure
 }

@@ -232,7 +232,7 @@ func (e *Engine) known(v version, contents bool) (*image, error) {
 	e.drift.mu.Lock()
 	m := e.drift.image
 	e.drift.mu.Unlock()
-	if m != nil && m.version.Name == v.Name && !contents {
+	if m != nil && m.version.Name == v.Name && m.version.Manifest.Local == v.Manifest.Local && !contents {
 		return m, nil
 	}
 	err := e.store.rekeep(v)

@@ -58,7 +58,8 @@ func (e *Engine) respects(ctx context.Context, good version) bool {
 		return false
 	}
 	e.log.Info("nginx adopted; its nginx.conf is not Fairlead's", "pid", master.PID, "revision", good.Manifest.Revision)
-	return e.accept(good) == nil
+	e.take(good)
+	return true
 }
 
 // tidy puts the last good version's files right before nginx is told to read

@@ -24,14 +24,14 @@ func (e *Engine) load(ctx context.Context, v version, old []worker) *failure {
 	}
 	if e.socketLost() {
 		if err := e.bindAgain(ctx, v); err != nil {
-			return &failure{kind: fleet.Failed, text: "nginx's status socket was gone: " + err.Error()}
+			return &failure{kind: fleet.Failed, text: "nginx's status socket was gone: " + err.Error(), node: true}
 		}
 		old = e.workersNow()
 	}
 	e.control.drain()
 	e.reads()
 	if err := e.hangUp(); err != nil {
-		return &failure{kind: fleet.Failed, text: err.Error()}
+		return &failure{kind: fleet.Failed, text: err.Error(), node: true}
 	}
 	return e.prove(ctx, v, old)
 }

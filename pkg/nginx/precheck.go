@@ -50,7 +50,7 @@ func (v version) regular(b Bundle) error {
 			err = fmt.Errorf("%s is a %s, not a regular file", f.Path, kindOf(info.Mode()))
 		}
 		if err != nil {
-			return fleet.Errorf(fleet.Failed, "%s: somebody changed it while it was checked: %w", v, err)
+			return &nodeFault{fleet.Errorf(fleet.Failed, "%s: somebody changed it while it was checked: %w", v, err)}
 		}
 	}
 	return nil

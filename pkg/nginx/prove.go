@@ -26,6 +26,7 @@ type failure struct {
 	kind    fleet.Kind
 	text    string   // nginx's own lines where it said something
 	refused bool     // nginx gave the reload up by itself; the old generation was never touched
+	node    bool     // it has nothing to do with what the generation says
 	owners  []string // IDs of the resources that are to blame, where that is known
 }
 

@@ -22,9 +22,12 @@ type Quarantined struct {
 	Reason string `json:"reason"`
 	// Owners are the IDs of the resources that are to blame, where that is
 	// known: without them the others serve.
-	Owners []string  `json:"owners,omitempty"`
-	At     time.Time `json:"at"`    // of the last try
-	Count  int       `json:"count"` // of tries
+	Owners []string `json:"owners,omitempty"`
+	// Unsearched says that nginx -t refused it and named nobody, and that the
+	// search for who is to blame has not ended: an agent may be killed over it.
+	Unsearched bool      `json:"unsearched,omitempty"`
+	At         time.Time `json:"at"`    // of the last try
+	Count      int       `json:"count"` // of tries
 	// Pardoned says that somebody asked for one more try.
 	Pardoned bool `json:"pardoned,omitempty"`
 }
@@ -103,7 +106,7 @@ func (q *quarantine) blame(digest, local string, owners []string) error {
 	defer q.mu.Unlock()
 	for i := range q.all {
 		if o := &q.all[i]; o.Digest == digest && o.Local == local && len(o.Owners) == 0 {
-			o.Owners = owners
+			o.Owners, o.Unsearched = owners, false
 			return q.save()
 		}
 	}
@@ -172,7 +175,11 @@ func (e *Engine) Quarantined(digest string) (Quarantined, bool) {
 
 // refusal is the error of a bundle in quarantine.
 func (q Quarantined) refusal() error {
-	return withOwners(&quarantined{q.told(), q.Reason}, q.Owners)
+	err := error(&quarantined{q.told(), q.Reason})
+	if q.Unsearched {
+		err = &refusal{err, q.Reason} // nginx -t alone harms nobody
+	}
+	return withOwners(err, q.Owners)
 }
 
 // quarantined is that error with the reason alone.
@@ -188,11 +195,19 @@ func (q Quarantined) told() error {
 		q.Reason, q.At.UTC().Format(time.RFC3339), q.Count)
 }
 
+// nodeFault is an error that another bundle would meet as well: a full disk, too
+// little memory, a line that the host's own nginx.conf lacks. The same bundle
+// serves once that is over.
+type nodeFault struct{ error }
+
+func (f *nodeFault) Unwrap() error { return f.error }
+
 // condemn puts a bundle into quarantine when the error is its own fault, and
 // gives the error back.
 func (e *Engine) condemn(b Bundle, revision uint64, err error) error {
 	var faults fleet.Faults
-	if errors.As(err, &faults) {
+	var node *nodeFault
+	if errors.As(err, &faults) || errors.As(err, &node) {
 		return err // found again at no cost, each with its resource
 	}
 	switch fleet.KindOf(err) {
@@ -205,7 +220,9 @@ func (e *Engine) condemn(b Bundle, revision uint64, err error) error {
 	if errors.As(err, &blame) {
 		owners = blame.Owners()
 	}
-	e.hold(Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error(), Owners: owners})
+	var refused *refusal
+	search := errors.As(err, &refused) && len(owners) == 0
+	e.hold(Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error(), Owners: owners, Unsearched: search})
 	return err
 }
 

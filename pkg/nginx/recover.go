@@ -108,7 +108,8 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		e.control.drain()
 		if f := e.proveWithin(ctx, adoption, linked); f == nil {
 			e.log.Info("nginx adopted", "pid", e.master.Load().PID, "revision", linked.Manifest.Revision)
-			return e.accept(linked)
+			e.take(linked)
+			return nil
 		}
 	}
 	if !good.serving() && e.starts() && e.foreign(ctx, good) {
@@ -122,12 +123,14 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 	e.control.drain()
 	if e.answers(ctx, good.generation()) == good.generation() && e.proveWithin(ctx, adoption, good) == nil {
 		e.log.Info("nginx adopted; a version that was not proven is undone", "pid", e.master.Load().PID, "revision", good.Manifest.Revision)
-		return e.accept(good)
+		e.take(good)
+		return nil
 	}
 	f := e.load(ctx, good, e.workersNow())
 	if f == nil {
 		e.log.Info("nginx adopted and reloaded", "revision", good.Manifest.Revision)
-		return e.accept(good)
+		e.take(good)
+		return nil
 	}
 	if v, ok := e.runs(ctx); ok { // what it had; a signal that it does not take yet costs nothing
 		return e.keepWith(v, good, f)
@@ -183,7 +186,8 @@ func (e *Engine) keepWith(v, good version, f *failure) error {
 	}
 	e.wanted = want{version: good, instead: v.Name, delay: firstRetry, at: time.Now().Add(firstRetry)}
 	e.log.Error("nginx goes on with an older version", "version", v.Name, "in_place_of", good.Name, "reason", f.text)
-	return e.accept(v)
+	e.take(v)
+	return nil
 }
 
 // proveWithin proves a version that nginx is thought to serve already.

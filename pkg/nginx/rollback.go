@@ -9,7 +9,11 @@ import (
 // rollBack brings the last good version back and proves it; the error says
 // what nginx had against the new one, and whether the old one serves.
 func (e *Engine) rollBack(ctx context.Context, v version, why *failure) error {
-	return withOwners(e.takeBack(ctx, v, why), why.owners)
+	err := withOwners(e.takeBack(ctx, v, why), why.owners)
+	if why.node {
+		err = &nodeFault{err}
+	}
+	return err
 }
 
 func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
@@ -51,7 +55,7 @@ func (e *Engine) restore(ctx context.Context, good version, why *failure) *failu
 		return f
 	}
 	e.anew(ctx, "nginx died or hung over a change")
-	if !e.up() {
+	if !e.up() || e.good.Name != good.Name { // or an older one serves
 		return f
 	}
 	return nil

@@ -295,15 +295,28 @@ func (s store) setServed(v version, all []lastGood) error {
 	return err
 }
 
-// served is what a version serves; nothing where it is not remembered.
+// served is what a version serves: what was remembered beside it, or beside
+// another version of the same bundle, whose servers this node saw otherwise.
+// Where an agent was killed before it could remember, it is what the newest
+// version before served: a host is better kept at that than left out.
 func (s store) served(v version) []lastGood {
-	data, err := os.ReadFile(s.servedFile(v.Name))
-	if err != nil {
+	if v.Name == "" {
 		return nil
 	}
-	var all []lastGood
-	if json.Unmarshal(data, &all) != nil {
-		return nil
+	names := []string{v.Name}
+	siblings, _ := filepath.Glob(s.servedFile("*-" + Short(v.Manifest.Digest) + "*"))
+	for _, path := range siblings {
+		names = append(names, strings.TrimSuffix(filepath.Base(path), ".json"))
 	}
-	return all
+	if r, err := s.record(); err == nil {
+		names = append(append(names, r.Version), r.Before...)
+	}
+	for _, name := range names {
+		data, err := os.ReadFile(s.servedFile(name))
+		var all []lastGood
+		if err == nil && json.Unmarshal(data, &all) == nil {
+			return all
+		}
+	}
+	return nil
 }

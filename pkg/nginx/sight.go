@@ -60,6 +60,11 @@ func dependsOnNode(u *fleet.Upstream) bool {
 func parseLocals(data []byte) map[string]local {
 	all := map[string]local{}
 	_ = json.Unmarshal(data, &all) // written by localUpstreams
+	for name, l := range all {
+		if l.Spec == nil { // or by hand
+			delete(all, name)
+		}
+	}
 	return all
 }
 

@@ -57,7 +57,12 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		if slices.Contains(inUse, name) {
 			continue
 		}
-		err := os.RemoveAll(v.Dir)
+		// The archive goes first: that of another version of this name, beside files
+		// that an agent did not live to archive, would be what drift is healed from.
+		err := os.RemoveAll(filepath.Dir(s.pristineFile(name)))
+		if err == nil {
+			err = os.RemoveAll(v.Dir)
+		}
 		if err == nil {
 			err = v.write(files, s.group)
 		}

@@ -175,8 +175,8 @@ func (e *Engine) tooLarge(b Bundle, s survey) error {
 		return nil
 	}
 	if need+reserve > free {
-		return fleet.Errorf(fleet.Failed, "%d servers%s and %d KB of configuration need some %d MB of memory while nginx loads them, and this node has %d MB left: "+
-			"select fewer resources for it, or give it memory", s.servers, alsoRuleSets(sets), text>>10, need>>20, free>>20)
+		return &nodeFault{fleet.Errorf(fleet.Failed, "%d servers%s and %d KB of configuration need some %d MB of memory while nginx loads them, and this node has %d MB left: "+
+			"select fewer resources for it, or give it memory", s.servers, alsoRuleSets(sets), text>>10, need>>20, free>>20)}
 	}
 	return nil
 }

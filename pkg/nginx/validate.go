@@ -41,7 +41,7 @@ func (e *Engine) testAs(ctx context.Context, v version, b Bundle, s survey, host
 	if e.cfg.including() {
 		own, done, err := e.hostArguments(v)
 		if err != nil {
-			return err
+			return &nodeFault{err}
 		}
 		defer done()
 		args = own

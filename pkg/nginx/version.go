@@ -177,6 +177,9 @@ func (v version) serving() bool { return v.Manifest.Revision > 0 }
 // unusable says why nginx should not be started with this version: a file is
 // gone, or is no file any more (a FIFO would hang nginx). "" when it may.
 func (v version) unusable() string {
+	if v.Name == "" {
+		return "no version was proven yet"
+	}
 	for _, f := range v.Manifest.Files {
 		info, err := os.Lstat(filepath.Join(v.Dir, f.Path))
 		if err != nil {

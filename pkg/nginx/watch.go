@@ -85,6 +85,9 @@ func (w *watch) look(ctx context.Context) {
 	late := !w.at.IsZero() && time.Since(w.at) > 3*e.cfg.LookEvery+time.Second
 	defer func() { w.at = time.Now() }()
 	ctx = context.WithoutCancel(ctx) // what has begun is ended
+	if e.good.Name == "" {
+		return // it serves the host's own configuration, which is nothing of ours
+	}
 	if e.stopped || e.unknown || e.master.Load() != w.master || !w.master.Alive() {
 		return
 	}
