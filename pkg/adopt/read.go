@@ -111,7 +111,7 @@ func (e *expansion) expand(file string, all crossplane.Directives, depth int) (c
 		if e.left--; e.left < 0 {
 			return nil, fmt.Errorf("there are more than %d directives", mostDirectives)
 		}
-		if d.IsInclude() {
+		if d.Directive == "include" { // also one whose pattern no file matches, as conf.d/*.conf of a fresh host
 			for _, i := range d.Includes {
 				inner, err := e.file(i, depth+1)
 				if err != nil {

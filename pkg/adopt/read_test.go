@@ -52,3 +52,21 @@ func TestWhatNginxWouldChokeOnIsRefusedInWords(t *testing.T) {
 		t.Error("a file that is not there was read")
 	}
 }
+
+func TestAnIncludeThatNoFileMatchesLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	path := filepath.Join(dir, "nginx.conf")
+	text := "events { }\nhttp { include conf.d/*.conf; server { listen 80; include extra/*.inc; location / { root /srv; } } }\n"
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	conf, err := adopt.Read(path, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range conf.Convert(adopt.Options{}).Resources {
+		if c, ok := r.Spec.(*fleet.ConfigFile); ok && strings.Contains(c.Content, "include") {
+			t.Errorf("%s holds what a ConfigFile may not:\n%s", r.ID(), c.Content)
+		}
+	}
+}
