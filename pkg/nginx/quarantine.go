@@ -3,9 +3,11 @@ package nginx
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -236,5 +238,6 @@ func (e *Engine) hold(bad Quarantined) {
 	if err := e.quarantine.put(bad); err != nil {
 		e.log.Warn("the quarantine is not on disk", "error", err)
 	}
-	e.tell(EventQuarantined, "revision %d (%s): %s", bad.Revision, Short(bad.Digest), bad.Reason)
+	what := fmt.Sprintf("revision %d (%s): ", bad.Revision, Short(bad.Digest))
+	e.tell(EventQuarantined, "%s", what+strings.TrimPrefix(bad.Reason, what))
 }
