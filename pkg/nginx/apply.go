@@ -80,7 +80,8 @@ func (e *Engine) apply(ctx context.Context, revision, whole uint64, b Bundle) (V
 	v.Manifest.Whole = whole
 	steps.Stage = time.Since(began)
 	probes := make(chan []probe, 1)
-	go func() { probes <- probesOf(v.files, v.changedFrom(e.good)) }() // beside nginx -t, which is another process
+	changed := v.changedFrom(e.good)
+	go func() { probes <- probesOf(v.files, changed) }() // beside nginx -t, which is another process
 	err = e.check(ctx, v, b)
 	steps.Test = time.Since(began) - steps.Stage
 	if err == nil && ctx.Err() != nil {

@@ -351,7 +351,8 @@ func (e *Engine) rightAgain(ctx context.Context) error {
 		return nil
 	}
 	reads := e.drift.reads.Load() + 1 // that of load
-	f := e.load(context.WithoutCancel(ctx), e.good, e.workersNow())
+	// The foreign reload may have hung nginx: then it is started anew.
+	f := e.restore(context.WithoutCancel(ctx), e.good, &failure{})
 	if f != nil {
 		return fleet.Errorf(f.kind, "nginx does not serve %s: %s", e.good, f.text)
 	}

@@ -93,7 +93,8 @@ func TestKilledMasterIsBackWithinTwoSecondsAndThatIsTold(t *testing.T) {
 func TestMasterThatHangsOnAFIFOIsEndedAndStartedAnew(t *testing.T) {
 	n := newWatchedNode(t, nil)
 	port := n.freePort()
-	n.mustApply(1, site("web", port, "hello"))
+	// Where drift is enforced the link may be healed before nginx reads it.
+	n.mustApply(1, resource("node", &fleet.NodePolicy{Drift: fleet.DriftReport}), site("web", port, "hello"))
 	fifo := filepath.Join(t.TempDir(), "fifo")
 	if err := syscall.Mkfifo(fifo, 0o644); err != nil {
 		t.Fatal(err)
