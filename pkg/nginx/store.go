@@ -202,6 +202,10 @@ func (s store) setGood(v version) error {
 	if err != nil {
 		return fleet.Errorf(fleet.Failed, "record the last good version: %w", err)
 	}
+	// What was permitted is done: the host's own configuration is not to come
+	// back by itself, should this record ever be lost.
+	_ = os.Remove(s.permitFile())
+	_ = os.RemoveAll(filepath.Dir(s.beforeFile()))
 	return nil
 }
 
