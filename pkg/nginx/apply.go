@@ -66,7 +66,7 @@ func (e *Engine) apply(ctx context.Context, revision, whole uint64, b Bundle) (V
 			return Verdict{}, fleet.Errorf(f.kind, "%s", f.text)
 		}
 	}
-	if q, held := e.quarantine.holds(b.Digest, e.local(b)); held {
+	if q, held := e.quarantine.holds(e.trying(b)); held {
 		return Verdict{}, q.refusal()
 	}
 	var steps Steps

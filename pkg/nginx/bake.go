@@ -174,7 +174,7 @@ func (e *Engine) savedTrial() *trial {
 	if t.version, err = readVersion(filepath.Join(e.store.versions(), t.Version)); err != nil || t.Version == e.good.Name {
 		return nil
 	}
-	if _, held := e.quarantine.holds(t.version.Manifest.Digest, t.version.Manifest.Local); held {
+	if _, held := e.quarantine.holds(t.version.tried()); held {
 		return nil
 	}
 	t.version.Manifest.Revision, t.version.Manifest.Whole = t.Revision, t.Whole

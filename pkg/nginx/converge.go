@@ -166,7 +166,7 @@ func (e *Engine) isolate(ctx context.Context, s *sift, b Bundle, failure error) 
 	if failed == nil {
 		found = except(s.heldNow(), before)
 	}
-	if err := e.quarantine.blame(b.Digest, e.local(b), found); err != nil {
+	if err := e.quarantine.blame(e.trying(b), found); err != nil {
 		e.log.Warn("the quarantine is not on disk", "error", err)
 	}
 	if failed != nil {

@@ -17,8 +17,12 @@ import (
 
 // Quarantined is a bundle that this node tried and that did not serve.
 type Quarantined struct {
-	Digest   string `json:"digest"`
-	Local    string `json:"local"`    // hash of what the node filled in: with another nginx it is another matter
+	Digest string `json:"digest"`
+	Local  string `json:"local"` // hash of what the node filled in
+	// Host is the hash of the part of it that people and the host set: with another
+	// nginx it is another matter, with other addresses of servers it is not.
+	// An older agent wrote none; Local stands for it there.
+	Host     string `json:"host,omitempty"`
 	Revision uint64 `json:"revision"` // the newest that was tried with it
 	// Reason is what nginx said, or what was counted.
 	Reason string `json:"reason"`
@@ -73,11 +77,20 @@ func (q *quarantine) save() error {
 	return host.WriteFile(q.path, append(data, '\n'), 0o600)
 }
 
+// same says whether two tries were of one bundle on one host, whatever was seen
+// of its servers at the time.
+func (q Quarantined) same(o Quarantined) bool {
+	if q.Host == "" || o.Host == "" {
+		return q.Digest == o.Digest && q.Local == o.Local
+	}
+	return q.Digest == o.Digest && q.Host == o.Host
+}
+
 // holds finds a bundle that is not to be tried.
-func (q *quarantine) holds(digest, local string) (Quarantined, bool) {
+func (q *quarantine) holds(tried Quarantined) (Quarantined, bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	i := slices.IndexFunc(q.all, func(o Quarantined) bool { return o.Digest == digest && o.Local == local && !o.Pardoned })
+	i := slices.IndexFunc(q.all, func(o Quarantined) bool { return o.same(tried) && !o.Pardoned })
 	if i < 0 {
 		return Quarantined{}, false
 	}
@@ -91,7 +104,7 @@ func (q *quarantine) put(bad Quarantined) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.all = slices.DeleteFunc(q.all, func(o Quarantined) bool {
-		same := o.Digest == bad.Digest && o.Local == bad.Local
+		same := o.same(bad)
 		if same {
 			bad.Count += o.Count
 		}
@@ -103,11 +116,11 @@ func (q *quarantine) put(bad Quarantined) error {
 }
 
 // blame records whose fault it was, once that was found out.
-func (q *quarantine) blame(digest, local string, owners []string) error {
+func (q *quarantine) blame(tried Quarantined, owners []string) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	for i := range q.all {
-		if o := &q.all[i]; o.Digest == digest && o.Local == local && len(o.Owners) == 0 {
+		if o := &q.all[i]; o.same(tried) && len(o.Owners) == 0 {
 			o.Owners, o.Unsearched = owners, false
 			return q.save()
 		}
@@ -224,13 +237,31 @@ func (e *Engine) condemn(b Bundle, revision uint64, err error) error {
 	}
 	var refused *refusal
 	search := errors.As(err, &refused) && len(owners) == 0
-	e.hold(Quarantined{Digest: b.Digest, Local: e.local(b), Revision: revision, Reason: err.Error(), Owners: owners, Unsearched: search})
+	bad := e.trying(b)
+	bad.Revision, bad.Reason, bad.Owners, bad.Unsearched = revision, err.Error(), owners, search
+	e.hold(bad)
 	return err
+}
+
+// trying is how the quarantine knows a bundle on this host.
+func (e *Engine) trying(b Bundle) Quarantined {
+	l, err := e.localsOf(b)
+	if err != nil {
+		return Quarantined{Digest: b.Digest}
+	}
+	return Quarantined{Digest: b.Digest, Local: l.hash, Host: l.host}
+}
+
+// tried is how the quarantine knows a version that was staged.
+func (v version) tried() Quarantined {
+	return Quarantined{Digest: v.Manifest.Digest, Local: v.Manifest.Local, Host: v.Manifest.Host}
 }
 
 // condemnVersion is condemn for a version that was staged.
 func (e *Engine) condemnVersion(v version, reason string) {
-	e.hold(Quarantined{Digest: v.Manifest.Digest, Local: v.Manifest.Local, Revision: v.Manifest.Revision, Reason: v.String() + ": " + reason})
+	bad := v.tried()
+	bad.Revision, bad.Reason = v.Manifest.Revision, v.String()+": "+reason
+	e.hold(bad)
 }
 
 func (e *Engine) hold(bad Quarantined) {

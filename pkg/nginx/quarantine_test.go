@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/nginx"
 )
 
@@ -77,4 +78,47 @@ func TestDamagedQuarantineHoldsNothingAndStopsNothing(t *testing.T) {
 	if err != nil || !strings.Contains(string(data), "nonsense") {
 		t.Errorf("%s, %v", data, err)
 	}
+}
+
+// What is seen of servers changes by itself, and makes no other bundle of it.
+func TestVersionThatFailedIsNotTriedAgainBecauseServersChanged(t *testing.T) {
+	n := newNode(t)
+	one, two := newBackend(t, n.address, "one"), newBackend(t, n.address, "two")
+	port := n.freePort()
+	well := []fleet.Resource{proxied("web", port, "app"), checked("app", one, two)}
+	n.mustApply(1, well...)
+	taken, other := n.takenUDP()
+	bad := append(other, well...)
+	_, err := n.apply(2, bad...)
+	wantFailure(t, err, "Address already in use")
+	taken.Close() // it would serve now, and the node does not know
+
+	one.fail.Store(true)
+	eventually(t, "one is out", func() bool { return n.down("app") == 1 })
+	n.wantEvent("serverdown", one.address)
+	_, err = n.apply(2, bad...)
+	wantFailure(t, err, "Address already in use", "in quarantine since")
+	n.crash()
+	n.start()
+	_, err = n.apply(2, bad...)
+	wantFailure(t, err, "Address already in use", "in quarantine since")
+	if q := n.status().Quarantine; len(q) != 1 || q[0].Count != 1 {
+		t.Errorf("%+v", q)
+	}
+}
+
+func TestQuarantineOfAnOlderAgentHolds(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	n.mustApply(1, site("web", port, "old"))
+	taken, other := n.takenUDP()
+	bad := append(other, site("web", port, "new"))
+	_, err := n.apply(2, bad...)
+	wantFailure(t, err, "Address already in use")
+	taken.Close()
+	n.crash()
+	edit(t, filepath.Join(n.cfg.State, "quarantine.json"), `\n *"host": "[^"]*",`, "")
+	n.start()
+	_, err = n.apply(2, bad...)
+	wantFailure(t, err, "Address already in use", "in quarantine since")
 }

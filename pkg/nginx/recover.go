@@ -199,7 +199,7 @@ func (e *Engine) proveWithin(ctx context.Context, d time.Duration, v version) *f
 
 // failed says whether a version was found not to serve.
 func (e *Engine) failed(v version) bool {
-	_, held := e.quarantine.holds(v.Manifest.Digest, v.Manifest.Local)
+	_, held := e.quarantine.holds(v.tried())
 	return held && v.Name != e.good.Name
 }
 

@@ -30,7 +30,7 @@ func (e *Engine) stageWith(revision uint64, b Bundle, l locals) (version, error)
 	if e.cfg.including() {
 		b, workers = withInclude(b), 0 // how many there should be is the host's to say
 	}
-	m := manifest{Revision: revision, Digest: b.Digest, Local: l.hash, Tells: true, Workers: workers, At: time.Now().UTC()}
+	m := manifest{Revision: revision, Digest: b.Digest, Local: l.hash, Host: l.host, Tells: true, Workers: workers, At: time.Now().UTC()}
 	return e.store.stage(m, func(dir string) []File { return fill(b, dir, l) })
 }
 
@@ -40,6 +40,7 @@ type locals struct {
 	texts  map[string]string // of the upstreams that the node knows more of, by path
 	notes  []string          // servers that are left out, and why
 	hash   string            // of all that is filled in
+	host   string            // of the part that does not change by itself: without texts
 }
 
 func (e *Engine) localsOf(b Bundle) (locals, error) {
@@ -52,7 +53,7 @@ func (e *Engine) localsOf(b Bundle) (locals, error) {
 	}
 	s := e.sightOf(b.locals(), b.Policy())
 	l := locals{texts: s.texts(), notes: s.notes()}
-	l.hash = hashOf(values, l.texts)
+	l.hash, l.host = hashOf(values, l.texts), hashOf(values, nil)
 	l.values = append(values, phLocal, l.hash)
 	return l, nil
 }

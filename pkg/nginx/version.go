@@ -23,9 +23,10 @@ type version struct {
 type manifest struct {
 	Revision uint64         `json:"revision"`
 	Digest   string         `json:"digest"`
-	Local    string         `json:"local"`   // hash of what was filled in for this node
-	Tells    bool           `json:"tells"`   // the status socket answers that hash too
-	Workers  int            `json:"workers"` // to be expected when it serves
+	Local    string         `json:"local"`          // hash of what was filled in for this node
+	Host     string         `json:"host,omitempty"` // of the part of it that people and the host set; an older agent wrote none
+	Tells    bool           `json:"tells"`          // the status socket answers that hash too
+	Workers  int            `json:"workers"`        // to be expected when it serves
 	Files    []manifestFile `json:"files"`
 	At       time.Time      `json:"at"`
 
