@@ -118,6 +118,9 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		return exitError(message.ExitPending)
 	}
 	result.Unfit = unfit
+	if done.Sequence > 0 && len(sent) == 0 && len(unfit) == 0 && !machine {
+		a.say("no node becomes another by it: see which nodes the selectors choose with `fairlead nodes -l SELECTOR`")
+	}
 	if !wait {
 		for _, s := range sent {
 			result.Nodes = append(result.Nodes, client.Outcome{Sent: s, State: message.Published})
@@ -128,7 +131,7 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 			}
 			return leftOutExit(plan)
 		}
-		if done.Sequence > 0 {
+		if done.Sequence > 0 && len(sent) > 0 {
 			a.say("%s told; `fairlead status` shows how far they are", count(len(sent), "node"))
 		} else if len(sent) > 0 {
 			a.say("%s not there yet; `fairlead status` shows why", count(len(sent), "node"))

@@ -168,7 +168,7 @@ func TestDevSaysWhenAPortIsTaken(t *testing.T) {
 	}
 	defer taken.Close()
 	d := startDev(t, ownDir(t), address, "--apply", "examples/hello")
-	d.out.await(t, `^node1 +nginxconfig.nginx +failed .*Address already in use`)
+	d.out.await(t, `^node1 +nginxconfig.nginx +failed .*:8080, which process \d+ .* has: stop it`)
 	d.err.await(t, `not everything that was applied serves.* --address 127\.0\.0\.2`)
 	d.ends(t, syscall.SIGINT, 0)
 }

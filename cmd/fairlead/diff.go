@@ -27,7 +27,8 @@ func newDiff(a *app) *cobra.Command {
 Nodes for which the same would change are shown together, with the digest that they must report afterwards.
 
 With NODE, shows what was changed by hand there, file by file against what Fairlead put there. Keys and passwords are
-never shown. With --healed it is what was changed before Fairlead healed it last. The exit code is 1 where something differs.`,
+never shown. With --healed it is what was changed before Fairlead healed it last. Here the exit code is 1 where something
+differs; with -f it is 0 whatever would change.`,
 		Example: `  fairlead diff -f examples/proxy
   fairlead diff node1
   fairlead diff node1 --healed`,

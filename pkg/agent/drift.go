@@ -24,7 +24,7 @@ func (a *Agent) driftChanged(event string) {
 	}
 }
 
-// tellDrift reports drift and pause as they are now, where the node has
+// tellDrift reports drift, pause, bake and quarantine as they are now, where the node has
 // reported anything since the agent began; the first report has them anyway.
 func (a *Agent) tellDrift(ctx context.Context) error {
 	status, err := a.engine.Status(ctx)
@@ -32,7 +32,7 @@ func (a *Agent) tellDrift(ctx context.Context) error {
 		return nil // not open yet, or not any more
 	}
 	return a.state.amend(ctx, func(r *handlers.Reported) {
-		r.Drift, r.Paused = status.Drift, status.Paused
+		r.Drift, r.Paused, r.Bake, r.Quarantine = status.Drift, status.Paused, status.Bake, status.Quarantine
 		if status.Running != "" {
 			r.RunningDigest = status.Running
 		}
