@@ -18,7 +18,8 @@ import (
 // first start, a reboot, a kill -9 of the agent between any two lines.
 //
 //   - nginx runs what is linked: that was proven or only the record is missing;
-//     it is proven now, and is the last good version.
+//     it is proven now, and is the last good version. Where the record is
+//     missing, the hosts that changed are probed and its trial begins.
 //   - nginx runs the last good version and something else is linked: the agent
 //     died before nginx was told; the link goes back.
 //   - nginx answers neither: it reads the last good version again, and if that
@@ -100,19 +101,21 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 	if e.store.foreign() {
 		return nil
 	}
+	var unfit *failure // of what is linked
 	linked, err := e.store.linked()
 	if err == nil && !e.failed(linked) && e.answers(ctx, linked.generation(), good.generation()) == linked.generation() {
 		if linked.Name == good.Name {
 			linked = good // with the revision of the record
 		}
 		e.control.drain()
-		if f := e.proveWithin(ctx, adoption, linked); f == nil {
-			e.log.Info("nginx adopted", "pid", e.master.Load().PID, "revision", linked.Manifest.Revision)
-			e.take(linked)
-			return nil
+		if e.proveWithin(ctx, adoption, linked) == nil {
+			if unfit = e.finish(ctx, linked, good); unfit == nil {
+				e.log.Info("nginx adopted", "pid", e.master.Load().PID, "revision", linked.Manifest.Revision)
+				return nil
+			}
 		}
 	}
-	if !good.serving() && e.starts() && e.foreign(ctx, good) {
+	if unfit == nil && !good.serving() && e.starts() && e.foreign(ctx, good) {
 		e.log.Error("nginx serves what is not on disk any more; it is left as it is until a version is applied", "pid", e.master.Load().PID)
 		e.unknown = true
 		return nil

@@ -138,3 +138,66 @@ func TestHalfWrittenVersionIsWrittenAgain(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// The agent was killed after nginx had loaded the version and before its trial was recorded.
+func TestServingVersionWithoutARecordBeginsItsBake(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	good := n.mustApply(1, bakes("1h"), answering(port, 200))
+	bad := n.mustApply(2, bakes("1h"), answering(port, 500))
+	workers := n.workers()
+	n.crash()
+	if err := os.Remove(filepath.Join(n.cfg.State, "bake.json")); err != nil {
+		t.Fatal(err)
+	}
+	n.start()
+	if s := n.status(); s.Bake == nil || s.Bake.Revision != 2 || s.Revision != 2 || s.Running != bad.Digest || n.workers() != workers {
+		t.Fatalf("%+v", s)
+	}
+	n.asks(port, "it is rolled back", func() bool { return n.status().Running == good.Digest })
+	n.wantEvent(nginx.EventRolledBack, "revision 2", "rolled back during bake", "revision 1", "serves again")
+}
+
+func TestServingVersionWithoutARecordIsRolledBackWhenAHostThatChangedFails(t *testing.T) {
+	for _, first := range []bool{false, true} { // nothing but the status socket is behind it
+		n := newNode(t)
+		port := n.freePort()
+		var good nginx.Verdict
+		if !first {
+			good = n.mustApply(1, site("web", port, "first"))
+		}
+		record := filepath.Join(n.cfg.State, "good.json")
+		old, err := os.ReadFile(record)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := t.TempDir()
+		for _, dir := range []string{root, filepath.Dir(root)} {
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		file := filepath.Join(root, "a")
+		if err := os.WriteFile(file, []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		loop := raw("loop", "server { listen "+n.listen(port)+"; server_name loop.example.org; location / { root "+root+"; try_files /a /b; } }")
+		bad := n.mustApply(2, site("web", port, "second"), loop)
+		n.crash()
+		if err := os.WriteFile(record, old, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(file); err != nil { // without it the host answers 500
+			t.Fatal(err)
+		}
+		n.start()
+		s := n.status()
+		if s.Running == bad.Digest || s.Disk == bad.Digest || !first && (s.Running != good.Digest || s.Revision != 1) {
+			t.Errorf("first %v: %+v", first, s)
+		}
+		if len(s.Quarantine) != 1 || s.Quarantine[0].Revision != 2 || len(s.Quarantine[0].Owners) != 1 || s.Quarantine[0].Owners[0] != "ConfigFile/loop" {
+			t.Errorf("first %v: held %+v", first, s.Quarantine)
+		}
+		n.wantEvent(nginx.EventRolledBack, "revision 2", "answers 500")
+	}
+}
