@@ -16,6 +16,7 @@ import (
 func TestAHostsOwnNginxIsAdopted(t *testing.T) {
 	address := loopbackBlock(10)
 	p := startParts(t, address)
+	t.Cleanup(p.stopNginx)
 	p.agent.ends(t, syscall.SIGTERM, 0)
 	host := filepath.Join(p.dir, "host")
 	run := filepath.Join(host, "run")

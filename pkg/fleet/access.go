@@ -31,7 +31,7 @@ type User struct {
 }
 
 var (
-	userName = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,128}$`)
+	userName = NewPattern(`^[A-Za-z0-9._@+-]{1,128}$`)
 	hashes   = []*regexp.Regexp{
 		regexp.MustCompile(`^\$2[aby]\$(0[4-9]|1[0-2])\$[./A-Za-z0-9]{53}$`),
 		regexp.MustCompile(`^\$apr1\$[./A-Za-z0-9]{1,8}\$[./A-Za-z0-9]{22}$`),

@@ -137,7 +137,7 @@ func directoryProblem(dir string) string {
 	return ""
 }
 
-var moduleName = regexp.MustCompile(`^ngx_[a-z0-9_]{1,80}_module$`)
+var moduleName = NewPattern(`^ngx_[a-z0-9_]{1,80}_module$`)
 
 // DurationProblem says why a text is no duration that nginx and Go both read,
 // between least and most; "" is nothing. Written are whole numbers with one

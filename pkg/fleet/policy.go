@@ -170,8 +170,8 @@ func CookieNameProblem(name string) string {
 }
 
 var (
-	variableHeader = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9-]{0,99}$`)
-	variableCookie = regexp.MustCompile(`^[A-Za-z0-9_]{1,100}$`)
+	variableHeader = NewPattern(`^[A-Za-z0-9][A-Za-z0-9-]{0,99}$`)
+	variableCookie = NewPattern(`^[A-Za-z0-9_]{1,100}$`)
 )
 
 // problem says what is wrong with one line; "" is nothing.

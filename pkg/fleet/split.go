@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"time"
 )
@@ -114,7 +113,7 @@ func (w SplitRule) check(faults *Faults, at string) {
 	faults.add(at+".upstream", upstreamProblem(w.Upstream))
 }
 
-var splitValue = regexp.MustCompile(`^[A-Za-z0-9._~:/@+=-]{1,200}$`)
+var splitValue = NewPattern(`^[A-Za-z0-9._~:/@+=-]{1,200}$`)
 
 func (s *Sticky) check(faults *Faults, at string) {
 	oneOf(faults, at+".by", s.By, "client", "cookie")

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"regexp"
 	"slices"
 	"time"
 )
@@ -27,7 +26,7 @@ type HSTS struct {
 	Preload           bool   `json:"preload,omitempty"`           // agrees to be listed in browsers, which wants a year and subdomains
 }
 
-var cipher = regexp.MustCompile(`^[!+-]?[A-Za-z0-9][A-Za-z0-9+_-]{0,63}$`)
+var cipher = NewPattern(`^[!+-]?[A-Za-z0-9][A-Za-z0-9+_-]{0,63}$`)
 
 // checkTLS adds the faults of the host's tls, and of listeners against it.
 func (v *VirtualHost) checkTLS(faults *Faults) {

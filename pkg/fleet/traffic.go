@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -17,7 +16,7 @@ type Gzip struct {
 }
 
 // mediaType is the grammar of a media type without parameters.
-var mediaType = regexp.MustCompile(`^[a-z0-9][a-z0-9!#&^_.+-]{0,63}/[a-z0-9*][a-z0-9!#&^_.+-]{0,63}$`)
+var mediaType = NewPattern(`^[a-z0-9][a-z0-9!#&^_.+-]{0,63}/[a-z0-9*][a-z0-9!#&^_.+-]{0,63}$`)
 
 func (g *Gzip) check(faults *Faults, at string) {
 	if g == nil {

@@ -164,7 +164,7 @@ func (h *Hash) check(faults *Faults, at string) {
 	}
 }
 
-var hashName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
+var hashName = NewPattern(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 
 func (c *Check) check(faults *Faults, at string) {
 	if c.TCP {

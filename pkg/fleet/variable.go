@@ -36,7 +36,7 @@ type Values struct {
 
 // safeValue is what a value may hold wherever it comes from: nothing that
 // could end a word, a line or a quote in any text.
-var safeValue = regexp.MustCompile(`^[A-Za-z0-9._:/@+-]{0,253}$`)
+var safeValue = NewPattern(`^[A-Za-z0-9._:/@+-]{0,253}$`)
 
 // Of is what a variable stands for; problem says why it stands for nothing.
 func (v Values) Of(variable Variable) (value, problem string) {

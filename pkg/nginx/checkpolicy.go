@@ -9,10 +9,10 @@ import (
 var (
 	rateText   = regexp.MustCompile(`^[0-9]{1,9}r/[sm]$`)
 	zoneText   = regexp.MustCompile(`^[0-9]{1,9}[km]?$`)
-	limitKey   = regexp.MustCompile(`^(|client|server|header:[A-Za-z0-9-]{1,200}|cookie:[A-Za-z0-9_]{1,200})$`)
-	cookieText = regexp.MustCompile(`^[A-Za-z0-9_]{1,200}$`)
-	headerText = regexp.MustCompile(`^[A-Za-z0-9-]{1,200}$`)
-	ruleValue  = regexp.MustCompile(`^[A-Za-z0-9._~:/@+=-]{1,500}$`)
+	limitKey   = fleet.NewPattern(`^(|client|server|header:[A-Za-z0-9-]{1,200}|cookie:[A-Za-z0-9_]{1,200})$`)
+	cookieText = fleet.NewPattern(`^[A-Za-z0-9_]{1,200}$`)
+	headerText = fleet.NewPattern(`^[A-Za-z0-9-]{1,200}$`)
+	ruleValue  = fleet.NewPattern(`^[A-Za-z0-9._~:/@+=-]{1,500}$`)
 )
 
 func checkPolicy(p *fleet.Policy, faults *fleet.Faults) {

@@ -117,37 +117,37 @@ func checkPages(path string, pages []fleet.ErrorPage, faults *fleet.Faults) {
 // The grammars of what is written without quotes, or where nginx reads more
 // into a word than its text.
 var (
-	network       = regexp.MustCompile(`^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$`)
+	network       = fleet.NewPattern(`^[0-9A-Fa-f:.]{2,45}(/[0-9]{1,3})?$`)
 	tlsVersion    = regexp.MustCompile(`^TLSv1\.[23]$`)
-	cipherName    = regexp.MustCompile(`^[!+-]?[A-Za-z0-9][A-Za-z0-9+_-]{0,63}$`)
+	cipherName    = fleet.NewPattern(`^[!+-]?[A-Za-z0-9][A-Za-z0-9+_-]{0,63}$`)
 	durationText  = regexp.MustCompile(`^[0-9]{1,9}(ms|s|m|h)$`)
 	sizeText      = regexp.MustCompile(`^[0-9]{1,9}[km]?$`)
 	proxyPath     = regexp.MustCompile(`^/[A-Za-z0-9._~,@:+=/-]*$`)
 	rewriteTarget = regexp.MustCompile(`^/([A-Za-z0-9._~/,@:+=&%?-]|\$[1-9])*$`)
 	condition     = regexp.MustCompile(`^(error|timeout|invalid_header|updating|non_idempotent|off|http_[45][0-9][0-9])$`)
-	requestPart   = regexp.MustCompile(`^(header:[A-Za-z0-9][A-Za-z0-9-]{0,99}|cookie:[A-Za-z0-9_]{1,100})$`)
-	authUser      = regexp.MustCompile(`^[A-Za-z0-9._@+-]{1,128}$`)
-	mediaType     = regexp.MustCompile(`^[a-z0-9!#&^_.+-]{1,64}/[a-z0-9!#&^_.+-]{1,64}$`)
-	origin        = regexp.MustCompile(`^https?://[a-z0-9._:\[\]-]{1,290}$`)
-	corsWord      = regexp.MustCompile(`^[A-Za-z0-9-]{1,100}$`)
+	requestPart   = fleet.NewPattern(`^(header:[A-Za-z0-9][A-Za-z0-9-]{0,99}|cookie:[A-Za-z0-9_]{1,100})$`)
+	authUser      = fleet.NewPattern(`^[A-Za-z0-9._@+-]{1,128}$`)
+	mediaType     = fleet.NewPattern(`^[a-z0-9!#&^_.+-]{1,64}/[a-z0-9!#&^_.+-]{1,64}$`)
+	origin        = fleet.NewPattern(`^https?://[a-z0-9._:\[\]-]{1,290}$`)
+	corsWord      = fleet.NewPattern(`^[A-Za-z0-9-]{1,100}$`)
 )
 
 // matches adds a fault where a value is not of a grammar.
-func matches(faults *fleet.Faults, path, value string, grammar *regexp.Regexp, problem string) {
+func matches(faults *fleet.Faults, path, value string, grammar matcher, problem string) {
 	if !grammar.MatchString(value) || len(value) > maxParameter {
 		faults.Addf(path, "%q %s", value, problem)
 	}
 }
 
 // maybe is matches for a value that may be left out.
-func maybe(faults *fleet.Faults, path, value string, grammar *regexp.Regexp, problem string) {
+func maybe(faults *fleet.Faults, path, value string, grammar matcher, problem string) {
 	if value != "" {
 		matches(faults, path, value, grammar, problem)
 	}
 }
 
 // each is matches for every value of a list.
-func each(faults *fleet.Faults, path string, values []string, grammar *regexp.Regexp, problem string) {
+func each(faults *fleet.Faults, path string, values []string, grammar matcher, problem string) {
 	for i, value := range values {
 		matches(faults, fieldOf(path, i), value, grammar, problem)
 	}

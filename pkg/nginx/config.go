@@ -117,9 +117,9 @@ func (c Config) Validate() error {
 }
 
 // unitName is one that systemctl takes for no option and for no pattern.
-var unitName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}$`)
+var unitName = fleet.NewPattern(`^[A-Za-z0-9_][A-Za-z0-9_.@:-]{0,254}$`)
 
-var userName = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
+var userName = fleet.NewPattern(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}$`)
 
 // complete fills in the defaults.
 func (c Config) complete() Config {

@@ -98,7 +98,10 @@ func TestHostileInputsHurtNothing(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			eventually(t, "the old workers are gone", func() bool { s := n.status(); return s.Up && s.Draining == 0 })
+			eventually(t, "the old workers are gone", func() bool {
+				s := n.status()
+				return s.Up && s.Draining == 0 && len(strings.Fields(n.workers())) == n.cfg.Workers
+			})
 			before, pid := n.workers(), n.status().PID
 			revision++
 			answers := n.get(port, "web.example.org", "/")

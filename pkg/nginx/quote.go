@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"regexp"
 	"strings"
+
+	"fairlead/pkg/fleet"
 )
 
 // dollar is the variable that holds "$". nginx has no escape for one, and a
@@ -70,9 +72,12 @@ func headerValue(s string) error {
 }
 
 var (
-	fieldName    = regexp.MustCompile("^[A-Za-z0-9!#%&'*+.^_`|~-]{1,200}$") // RFC 9110 token, without $
-	serverName   = regexp.MustCompile(`^(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$`)
+	fieldName    = fleet.NewPattern("^[A-Za-z0-9!#%&'*+.^_`|~-]{1,200}$") // RFC 9110 token, without $
+	serverName   = fleet.NewPattern(`^(\*\.)?[A-Za-z0-9_-]{1,63}(\.[A-Za-z0-9_-]{1,63})*$`)
 	contentType  = regexp.MustCompile(`^[A-Za-z0-9.+_-]+/[A-Za-z0-9.+_-]+(; ?[A-Za-z0-9_-]+=[A-Za-z0-9._+-]+)*$`)
-	resourceName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
-	memberName   = regexp.MustCompile(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$|^unix:/[A-Za-z0-9/._@+~-]{1,106}$`)
+	resourceName = fleet.NewPattern(`^[A-Za-z0-9_-]{1,63}$`)
+	memberName   = fleet.NewPattern(`^([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]+\]):[0-9]{1,5}$|^unix:/[A-Za-z0-9/._@+~-]{1,106}$`)
 )
+
+// matcher is a *regexp.Regexp or a fleet.Pattern.
+type matcher interface{ MatchString(text string) bool }

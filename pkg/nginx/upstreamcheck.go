@@ -2,7 +2,6 @@ package nginx
 
 import (
 	"maps"
-	"regexp"
 	"slices"
 	"time"
 
@@ -90,4 +89,4 @@ func checkDuration(path, text string, faults *fleet.Faults) {
 	}
 }
 
-var keyName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
+var keyName = fleet.NewPattern(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
