@@ -109,7 +109,7 @@ var _ = define(Definition[NginxConfigBody]{
 			if rerr := n.State.Report(ctx, MethodNginxConfig, c.Subject.Domain, untouched(ctx, n)); rerr != nil {
 				n.Log.Warn("could not report", "error", rerr)
 			}
-			return Result{}, fleet.Errorf(fleet.Busy, "revision %d waits: %s; `fairlead resume %s` ends the pause", desired.Revision, line(paused.Error()), n.Name)
+			return Result{}, fleet.Errorf(fleet.Paused, "revision %d waits: %s; `fairlead resume %s` ends the pause", desired.Revision, line(paused.Error()), n.Name)
 		}
 		// Its own time over is an outcome to report; the end of the agent is not.
 		if ctx.Err() == nil || errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -38,10 +38,10 @@ func TestResumeSaysWhetherThereWasAPause(t *testing.T) {
 func TestARevisionThatComesDuringAPauseIsRejectedAndNotReportedAsFailed(t *testing.T) {
 	document, _ := desired(t, 8)
 	paused := nginx.PausedError{Pause: nginx.Pause{By: "alice", For: time.Hour, Reason: "why"}}
-	engine := &fakeNginx{err: fleet.Errorf(fleet.Busy, "%w", paused), status: nginx.Status{Running: "old", Whole: 5, Revision: 5, Paused: &paused.Pause}}
+	engine := &fakeNginx{err: fleet.Errorf(fleet.Paused, "%w", paused), status: nginx.Status{Running: "old", Whole: 5, Revision: 5, Paused: &paused.Pause}}
 	state := &fakeState{desired: document}
 	_, err := run(t, &handlers.Node{Name: "ship1", Nginx: engine, State: state}, "nginxconfig", "")
-	kind(t, err, fleet.Busy)
+	kind(t, err, fleet.Paused)
 	if want := "revision 8 waits: paused by alice for 1h0m0s: why; the newest revision is applied when the pause ends; `fairlead resume ship1` ends the pause"; err == nil || err.Error() != want {
 		t.Error(err)
 	}

@@ -253,7 +253,10 @@ func (a *app) lastSeen(ctx context.Context, c *client.Client, outcomes []client.
 }
 
 func stateOf(o client.Outcome, seen map[string]string) string {
-	if o.State.Final() {
+	switch {
+	case o.State == message.Rejected && message.ExitOf(o.State, o.Answer.Kind) == message.ExitPending:
+		return fmt.Sprintf("pending (%s)", o.Answer.Kind)
+	case o.State.Final():
 		return string(o.State)
 	}
 	word := "pending"
@@ -276,7 +279,7 @@ func explain(o client.Outcome) string {
 func worst(outcomes []client.Outcome) error {
 	has := make(map[int]bool)
 	for _, o := range outcomes {
-		has[message.ExitOf(o.State)] = true
+		has[message.ExitOf(o.State, o.Answer.Kind)] = true
 	}
 	for _, code := range []int{message.ExitFailed, message.ExitRefused, message.ExitPending} {
 		if has[code] {

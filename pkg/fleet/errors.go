@@ -18,6 +18,7 @@ const (
 	Unknown     Kind = "unknown"     // no such method, node or resource
 	Conflict    Kind = "conflict"    // somebody else changed it first
 	Busy        Kind = "busy"        // a queue or a quota is full
+	Paused      Kind = "paused"      // somebody wants the node left as it is; it is done by itself when that is over
 	Expired     Kind = "expired"     // its time ran out before it began
 	Cancelled   Kind = "cancelled"   // somebody called it off
 	Superseded  Kind = "superseded"  // a newer one takes its place

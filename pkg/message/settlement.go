@@ -30,6 +30,7 @@ var settlements = map[fleet.Kind]Settlement{
 	fleet.Unknown:     {Rejected, ExitNothing, http.StatusNotFound},
 	fleet.Conflict:    {Rejected, ExitRefused, http.StatusConflict},
 	fleet.Busy:        {Rejected, ExitRefused, http.StatusTooManyRequests},
+	fleet.Paused:      {Rejected, ExitPending, http.StatusLocked},
 	fleet.Expired:     {Expired, ExitFailed, http.StatusGone},
 	fleet.Cancelled:   {Cancelled, ExitFailed, http.StatusGone},
 	fleet.Superseded:  {Superseded, ExitOK, http.StatusOK},
@@ -50,13 +51,17 @@ func Settle(err error) Settlement {
 	return s
 }
 
-// ExitOf is the exit code for a command's state. Rejected counts as refused;
-// superseded as success, since the newer command did the work.
-func ExitOf(s State) int {
+// ExitOf is the exit code for a command's state and the kind that its answer
+// names. Rejected counts as refused, but as pending where the node does by itself
+// later what was asked for; superseded as success, since the newer command did the work.
+func ExitOf(s State, k fleet.Kind) int {
 	switch s {
 	case Succeeded, Superseded:
 		return ExitOK
 	case Rejected:
+		if settlements[k].Exit == ExitPending {
+			return ExitPending
+		}
 		return ExitRefused
 	case FailedEnd, Expired, Cancelled:
 		return ExitFailed

@@ -107,8 +107,25 @@ func TestTheExitCodeOfAState(t *testing.T) {
 		message.Rejected: message.ExitRefused, "unheard of": message.ExitPending, // unknown is never shown as good
 	}
 	for s, exit := range want {
-		if got := message.ExitOf(s); got != exit {
+		if got := message.ExitOf(s, ""); got != exit {
 			t.Errorf("%s exits with %d, want %d", s, got, exit)
+		}
+	}
+}
+
+// What a paused node refuses it does by itself later: that is neither refused
+// nor good yet.
+func TestOnlyAPauseMakesARefusalPending(t *testing.T) {
+	for _, k := range kinds(t) {
+		want := message.ExitRefused
+		if k == fleet.Paused {
+			want = message.ExitPending
+		}
+		if got := message.ExitOf(message.Rejected, k); got != want {
+			t.Errorf("rejected as %s exits with %d, want %d", k, got, want)
+		}
+		if got := message.ExitOf(message.FailedEnd, k); got != message.ExitFailed {
+			t.Errorf("failed as %s exits with %d", k, got)
 		}
 	}
 }

@@ -38,7 +38,7 @@ type Steps struct {
 // The kinds of error: Invalid (fleet.Faults) for what this node's nginx has no
 // module for, Failed for what nginx refuses, Timeout for what was not proven in
 // time, Unavailable while the engine or an nginx that others manage is down,
-// Busy during a pause (PausedError), Busy and Cancelled when ctx ended before
+// Paused during a pause (PausedError), Busy and Cancelled when ctx ended before
 // the commit point. After the commit point ctx is no longer heeded: the change
 // is proven or rolled back.
 func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict, error) {
@@ -55,7 +55,7 @@ func (e *Engine) Apply(ctx context.Context, revision uint64, b Bundle) (Verdict,
 // which everything serves, once the bundle does.
 func (e *Engine) apply(ctx context.Context, revision, whole uint64, b Bundle) (Verdict, error) {
 	if p := e.Paused(); p != nil {
-		return Verdict{}, fleet.Errorf(fleet.Busy, "%w", PausedError{*p})
+		return Verdict{}, fleet.Errorf(fleet.Paused, "%w", PausedError{*p})
 	}
 	began := time.Now()
 	if e.serves(ctx, b) && e.untouched(ctx, revision) {

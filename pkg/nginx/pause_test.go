@@ -33,7 +33,7 @@ func TestNothingIsHealedOrAppliedDuringAPause(t *testing.T) {
 	n.wantEvent(nginx.EventDrifted, "virtualhost-web.conf (edited)", "during the pause")
 	_, err := n.apply(2, site("web", port, "new"))
 	var paused nginx.PausedError
-	if !errors.As(err, &paused) || fleet.KindOf(err) != fleet.Busy || paused.Pause.By != "alice" {
+	if !errors.As(err, &paused) || fleet.KindOf(err) != fleet.Paused || paused.Pause.By != "alice" {
 		t.Errorf("%v", err)
 	}
 	n.crash()
