@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -118,6 +119,7 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		return exitError(message.ExitPending)
 	}
 	result.Unfit = unfit
+	a.sayUnfit(unfit)
 	if done.Sequence > 0 && len(sent) == 0 && len(unfit) == 0 && !machine {
 		a.say("no node becomes another by it: see which nodes the selectors choose with `fairlead nodes -l SELECTOR`")
 	}
@@ -129,14 +131,14 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 			if err := a.print(result, nil, nil); err != nil {
 				return err
 			}
-			return leftOutExit(plan)
+			return leftOutExit(plan, unfit)
 		}
 		if done.Sequence > 0 && len(sent) > 0 {
 			a.say("%s told; `fairlead status` shows how far they are", count(len(sent), "node"))
 		} else if len(sent) > 0 {
 			a.say("%s not there yet; `fairlead status` shows why", count(len(sent), "node"))
 		}
-		return leftOutExit(plan)
+		return leftOutExit(plan, unfit)
 	}
 	result.Nodes = a.waitFor(ctx, c, w, sent, timeout)
 	if machine {
@@ -144,15 +146,12 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	} else if len(result.Nodes) > 0 {
 		err = a.printOutcomes(ctx, c, result.Nodes)
 	}
-	for node, why := range unfit {
-		a.say("%s cannot take it: %s", node, why)
-	}
 	var code exitError
 	if err != nil && !errors.As(err, &code) {
 		return err
 	}
-	if len(unfit)+len(plan.LeftOut) > 0 && code != exitInterrupted {
-		return exitError(message.ExitFailed)
+	if part := leftOutExit(plan, unfit); part != nil && code != exitInterrupted {
+		return part
 	}
 	if machine {
 		return a.end(ctx, result.Nodes)
@@ -163,13 +162,25 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 // sayLeftOut tells which nodes cannot take which resource.
 func (a *app) sayLeftOut(plan client.Plan) {
 	for _, l := range plan.LeftOut {
-		a.say("%s cannot take %s: %s", group(l.Nodes), l.Resource, l.Reason)
+		a.say("%s cannot take %s: %s", client.NameNodes(l.Nodes), l.Resource, l.Reason)
 	}
 }
 
-// leftOutExit is the exit code for a plan that some nodes take in part only.
-func leftOutExit(plan client.Plan) error {
-	if len(plan.LeftOut) > 0 {
+// sayUnfit tells which nodes cannot take a change at all, once for each reason.
+func (a *app) sayUnfit(unfit map[string]string) {
+	nodes := make(map[string][]string)
+	for _, node := range slices.Sorted(maps.Keys(unfit)) {
+		nodes[unfit[node]] = append(nodes[unfit[node]], node)
+	}
+	for _, why := range slices.Sorted(maps.Keys(nodes)) {
+		a.say("%s cannot take it: %s", client.NameNodes(nodes[why]), why)
+	}
+}
+
+// leftOutExit is the exit code for a plan that some nodes take in part only, or
+// not at all.
+func leftOutExit(plan client.Plan, unfit map[string]string) error {
+	if len(plan.LeftOut)+len(unfit) > 0 {
 		return exitError(message.ExitFailed)
 	}
 	return nil
@@ -228,14 +239,14 @@ func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set,
 		fmt.Fprint(a.stdout, a.paintDiff(r.Diff))
 	}
 	for _, n := range plan.Nodes {
-		fmt.Fprintf(a.stdout, "\n%s would run %s:\n", group(n.Nodes), short(n.Digest))
+		fmt.Fprintf(a.stdout, "\n%s would run %s:\n", client.NameNodes(n.Nodes), short(n.Digest))
 		fmt.Fprint(a.stdout, a.paintDiff(n.Diff))
 	}
 	for _, text := range plan.Warnings {
 		a.say("%s", text)
 	}
 	for _, l := range plan.LeftOut {
-		fmt.Fprintf(a.stdout, "\n%s cannot take %s: %s\n", group(l.Nodes), l.Resource, l.Reason)
+		fmt.Fprintf(a.stdout, "\n%s cannot take %s: %s\n", client.NameNodes(l.Nodes), l.Resource, l.Reason)
 	}
 	switch {
 	case plan.Changes() == 0:
@@ -244,15 +255,6 @@ func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set,
 		a.say("%s would change, and no node", count(plan.Changes(), "resource"))
 	}
 	return nil
-}
-
-// group names a few nodes, or counts many.
-func group(nodes []string) string {
-	const few = 5
-	if len(nodes) <= few {
-		return strings.Join(nodes, ", ")
-	}
-	return fmt.Sprintf("%s and %d more nodes", strings.Join(nodes[:few], ", "), len(nodes)-few)
 }
 
 func (a *app) paintDiff(text string) string {

@@ -80,7 +80,7 @@ func (a *app) printCertificates(ctx context.Context, c *client.Client, found []c
 			}
 			on := "-"
 			if some := nodes[r.Metadata.Name]; len(some) > 0 {
-				on = group(some)
+				on = client.NameNodes(some)
 			}
 			t.row(r.Metadata.Name, expiry(chain[0].NotAfter, time.Now()), strings.Join(fleet.Names(chain[0]), " "),
 				short(fleet.Fingerprint(chain[0])), on, r.By)

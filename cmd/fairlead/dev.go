@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/bus"
+	"fairlead/pkg/client"
 	"fairlead/pkg/dev"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
@@ -162,7 +163,7 @@ func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddr
 	fmt.Fprintf(a.stdout, "\n%s in %s\n\n", a.paint(green, "Fairlead runs"), took.Round(time.Millisecond))
 	p("broker", d.URL()+"  (NATS with JetStream, authenticated)")
 	p("context", devContext+note(selected, "  (selected)", "  (another is selected: give --context "+devContext+")"))
-	p("nodes", group(names))
+	p("nodes", client.NameNodes(names))
 	p("data", d.Data())
 	if httpAddress != "" {
 		p("metrics", "http://"+httpAddress+"/metrics")

@@ -144,7 +144,11 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 	if err != nil {
 		return p, located(set, err)
 	}
-	if err := newFaults(set, before, plans); err != nil {
+	news, err := newFaults(now, p.Resources, before, plans)
+	if err != nil {
+		return p, err
+	}
+	if err := set.Locate(news).Err(); err != nil {
 		return p, err
 	}
 	p.Nodes = nodeChanges(now, plans)
@@ -232,42 +236,6 @@ func same(a, b fleet.Resource) bool {
 	x, _ := json.Marshal(a)
 	y, _ := json.Marshal(b)
 	return string(x) == string(y)
-}
-
-func located(set manifest.Set, err error) error {
-	if faults, ok := err.(fleet.Faults); ok {
-		return set.Locate(faults)
-	}
-	return err
-}
-
-// newFaults are those that the change would bring; a node that could not take
-// what is there already must not stop everybody else's work.
-func newFaults(set manifest.Set, before, after []station.Plan) error {
-	type of struct{ node, fault string }
-	had := make(map[of]bool)
-	for _, p := range before {
-		list, _ := p.Err.(fleet.Faults)
-		for _, f := range list {
-			had[of{p.Node, f.String()}] = true
-		}
-	}
-	var faults fleet.Faults
-	seen := make(map[string]bool)
-	for _, p := range after {
-		list, ok := p.Err.(fleet.Faults)
-		if !ok && p.Err != nil {
-			return p.Err
-		}
-		for _, f := range list {
-			text := f.String()
-			if !seen[text] && !had[of{p.Node, text}] {
-				seen[text] = true
-				faults = append(faults, f)
-			}
-		}
-	}
-	return set.Locate(faults).Err()
 }
 
 func nodeChanges(now stored, plans []station.Plan) []NodeChange {

@@ -151,12 +151,17 @@ func (s *site) conn(name string) *bus.Conn {
 func (s *site) nodes(labels map[string]string, names ...string) {
 	s.t.Helper()
 	for _, name := range names {
-		r := station.NodeRecord{Name: name, Key: s.creds(name, subjects.Node).Key, Labels: labels, Since: time.Now()}
-		if err := s.client.Register(within(s.t), r); err != nil {
-			s.t.Fatal(err)
-		}
-		eventually(s.t, "the station knows "+name, func() bool { _, err := s.client.Node(within(s.t), name); return err == nil })
+		s.node(station.NodeRecord{Name: name, Labels: labels})
 	}
+}
+
+func (s *site) node(r station.NodeRecord) {
+	s.t.Helper()
+	r.Key, r.Since = s.creds(r.Name, subjects.Node).Key, time.Now()
+	if err := s.client.Register(within(s.t), r); err != nil {
+		s.t.Fatal(err)
+	}
+	eventually(s.t, "the station knows "+r.Name, func() bool { _, err := s.client.Node(within(s.t), r.Name); return err == nil })
 }
 
 // set reads resources as a file called site.yaml.
