@@ -110,6 +110,7 @@ var harmless = map[string]int{
 	"fairlead context select fairlead-dev":                         0,
 	"fairlead delete -f examples/proxy --wait":                     0,
 	"fairlead delete -f site.yaml --dry-run":                       0,
+	"fairlead delete VirtualHost old-shop --wait":                  4,
 	"fairlead diff -f examples/proxy":                              0,
 	"fairlead get":                                                 0,
 	"fairlead get VirtualHost":                                     0,

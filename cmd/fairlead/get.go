@@ -24,11 +24,11 @@ func newGet(a *app) *cobra.Command {
   fairlead get VirtualHost
   fairlead get VirtualHost hello -o yaml`,
 		Args: cobra.MaximumNArgs(2),
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) == 0 {
-				return fleet.Kinds(), cobra.ShellCompDirectiveNoFileComp
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+			if len(args) > 1 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return nil, cobra.ShellCompDirectiveNoFileComp
+			return a.completeResources(cmd, args, typed)
 		},
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
 			kind, name, err := kindAndName(args)
@@ -79,6 +79,35 @@ func newGet(a *app) *cobra.Command {
 			})
 		}),
 	}
+}
+
+// completeResources knows the kinds, and after one the names of what is stored.
+func (a *app) completeResources(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	if len(args) == 0 {
+		return fleet.Kinds(), cobra.ShellCompDirectiveNoFileComp
+	}
+	kind, _, err := kindAndName(args[:1])
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	c, err := a.open(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer c.Close()
+	found, err := c.Resources(ctx, kind, "")
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	var names []string
+	for _, r := range found {
+		if !slices.Contains(args[1:], r.Metadata.Name) {
+			names = append(names, r.Metadata.Name)
+		}
+	}
+	return names, cobra.ShellCompDirectiveNoFileComp
 }
 
 func none(kind, name string) string {

@@ -41,6 +41,15 @@ type Set struct {
 	keys      map[string]func() []byte // by resource ID, after ReadFiles
 }
 
+// Of is a set of resources that stand in no file.
+func Of(resources ...fleet.Resource) Set {
+	var s Set
+	for _, r := range resources {
+		s.documents = append(s.documents, Document{Resource: r})
+	}
+	return s
+}
+
 // Documents lists the documents in the order in which they were read.
 func (s Set) Documents() []Document { return slices.Clone(s.documents) }
 
