@@ -38,7 +38,7 @@ func Grant(role Role, methods []string) Permissions {
 
 func expand(subject string, role Role, methods []string) []string {
 	node := "*"
-	if role == Node {
+	if role == Node || role == Renew || role == Join {
 		node = nameTemplate
 	}
 	subject = strings.NewReplacer("<node>", node, "<user>", nameTemplate).Replace(subject)

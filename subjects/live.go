@@ -14,6 +14,32 @@ const SyncAll = "live.sync.*"
 // NodeOfSync is the node that asks on a Sync subject.
 func NodeOfSync(subject string) string { return strings.TrimPrefix(subject, "live.sync.") }
 
+// Where stations listen for those who want to become nodes, and for nodes that
+// want a new JWT.
+const (
+	JoinAll  = "live.join.*"
+	RenewAll = "live.renew.*"
+)
+
+// JoinWith is where the holder of a token asks to become a node.
+func JoinWith(token string) string { return "live.join." + token }
+
+// TokenOfJoin is the token on a JoinWith subject.
+func TokenOfJoin(subject string) string { return strings.TrimPrefix(subject, "live.join.") }
+
+// RenewOf is where a node asks for a new JWT.
+func RenewOf(node string) string { return "live.renew." + node }
+
+// NodeOfRenew is the node that asks on a RenewOf subject.
+func NodeOfRenew(subject string) string { return strings.TrimPrefix(subject, "live.renew.") }
+
+// TrustShown is where the trust set is heard once it is stored, and JWTsShown
+// the renewed JWTs of all users.
+const (
+	TrustShown = "live.trust.set"
+	JWTsShown  = "live.trust.jwt.*"
+)
+
 // Nudge tells a node to ask Sync now.
 func Nudge(node string) string { return "live.nudge." + node }
 
@@ -44,6 +70,12 @@ func StateKeysOf(node string) string { return node + ".>" }
 
 // ResourceKey is a resource's key in the fleet bucket.
 func ResourceKey(kind, name string) string { return kind + "." + name }
+
+// TrustKey is the trust set's key in its bucket.
+const TrustKey = "set"
+
+// JWTKey is where that bucket keeps the renewed JWT of a user's public key.
+func JWTKey(user string) string { return "jwt." + user }
 
 // KeySubject is the subject under which a bucket's key is stored.
 func KeySubject(bucket, key string) string { return "$KV." + bucket + "." + key }

@@ -2,6 +2,7 @@ package subjects_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -67,7 +68,12 @@ func TestNoStreamKeepsWhatIsShownOrSpoken(t *testing.T) {
 	}
 }
 
-func TestTwoNodesPermissionsHaveNothingInCommon(t *testing.T) {
+// common is what every node may do alike: read and hear the signed trust set.
+var common = map[string]bool{
+	"$JS.API.DIRECT.GET.KV_trust": true, "$JS.API.DIRECT.GET.KV_trust.$KV.trust.set": true, "live.trust.set": true,
+}
+
+func TestTwoNodesPermissionsHaveNothingElseInCommon(t *testing.T) {
 	grant := subjects.Grant(subjects.Node, nil)
 	for kind, patterns := range map[string][]string{"publish": grant.Publish, "subscribe": grant.Subscribe} {
 		if len(patterns) == 0 {
@@ -76,7 +82,7 @@ func TestTwoNodesPermissionsHaveNothingInCommon(t *testing.T) {
 		for _, mine := range patterns {
 			for _, theirs := range patterns {
 				mine, theirs := named(mine, "ship1"), named(theirs, "ship12")
-				if overlap(mine, theirs) {
+				if overlap(mine, theirs) && !common[mine] {
 					t.Errorf("ship1 may %s %s, ship12 %s", kind, mine, theirs)
 				}
 			}
@@ -93,6 +99,16 @@ func TestNobodyButTheNodeAndStationsSpeaksForANode(t *testing.T) {
 			if overlap(pattern, "fleet.ship1.event.>") {
 				t.Errorf("%s may publish %s", role, pattern)
 			}
+		}
+	}
+}
+
+// What a role may do that is for one purpose alone.
+func TestWhoJoinsOrRenewsDoesNothingElse(t *testing.T) {
+	for role, publish := range map[subjects.Role]string{subjects.Join: "live.join.{{name()}}", subjects.Renew: "live.renew.{{name()}}"} {
+		grant := subjects.Grant(role, []string{"reload"})
+		if !slices.Equal(grant.Publish, []string{publish}) || !slices.Equal(grant.Subscribe, []string{"_INBOX.{{name()}}.>"}) {
+			t.Errorf("%s: %+v", role, grant)
 		}
 	}
 }

@@ -15,6 +15,7 @@ const (
 	Fleet    = "fleet"
 	Nodes    = "nodes"
 	Rollouts = "rollouts"
+	Trust    = "trust"
 	Bundles  = "bundles"
 )
 
@@ -128,12 +129,14 @@ func Streams(s Settings) []Stream {
 func Buckets(s Settings) []Bucket {
 	s = s.Or(DefaultSettings())
 	desired := Transform{From: KeySubject(Desired, ">"), To: "live.desired.>"}
+	trust := Transform{From: KeySubject(Trust, ">"), To: "live.trust.>"}
 	return []Bucket{
 		{Name: Desired, History: 64, Shown: &desired, Replicas: s.Replicas},
 		{Name: Reported, History: 8, Replicas: s.Replicas},
 		{Name: Fleet, History: 64, Atomic: true, Replicas: s.Replicas},
 		{Name: Nodes, History: 8, Replicas: s.Replicas},
 		{Name: Rollouts, History: 64, Replicas: s.Replicas},
+		{Name: Trust, History: 64, Shown: &trust, Replicas: s.Replicas},
 	}
 }
 

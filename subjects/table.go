@@ -4,22 +4,30 @@ package subjects
 type Role string
 
 // The roles. Admin, operator and viewer are people; station and node programs.
+// Renew is a node that may ask for a new JWT and do nothing else, and join who
+// holds a token and is to become a node.
 const (
 	Admin    Role = "admin"
 	Operator Role = "operator"
 	Viewer   Role = "viewer"
 	Station  Role = "station"
 	Node     Role = "node"
+	Renew    Role = "renew"
+	Join     Role = "join"
 )
 
 // Roles are all roles, the mightiest first.
-func Roles() []Role { return []Role{Admin, Operator, Viewer, Station, Node} }
+func Roles() []Role { return []Role{Admin, Operator, Viewer, Station, Node, Renew, Join} }
+
+// Senders are the roles whose signed commands and documents somebody may
+// believe, and so those that a trust set can hold.
+func Senders() []Role { return []Role{Admin, Operator, Viewer, Station} }
 
 // Row is a line of the table: who may say what, and who may hear it.
 //
-// In Subject, <node> stands for one node (the node itself in a node's grant,
-// every node in the others'), <user> for the user's own name, <sent> for each
-// method that the role may send.
+// In Subject, <node> stands for one node (the holder's own name in the grants
+// of node, renew and join, every node in the others'), <user> for the user's
+// own name, <sent> for each method that the role may send.
 type Row struct {
 	Subject     string
 	Publishes   []Role
@@ -70,6 +78,15 @@ func Table() []Row {
 		{"$KV.nodes.<node>", roles(Admin, Station), nil, "KV_nodes", "the register"},
 		{"$KV.rollouts.>", roles(Admin, Operator, Station), nil, "KV_rollouts", "a rollout's plan and state"},
 
+		{"$KV.trust.set", roles(Admin, Station), nil, "KV_trust", "the signed trust set; worthless without the trust key's signature"},
+		{"$KV.trust.jwt.*", roles(Admin, Station), nil, "KV_trust", "a user's renewed JWT, by the user's key; worthless without its signature"},
+		{"live.trust.set", nil, roles(people, Station, Node), "", "the trust set as all hear it once it is stored"},
+		{"live.trust.jwt.*", nil, roles(people, Station), "", "a renewed JWT once it is stored"},
+		{"$JS.API.DIRECT.GET.KV_trust.$KV.trust.set", roles(Node), nil, "", "the node reads the newest trust set"},
+		{"$JS.API.DIRECT.GET.KV_trust", roles(Node), nil, "", "the node reads the older ones that lead from its own to the newest"},
+
+		{"live.join.<node>", roles(Join), roles(Station), "", "the holder of a token asks to become a node; the name is the token's"},
+		{"live.renew.<node>", roles(Node, Renew), roles(Station), "", "a node asks for a new JWT"},
 		{"live.sync.<node>", roles(Node), roles(Station), "", "a node asks for its waiting commands"},
 		{"live.nudge.<node>", roles(Station), roles(Node), "", "a station tells a node to ask now"},
 		{"live.query.*", roles(people), roles(Station), "", "people ask a station"},
@@ -101,7 +118,7 @@ func Table() []Row {
 		{"$JS.API.STREAM.PURGE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 		{"$JS.API.STREAM.MSG.DELETE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 
-		{"_INBOX.<user>.>", roles(Admin), roles(people, Station, Node), "", "replies to one's own requests"},
+		{"_INBOX.<user>.>", roles(Admin), roles(people, Station, Node, Renew, Join), "", "replies to one's own requests"},
 		{"_INBOX.>", roles(Station), nil, "", "the station's replies"},
 	}
 }

@@ -57,6 +57,12 @@ func TestANodeSpeaksAndHearsOfItselfOnly(t *testing.T) {
 		"$JS.API.CONSUMER.CREATE.COMMANDS.ship1.fleet.*.command.>":     false,
 		"$KV.fleet.VirtualHost.x":                                      false,
 		"$KV.nodes.ship1":                                              false,
+		"$KV.trust.set":                                                false,
+		"$KV.trust.jwt.X":                                              false,
+		"$JS.API.DIRECT.GET.KV_trust":                                  true,
+		"$JS.API.DIRECT.GET.KV_trust.$KV.trust.set":                    true,
+		"live.trust.set":                                               false,
+		subjects.JoinWith("ship1"):                                     false,
 		"fleet.ship1":                                                  false,
 	}
 	for _, node := range []string{"ship1", "ship2"} {
@@ -74,6 +80,7 @@ func TestANodeSpeaksAndHearsOfItselfOnly(t *testing.T) {
 			"$JS.API.CONSUMER.DELETE.COMMANDS." + node:                                   own,
 			subjects.Sync(node):                                                          own,
 			subjects.Nudge(node):                                                         false,
+			subjects.RenewOf(node):                                                       own,
 		} {
 			publish[subject] = may
 		}
@@ -88,6 +95,7 @@ func TestANodeSpeaksAndHearsOfItselfOnly(t *testing.T) {
 		"ship1.>": false, "ship1.event.>": false, ">": false, "fleet.>": false,
 		"live.desired.ship1.>": true, "live.desired.ship2.>": false, "live.desired.>": false,
 		subjects.Nudge("ship1"): true, subjects.SyncAll: false,
+		subjects.TrustShown: true, subjects.JWTsShown: false, subjects.RenewAll: false, subjects.JoinAll: false,
 		"_INBOX.ship1.>": true, "_INBOX.ship2.>": false, "_INBOX.>": false, "_INBOX.*.x": false,
 		"$SYS.>": false, "$JS.>": false,
 	} {

@@ -22,6 +22,7 @@ var inOrder = []string{
 	"operator.seed", "system/account.seed", "operator.jwt", "system/account.jwt",
 	"tenants/main/account.seed", "tenants/main/admin.seed", "tenants/main/operator.seed",
 	"tenants/main/viewer.seed", "tenants/main/station.seed", "tenants/main/node.seed",
+	"tenants/main/renew.seed", "tenants/main/join.seed",
 	"tenants/main/account.jwt",
 }
 

@@ -54,7 +54,7 @@ func (a *Authority) Trust() Trust {
 		t.Curve = c.Public()
 	}
 	for _, u := range users {
-		if u.Role == subjects.Node {
+		if !slices.Contains(subjects.Senders(), u.Role) {
 			continue
 		}
 		methods := append([]string{}, a.options.Methods[u.Role]...)
@@ -115,8 +115,8 @@ func (t Trust) validate() error {
 		if err := fleet.CheckNode(k.Name); err != nil {
 			faults.Addf(at+".name", "%v", err)
 		}
-		if k.Role == subjects.Node || !slices.Contains(subjects.Roles(), k.Role) {
-			faults.Addf(at+".role", "%q may not command nodes: use admin, operator, viewer or station", k.Role)
+		if !slices.Contains(subjects.Senders(), k.Role) {
+			faults.Addf(at+".role", "%q may not command nodes: use one of %v", k.Role, subjects.Senders())
 		}
 	}
 	return faults.Err()
