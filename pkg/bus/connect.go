@@ -104,7 +104,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		nats.Name("fairlead " + c.name),
 		nats.UserJWT(
 			func() (string, error) { return o.Credentials.UserJWT(), nil },
-			func(nonce []byte) ([]byte, error) { return o.Credentials.Sign(nonce) }),
+			func(asked []byte) ([]byte, error) { return prove(o.Credentials, asked) }),
 		nats.CustomInboxPrefix(subjects.Inbox(c.name)),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
@@ -196,6 +196,8 @@ func kinded(err error, doing string) error {
 	switch {
 	case err == nil:
 		return nil
+	case fleet.KindOf(err) == fleet.Refused: // our own
+		kind = fleet.Refused
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):

@@ -1,6 +1,7 @@
 package message_test
 
 import (
+	"encoding/json"
 	"reflect"
 	"testing"
 	"time"
@@ -110,4 +111,17 @@ func FuzzTwoMessagesNeverShareTheirSignedBytes(f *testing.F) {
 			t.Errorf("both are signed as %q:\n%+v\n%+v", same, x, y)
 		}
 	})
+}
+
+// A client signs a server's nonce, which is a JSON string, with the same key.
+func TestWhatIsSignedIsNoTextThatAServerCouldAskToHaveSigned(t *testing.T) {
+	data := bytesOf(sample())
+	nonce, err := json.Marshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked string
+	if err := json.Unmarshal(nonce, &asked); err != nil || asked == data {
+		t.Errorf("a server can ask for %q (%v)", data, err)
+	}
 }

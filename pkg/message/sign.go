@@ -48,6 +48,10 @@ func (m *Message) Sign(s Signer) error {
 // Two messages that differ never look the same here, because no part can end
 // its line and no token of the subject or name of a header can go on into what
 // follows it. The error says which part could.
+//
+// It begins with a byte that no UTF-8 has. A NATS client signs, with the same
+// key, what a server sends as nonce in a JSON text; so no server can have a
+// message signed that way, not even by the nats tool.
 func (m Message) signed() ([]byte, error) {
 	headers := m.Headers()
 	names := make([]string, 0, len(headers))
@@ -66,7 +70,7 @@ func (m Message) signed() ([]byte, error) {
 	}
 
 	b := make([]byte, 0, 512)
-	b = append(b, "fairlead message 1\n"...)
+	b = append(b, "\xfffairlead message 1\n"...)
 	b = append(append(b, subject...), '\n')
 	b = append(append(b, m.ID...), '\n')
 	for _, name := range names {
