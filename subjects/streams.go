@@ -16,11 +16,15 @@ const (
 	Nodes    = "nodes"
 	Rollouts = "rollouts"
 	Trust    = "trust"
+	Tokens   = "tokens"
 	Bundles  = "bundles"
 )
 
 // MaxCommandAge bounds every command's life: the mailbox keeps none longer.
 const MaxCommandAge = 30 * 24 * time.Hour
+
+// MaxTokenAge bounds the life of a token to join with.
+const MaxTokenAge = 30 * 24 * time.Hour
 
 // Settings are what an operator may choose about storage; the zero value of a
 // field takes the default of DefaultSettings.
@@ -89,11 +93,13 @@ type Source struct {
 
 // Bucket is a key-value bucket's settings.
 type Bucket struct {
-	Name     string     `json:"name"`
-	History  int        `json:"history"`
-	Shown    *Transform `json:"shown,omitempty"`
-	Atomic   bool       `json:"atomic,omitempty"` // several keys can change in one step
-	Replicas int        `json:"replicas"`
+	Name    string     `json:"name"`
+	History int        `json:"history"`
+	Shown   *Transform `json:"shown,omitempty"`
+	Atomic  bool       `json:"atomic,omitempty"` // several keys can change in one step
+	// MaxAge is how long an entry is kept that nobody writes again; 0 is for ever.
+	MaxAge   time.Duration `json:"maxAge,omitempty"`
+	Replicas int           `json:"replicas"`
 }
 
 // shown drops the prefix and the id: stored subject to four tokens.
@@ -136,6 +142,8 @@ func Buckets(s Settings) []Bucket {
 		{Name: Fleet, History: 64, Atomic: true, Replicas: s.Replicas},
 		{Name: Nodes, History: 8, Replicas: s.Replicas},
 		{Name: Rollouts, History: 64, Replicas: s.Replicas},
+		// A token and its uses are kept until no clock can take it for a good one.
+		{Name: Tokens, History: 8, MaxAge: 2 * MaxTokenAge, Replicas: s.Replicas},
 		{Name: Trust, History: 64, Shown: &trust, Replicas: s.Replicas},
 	}
 }

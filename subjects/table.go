@@ -85,6 +85,10 @@ func Table() []Row {
 		{"$JS.API.DIRECT.GET.KV_trust.$KV.trust.set", roles(Node), nil, "", "the node reads the newest trust set"},
 		{"$JS.API.DIRECT.GET.KV_trust", roles(Node), nil, "", "the node reads the older ones that lead from its own to the newest"},
 
+		{"$KV.tokens.*", roles(writers), nil, "KV_tokens", "a token to join with: what it allows, and its public key"},
+		{"$KV.tokens.*.use.*", roles(Station), nil, "KV_tokens", "a use of a token, created once"},
+		{"$KV.tokens.*.waiting.*", roles(Station), nil, "KV_tokens", "a node that waits for its approval"},
+		{"$KV.tokens.*.approved.*", roles(writers), nil, "KV_tokens", "its approval"},
 		{"live.join.<node>", roles(Join), roles(Station), "", "the holder of a token asks to become a node; the name is the token's"},
 		{"live.renew.<node>", roles(Node, Renew), roles(Station), "", "a node asks for a new JWT"},
 		{"live.sync.<node>", roles(Node), roles(Station), "", "a node asks for its waiting commands"},

@@ -80,7 +80,7 @@ func bucketConfig(b subjects.Bucket) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: subjects.BucketStream(b.Name), Subjects: []string{subjects.KeySubject(b.Name, ">")},
 		Storage: jetstream.FileStorage, MaxMsgsPerSubject: int64(b.History), MaxBytes: -1,
-		Replicas: b.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true,
+		MaxAge: b.MaxAge, Replicas: b.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true,
 		AllowDirect: true, AllowAtomicPublish: b.Atomic, Duplicates: dedupeWindow, RePublish: republish(b.Shown),
 	}
 }
