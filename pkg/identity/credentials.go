@@ -22,6 +22,7 @@ type Credentials struct {
 	Key     string        // public nkey
 	Account string        // public key of the account
 	File    string
+	Issued  time.Time // when the JWT was, by its issuer's clock
 	Expires time.Time // zero for never
 	Warning string    // something to tell the user, such as a file that others can read; "" for nothing
 
@@ -67,6 +68,23 @@ func parseCreds(data []byte) (*Credentials, error) {
 	if err != nil {
 		return nil, errors.New("it holds no user's private key: use a file such as `fairlead user` or `nsc` writes")
 	}
+	return credentialsOf(text, claims, pair)
+}
+
+// credentials are those of a JWT and the seed of its key.
+func credentials(text string, seed []byte) (*Credentials, error) {
+	claims, err := jwt.DecodeUserClaims(text)
+	if err != nil {
+		return nil, err
+	}
+	pair, err := nkeys.FromSeed(seed)
+	if err != nil {
+		return nil, err
+	}
+	return credentialsOf(text, claims, pair)
+}
+
+func credentialsOf(text string, claims *jwt.UserClaims, pair nkeys.KeyPair) (*Credentials, error) {
 	private, err := privateKey(pair)
 	if err != nil {
 		return nil, err
@@ -76,7 +94,7 @@ func parseCreds(data []byte) (*Credentials, error) {
 	}
 	c := &Credentials{
 		Name: claims.Name, Role: roleOf(claims), Key: claims.Subject,
-		Account: claims.IssuerAccount, token: text, issuer: claims.Issuer, private: private,
+		Account: claims.IssuerAccount, Issued: time.Unix(claims.IssuedAt, 0), token: text, issuer: claims.Issuer, private: private,
 	}
 	if c.Account == "" {
 		c.Account = claims.Issuer
