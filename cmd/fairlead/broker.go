@@ -56,7 +56,7 @@ with --replicas 3. What the brokers say to each other is encrypted by a key that
 				return err
 			}
 			c := broker.Config{Name: name, Host: host, Port: port, StoreDir: filepath.Join(data, "broker"),
-				Sync: sync, Authority: authority, Logger: a.daemonLogger()}
+				Sync: sync, Server: authority.Server(), Logger: a.daemonLogger()}
 			switch {
 			case cluster.Listen != "":
 				c.Cluster = &cluster

@@ -144,7 +144,7 @@ func trustOf(dir string) (message.Trust, error) {
 func (s *system) brokerHere(t *testing.T, cleanup func(func())) {
 	t.Helper()
 	b, err := broker.New(broker.Config{StoreDir: filepath.Join(s.dir, "broker"), Sync: "2m", Drain: -1,
-		Authority: s.authority, Logger: slog.New(slog.DiscardHandler)})
+		Server: s.authority.Server(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

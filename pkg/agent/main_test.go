@@ -67,7 +67,7 @@ func beChild(text string) error {
 			return err
 		}
 		b, err := broker.New(broker.Config{StoreDir: filepath.Join(c.Dir, "broker"), Port: c.Port, Sync: "always",
-			Authority: authority, Logger: slog.New(slog.DiscardHandler)})
+			Server: authority.Server(), Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}

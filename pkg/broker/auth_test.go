@@ -68,7 +68,7 @@ func TestAnInProcessBrokerListensNowhere(t *testing.T) {
 func TestTenantsHearNothingOfEachOther(t *testing.T) {
 	dir := t.TempDir()
 	other := authority(t, dir, identity.Options{Tenant: "other"})
-	s := start(t, func(c *broker.Config) { c.Authority = authority(t, dir, identity.Options{}) })
+	s := startOf(t, authority(t, dir, identity.Options{}), nil)
 	theirs := &site{Broker: s.Broker, Authority: other}
 	s.ensureStorage(t)
 

@@ -26,16 +26,19 @@ type site struct {
 	stop   func() // ends the broker and waits
 }
 
-// start runs a broker that syncs seldom and takes its own port; change may
-// say otherwise.
+// start runs a broker of an authority of its own.
 func start(t testing.TB, change func(*broker.Config)) *site {
 	t.Helper()
-	c := broker.Config{StoreDir: t.TempDir(), Sync: "2m", Drain: -1, Logger: slog.New(slog.DiscardHandler)}
+	return startOf(t, authority(t, t.TempDir(), identity.Options{}), change)
+}
+
+// startOf runs a broker that syncs seldom and takes its own port; change may
+// say otherwise.
+func startOf(t testing.TB, a *identity.Authority, change func(*broker.Config)) *site {
+	t.Helper()
+	c := broker.Config{StoreDir: t.TempDir(), Server: a.Server(), Sync: "2m", Drain: -1, Logger: slog.New(slog.DiscardHandler)}
 	if change != nil {
 		change(&c)
-	}
-	if c.Authority == nil {
-		c.Authority = authority(t, t.TempDir(), identity.Options{})
 	}
 	b, err := broker.New(c)
 	if err != nil {
@@ -50,7 +53,7 @@ func start(t testing.TB, change func(*broker.Config)) *site {
 		cancel()
 		t.Fatalf("the broker did not start: %v", err)
 	}
-	s := &site{Broker: b, Authority: c.Authority, config: c}
+	s := &site{Broker: b, Authority: a, config: c}
 	s.stop = func() {
 		cancel()
 		if err, open := <-ended; open {

@@ -49,7 +49,7 @@ func child(dir string) error {
 		return err
 	}
 	b, err := broker.New(broker.Config{
-		StoreDir: filepath.Join(dir, "store"), Sync: "always", Authority: a,
+		StoreDir: filepath.Join(dir, "store"), Sync: "always", Server: a.Server(),
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -72,19 +72,14 @@ func route(address string) (host string, port int, err error) {
 }
 
 // join adds the cluster to nats-server's options. c is valid.
-func (c Config) join(o *server.Options) error {
-	secure, err := c.Authority.ClusterTLS()
-	if err != nil {
-		return err
-	}
+func (c Config) join(o *server.Options) {
 	cluster := c.Cluster.withDefaults()
 	o.Cluster.Name = cluster.Name
 	o.Cluster.Host, o.Cluster.Port, _ = route(cluster.Listen)
-	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = secure, handshakeSeconds
+	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.Server.Cluster, handshakeSeconds
 	for _, address := range cluster.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: address})
 	}
-	return nil
 }
 
 // checkKind refuses a store of the other kind. A lone broker's streams are
@@ -92,7 +87,7 @@ func (c Config) join(o *server.Options) error {
 // broker, which would be ready and empty.
 func (c Config) checkKind() error {
 	root := filepath.Join(c.StoreDir, server.JetStreamStoreDir)
-	_, err := os.Stat(filepath.Join(root, c.Authority.SystemAccount(), "_js_", "_meta_"))
+	_, err := os.Stat(filepath.Join(root, c.Server.SystemAccount, "_js_", "_meta_"))
 	wasClustered := err == nil
 	streams, err := filepath.Glob(filepath.Join(root, "*", "streams", "*"))
 	switch {

@@ -55,9 +55,9 @@ func startCluster(t testing.TB, sync string) []*site {
 		if err := os.CopyFS(dir, os.DirFS(origin)); err != nil {
 			t.Fatal(err)
 		}
-		sites = append(sites, start(t, func(c *broker.Config) {
+		a := authority(t, dir, identity.Options{Methods: nothing(nil).Sent()})
+		sites = append(sites, startOf(t, a, func(c *broker.Config) {
 			c.Name, c.Port, c.Sync = fmt.Sprint("broker", i+1), freeAddress(t).Port, sync
-			c.Authority = authority(t, dir, identity.Options{Methods: nothing(nil).Sent()})
 			c.Cluster = &broker.ClusterConfig{Listen: listen, Routes: routes}
 		}))
 	}
@@ -326,7 +326,7 @@ func TestAClusterGoesOnWithoutOneBrokerAndLosesNothing(t *testing.T) {
 
 	// It comes back and has everything again.
 	c := f.sites[gone].config
-	f.sites[gone] = start(t, func(again *broker.Config) { *again = c })
+	f.sites[gone] = startOf(t, f.sites[gone].Authority, func(again *broker.Config) { *again = c })
 	eventually(t, func(ctx context.Context) error {
 		info, err := f.commands(ctx)
 		if err != nil {
@@ -373,7 +373,7 @@ func TestAStoreOfTheOtherKindIsRefused(t *testing.T) {
 	c.Name, c.Cluster = "alone", &broker.ClusterConfig{Listen: address, Routes: []string{address}}
 	says(t, fails(t, c), "streams of a lone broker")
 	c.Cluster = nil
-	again := start(t, func(whole *broker.Config) { *whole = c }) // nothing was removed
+	again := startOf(t, lone.Authority, func(whole *broker.Config) { *whole = c }) // nothing was removed
 	stream(t, again.connect(t, "alice", subjects.Admin), subjects.Commands)
 
 	c.StoreDir, c.Cluster = t.TempDir(), &broker.ClusterConfig{Listen: address, Routes: []string{address}}

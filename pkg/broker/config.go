@@ -13,7 +13,7 @@ import (
 	"fairlead/pkg/identity"
 )
 
-// Config says how a broker runs. Authority and StoreDir are needed; the rest
+// Config says how a broker runs. Server and StoreDir are needed; the rest
 // has defaults.
 type Config struct {
 	Name string // the server's name in monitoring; "fairlead" when empty
@@ -28,9 +28,9 @@ type Config struct {
 	// has, and at least 16 GiB, so that the streams' reservations fit.
 	MaxStore int64
 
-	Authority *identity.Authority
-	TLS       *tls.Config    // nil is none
-	Cluster   *ClusterConfig // nil is a broker by itself
+	Server  identity.Server
+	TLS     *tls.Config    // nil is none
+	Cluster *ClusterConfig // nil is a broker by itself
 	// Drain is how long the end takes at most while clients are connected;
 	// 500 ms when zero, negative closes all of them at once.
 	Drain time.Duration
@@ -80,8 +80,8 @@ func (c Config) Validate() error {
 		c.Cluster.validate(c, &faults)
 	}
 	c = c.withDefaults()
-	if c.Authority == nil {
-		faults.Addf("authority", "missing: a broker without one would have to trust everybody")
+	if c.Server.OperatorJWT == "" {
+		faults.Addf("server", "missing: a broker without an operator would have to trust everybody")
 	}
 	if c.StoreDir == "" {
 		faults.Addf("store", "missing: name a directory for JetStream's files")
@@ -136,7 +136,7 @@ func (c Config) monitor() (host string, port int, err error) {
 
 // options are nats-server's. c has its defaults and is valid.
 func (c Config) options() (*server.Options, error) {
-	operator, err := server.ReadOperatorJWT(c.Authority.OperatorJWT())
+	operator, err := server.ReadOperatorJWT(c.Server.OperatorJWT)
 	if err != nil {
 		return nil, err
 	}
@@ -149,12 +149,12 @@ func (c Config) options() (*server.Options, error) {
 		// nats-server 2.15 would refuse the 1,001st consumer of a stream,
 		// watchers of a bucket included.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
-		SystemAccount:   c.Authority.SystemAccount(),
+		SystemAccount:   c.Server.SystemAccount,
 		AccountResolver: &server.MemAccResolver{},
 		TLSConfig:       c.TLS, TLS: c.TLS != nil,
 	}
 	o.TrustedOperators = append(o.TrustedOperators, operator)
-	for key, text := range c.Authority.AccountJWTs() {
+	for key, text := range c.Server.Accounts {
 		if err := o.AccountResolver.Store(key, text); err != nil {
 			return nil, err
 		}
@@ -172,9 +172,7 @@ func (c Config) options() (*server.Options, error) {
 	}
 	o.HTTPHost, o.HTTPPort, _ = c.monitor()
 	if c.Cluster != nil {
-		if err := c.join(o); err != nil {
-			return nil, err
-		}
+		c.join(o)
 	}
 	return o, nil
 }

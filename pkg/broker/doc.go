@@ -2,7 +2,7 @@
 // the only importer of nats-server.
 //
 // It never listens without authentication: the server trusts one operator,
-// that of the Authority, and knows only its accounts; there is no default
+// that of Config.Server, and knows only its accounts; there is no default
 // user and no anonymous one. The HTTP monitor, which has no authentication,
 // is off unless asked for and then bound to this host.
 //

@@ -7,7 +7,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fairlead/pkg/broker"
 	"fairlead/pkg/identity"
 	"fairlead/subjects"
 )
@@ -107,7 +106,7 @@ func TestANodeSpeaksAndHearsOfItselfOnly(t *testing.T) {
 
 func TestPeopleSendWhatTheirRoleMay(t *testing.T) {
 	o := identity.Options{Methods: map[subjects.Role][]string{subjects.Operator: {"reload"}}}
-	s := start(t, func(c *broker.Config) { c.Authority = authority(t, t.TempDir(), o) })
+	s := startOf(t, authority(t, t.TempDir(), o), nil)
 	reload, shell := "ship1.command.reload.nginx", "ship1.command.shellcommand.operatingsystem"
 	for role, want := range map[subjects.Role][2]bool{
 		subjects.Admin: {true, true}, subjects.Operator: {true, false}, subjects.Viewer: {false, false},

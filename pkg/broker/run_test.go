@@ -23,8 +23,8 @@ import (
 // fails runs a broker that cannot start and returns its error.
 func fails(t *testing.T, c broker.Config) error {
 	t.Helper()
-	if c.Authority == nil {
-		c.Authority = authority(t, t.TempDir(), identity.Options{})
+	if c.Server.OperatorJWT == "" {
+		c.Server = authority(t, t.TempDir(), identity.Options{}).Server()
 	}
 	c.Logger = slog.New(slog.DiscardHandler)
 	b, err := broker.New(c)
@@ -53,7 +53,7 @@ func TestAWrongConfigNamesAllFaults(t *testing.T) {
 	if fleet.KindOf(err) != fleet.Invalid {
 		t.Fatal(err)
 	}
-	says(t, err, "authority: ", "store: ", "port: ", "sync: ", "maxStore: ", "monitor: ")
+	says(t, err, "server: ", "store: ", "port: ", "sync: ", "maxStore: ", "monitor: ")
 }
 
 func TestAPortInUseNamesItsOwner(t *testing.T) {

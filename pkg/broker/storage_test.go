@@ -104,7 +104,7 @@ func TestARestartKeepsEverything(t *testing.T) {
 	}
 	s.stop()
 
-	again := start(t, func(c *broker.Config) { c.StoreDir, c.Authority = s.config.StoreDir, s.Authority })
+	again := startOf(t, s.Authority, func(c *broker.Config) { c.StoreDir = s.config.StoreDir })
 	raw, err := stream(t, again.connect(t, "alice", subjects.Admin), subjects.Commands).GetMsg(t.Context(), 1)
 	if err != nil || string(raw.Data) != "kept" {
 		t.Error(raw, err)

@@ -99,7 +99,7 @@ func TestWhoPersistsOutlivesRefusals(t *testing.T) {
 	s.stop()
 	mine := s.config
 	other := s.config
-	other.Authority, other.StoreDir = newAuthority(t), t.TempDir()
+	other.Server, other.StoreDir = newAuthority(t).Server(), t.TempDir()
 	s.config = other
 	s.start()
 	next(t, refused)

@@ -35,7 +35,7 @@ type site struct {
 func bare(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, authority: newAuthority(t), users: map[string]*identity.Credentials{}}
-	s.config = broker.Config{StoreDir: t.TempDir(), Sync: "2m", Drain: -1, Authority: s.authority, Logger: slog.New(slog.DiscardHandler)}
+	s.config = broker.Config{StoreDir: t.TempDir(), Sync: "2m", Drain: -1, Server: s.authority.Server(), Logger: slog.New(slog.DiscardHandler)}
 	s.start()
 	return s
 }

@@ -75,7 +75,7 @@ func New(o Options) (*Dev, error) {
 	}
 	d.broker, err = broker.New(broker.Config{
 		Name: "fairlead-dev", Host: host, Port: number, StoreDir: filepath.Join(o.Data, "broker"), Sync: o.Sync,
-		Authority: authority, Logger: o.Logger.With("part", "broker"),
+		Server: authority.Server(), Logger: o.Logger.With("part", "broker"),
 	})
 	return d, err
 }

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"crypto/tls"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -50,6 +51,7 @@ type Authority struct {
 
 	operatorJWT string
 	accountJWTs map[string]string
+	cluster     *tls.Config
 }
 
 // Open loads what dir holds and makes what is missing. The error says which
@@ -68,7 +70,7 @@ func Open(dir string, o Options) (*Authority, error) {
 	defer unlock()
 
 	a := &Authority{dir: dir, options: o}
-	for _, step := range []func() error{a.openOperator, a.openTenant, a.readAccounts} {
+	for _, step := range []func() error{a.openOperator, a.openTenant, a.readAccounts, a.openCluster} {
 		if err := step(); err != nil {
 			return nil, fmt.Errorf("open identity %s: %w", dir, err)
 		}

@@ -14,16 +14,21 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
-// clusterName is what a certificate of ClusterTLS is for: brokers prove what
+// clusterName is what a certificate of clusterTLS is for: brokers prove what
 // they hold, wherever they are reached.
 const clusterName = "cluster.fairlead"
 
-// ClusterTLS is how the brokers of this authority prove themselves to each
+func (a *Authority) openCluster() (err error) {
+	a.cluster, err = a.clusterTLS()
+	return err
+}
+
+// clusterTLS is how the brokers of this authority prove themselves to each
 // other and keep what they say to themselves: TLS 1.3, both sides with one
 // certificate, whose key follows from the operator's seed. Who does not hold
 // that seed cannot join. There is nothing to issue, to copy beside the
 // identity directory, or to renew: every broker makes the same certificate.
-func (a *Authority) ClusterTLS() (*tls.Config, error) {
+func (a *Authority) clusterTLS() (*tls.Config, error) {
 	seed, err := a.operator.pair.Seed()
 	if err != nil {
 		return nil, fmt.Errorf("cluster key: %w", err)

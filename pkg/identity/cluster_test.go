@@ -16,11 +16,7 @@ func clusterTLS(t *testing.T, dir string) *tls.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := a.ClusterTLS()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return a.Server().Cluster
 }
 
 // handshake lets a client meet a server and returns what either has against
