@@ -55,6 +55,10 @@ func ValidID(id string) bool {
 	return true
 }
 
+// Checkpoint is where all checkpoints of the audit are published and kept: one
+// subject, so that each can expect the one before it.
+const Checkpoint = prefix + ".checkpoint.audit"
+
 // MailboxOf matches every stored command of a node.
 func MailboxOf(node string) string { return prefix + "." + node + ".command.>" }
 

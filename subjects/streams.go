@@ -10,6 +10,8 @@ const (
 	Health   = "HEALTH"
 	Logs     = "LOGS"
 
+	Checkpoints = "CHECKPOINTS"
+
 	Desired  = "desired"
 	Reported = "reported"
 	Fleet    = "fleet"
@@ -25,6 +27,10 @@ const MaxCommandAge = 30 * 24 * time.Hour
 
 // MaxTokenAge bounds the life of a token to join with.
 const MaxTokenAge = 30 * 24 * time.Hour
+
+// CheckpointsLonger is how much longer CHECKPOINTS keeps a checkpoint than
+// AUDIT keeps the messages that it covers.
+const CheckpointsLonger = 30 * 24 * time.Hour
 
 // Settings are what an operator may choose about storage; the zero value of a
 // field takes the default of DefaultSettings.
@@ -124,6 +130,8 @@ func Streams(s Settings) []Stream {
 			MaxAge: s.EventsAge, Replicas: s.Replicas},
 		{Name: Audit, Sources: []Source{{Commands, commands}, {Events, events}},
 			MaxAge: s.AuditAge, Replicas: s.Replicas, Immutable: true},
+		{Name: Checkpoints, Subjects: []string{Checkpoint}, MaxAge: s.AuditAge + CheckpointsLonger,
+			Replicas: s.Replicas, Immutable: true},
 		{Name: Health, Subjects: []string{storedEvents(MethodHealth)}, Shown: &events,
 			MaxPerSubject: s.HealthKept, Replicas: s.Replicas},
 		{Name: Logs, Subjects: []string{storedEvents(MethodSyslog)}, Shown: &events,
