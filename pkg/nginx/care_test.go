@@ -261,7 +261,7 @@ func TestViewThatNginxRefusesIsNotServedAndNotTriedInALoop(t *testing.T) {
 	binary := filepath.Join(filepath.Dir(n.cfg.State), "nginx")
 	data, err := os.ReadFile(real)
 	if err == nil {
-		err = os.WriteFile(binary, data, 0o755)
+		err = writeProgram(binary, data)
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +274,7 @@ func TestViewThatNginxRefusesIsNotServedAndNotTriedInALoop(t *testing.T) {
 	port := n.freePort()
 	n.mustApply(1, proxied("web", port, "app"), checked("app", one, two))
 	script := "#!/bin/sh\necho 'nginx: [emerg] no' >&2\nexit 1\n"
-	if err := errors.Join(os.WriteFile(binary+".new", []byte(script), 0o755), os.Rename(binary+".new", binary)); err != nil {
+	if err := errors.Join(writeProgram(binary+".new", []byte(script)), os.Rename(binary+".new", binary)); err != nil {
 		t.Fatal(err)
 	}
 	one.fail.Store(true)
@@ -287,7 +287,7 @@ func TestViewThatNginxRefusesIsNotServedAndNotTriedInALoop(t *testing.T) {
 	if tried := refusals.of.Load(); tried != 1 {
 		t.Errorf("tested %d times", tried)
 	}
-	if err := errors.Join(os.WriteFile(binary+".new", data, 0o755), os.Rename(binary+".new", binary)); err != nil {
+	if err := errors.Join(writeProgram(binary+".new", data), os.Rename(binary+".new", binary)); err != nil {
 		t.Fatal(err)
 	}
 }

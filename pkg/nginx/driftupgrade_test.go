@@ -22,7 +22,7 @@ func TestNginxThatWasInstalledAnewIsAskedAndTested(t *testing.T) {
 	must(t, err)
 	n.cfg.Binary = filepath.Join(filepath.Dir(n.cfg.State), "nginx")
 	install := func() {
-		must(t, os.WriteFile(n.cfg.Binary+".new", binary, 0o755))
+		must(t, writeProgram(n.cfg.Binary+".new", binary))
 		must(t, os.Rename(n.cfg.Binary+".new", n.cfg.Binary))
 	}
 	install()
@@ -39,7 +39,7 @@ func TestNginxThatWasInstalledAnewIsAskedAndTested(t *testing.T) {
 	}
 
 	// One that cannot even say its version is in the middle of being installed.
-	must(t, os.WriteFile(n.cfg.Binary+".new", []byte("#!/bin/sh\nexit 1\n"), 0o755))
+	must(t, writeProgram(n.cfg.Binary+".new", []byte("#!/bin/sh\nexit 1\n")))
 	must(t, os.Rename(n.cfg.Binary+".new", n.cfg.Binary))
 	install()
 	eventually(t, "it is tested again", func() bool {

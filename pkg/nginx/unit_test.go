@@ -75,7 +75,7 @@ func newSystemdNode(t *testing.T) (n *node, calls func() string) {
 	dir := t.TempDir()
 	n.cfg.Systemctl = filepath.Join(dir, "systemctl")
 	script := fmt.Sprintf(systemctl, dir, n.cfg.PidFile, start)
-	if err := os.WriteFile(n.cfg.Systemctl, []byte(script), 0o755); err != nil {
+	if err := writeProgram(n.cfg.Systemctl, []byte(script)); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
