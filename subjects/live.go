@@ -57,8 +57,20 @@ const (
 // DesiredShown is where a node hears its desired keys when they are stored.
 func DesiredShown(node string) string { return "live.desired." + node + ".>" }
 
-// Inbox is the prefix of a user's replies.
+// Inbox is the prefix of the replies to a person, a station, or who joins.
 func Inbox(user string) string { return "_INBOX." + user }
+
+// NodeInbox is the prefix of the replies to a node. It is another than that of
+// people, since a node may join under any name, a person's too.
+func NodeInbox(node string) string { return "_INBOX_NODE." + node }
+
+// InboxOf is the prefix of the replies to a user of a role.
+func InboxOf(role Role, user string) string {
+	if role == Node || role == Renew {
+		return NodeInbox(user)
+	}
+	return Inbox(user)
+}
 
 // DesiredKey, ReportedKey and the like are keys in their buckets.
 

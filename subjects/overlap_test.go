@@ -59,7 +59,7 @@ func TestNoStreamKeepsWhatIsShownOrSpoken(t *testing.T) {
 	for _, s := range subjects.Streams(subjects.Settings{}) {
 		for _, subject := range s.Subjects {
 			subject = strings.Replace(subject, "*", "ship1", 1) // no node is called command or event
-			for _, spoken := range []string{"*.command.>", "*.event.>", "live.>", "_INBOX.>", "$JS.>", "$KV.>", "$SYS.>"} {
+			for _, spoken := range []string{"*.command.>", "*.event.>", "live.>", "_INBOX.>", "_INBOX_NODE.>", "$JS.>", "$KV.>", "$SYS.>"} {
 				if overlap(subject, spoken) {
 					t.Errorf("%s keeps %s, which is %s", s.Name, subject, spoken)
 				}
@@ -106,8 +106,9 @@ func TestNobodyButTheNodeAndStationsSpeaksForANode(t *testing.T) {
 // What a role may do that is for one purpose alone.
 func TestWhoJoinsOrRenewsDoesNothingElse(t *testing.T) {
 	for role, publish := range map[subjects.Role]string{subjects.Join: "live.join.{{name()}}", subjects.Renew: "live.renew.{{name()}}"} {
+		inbox := subjects.InboxOf(role, "{{name()}}") + ".>"
 		grant := subjects.Grant(role, []string{"reload"})
-		if !slices.Equal(grant.Publish, []string{publish}) || !slices.Equal(grant.Subscribe, []string{"_INBOX.{{name()}}.>"}) {
+		if !slices.Equal(grant.Publish, []string{publish}) || !slices.Equal(grant.Subscribe, []string{inbox}) {
 			t.Errorf("%s: %+v", role, grant)
 		}
 	}

@@ -123,7 +123,9 @@ func Table() []Row {
 		{"$JS.API.STREAM.PURGE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 		{"$JS.API.STREAM.MSG.DELETE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 
-		{"_INBOX.<user>.>", roles(Admin), roles(people, Station, Node, Renew, Join), "", "replies to one's own requests"},
+		{"_INBOX.<user>.>", roles(Admin), roles(people, Station, Join), "", "replies to one's own requests"},
+		{"_INBOX_NODE.<user>.>", nil, roles(Node, Renew), "", "replies to a node's requests: no name of a person leads there"},
 		{"_INBOX.>", roles(Station), nil, "", "the station's replies"},
+		{"_INBOX_NODE.>", roles(Station), nil, "", "the station's replies to nodes"},
 	}
 }

@@ -94,7 +94,7 @@ func (s *site) connect(t *testing.T, name string, role subjects.Role) *nats.Conn
 func dial(t *testing.T, s *site, u identity.User) *nats.Conn {
 	t.Helper()
 	nc, err := nats.Connect(s.URL(), nats.InProcessServer(s), nats.UserCredentials(u.CredsFile),
-		nats.CustomInboxPrefix(subjects.Inbox(u.Name)),
+		nats.CustomInboxPrefix(subjects.InboxOf(u.Role, u.Name)),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		t.Fatal(err)

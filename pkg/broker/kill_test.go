@@ -79,7 +79,7 @@ func TestAKilledBrokerKeepsWhatItAcknowledged(t *testing.T) {
 func publishUntilGone(t *testing.T, url string, u identity.User, enough int, kill func()) map[uint64]string {
 	t.Helper()
 	closed := make(chan struct{}) // by itself nats.go leaves futures of a closed connection open
-	nc, err := nats.Connect(url, nats.UserCredentials(u.CredsFile), nats.CustomInboxPrefix(subjects.Inbox(u.Name)),
+	nc, err := nats.Connect(url, nats.UserCredentials(u.CredsFile), nats.CustomInboxPrefix(subjects.InboxOf(u.Role, u.Name)),
 		nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func TestANodeSpeaksAndHearsOfItselfOnly(t *testing.T) {
 	user(t, s.Authority, "ship2", subjects.Node)
 
 	publish := map[string]bool{
-		"_INBOX.ship2.x":                         false,
+		"_INBOX_NODE.ship2.x":                    false,
 		"_INBOX.station-a.x":                     false,
 		"$SYS.REQ.SERVER.PING":                   false,
 		"$JS.API.INFO":                           false,
@@ -95,8 +95,9 @@ func TestANodeSpeaksAndHearsOfItselfOnly(t *testing.T) {
 		"live.desired.ship1.>": true, "live.desired.ship2.>": false, "live.desired.>": false,
 		subjects.Nudge("ship1"): true, subjects.SyncAll: false,
 		subjects.TrustShown: true, subjects.JWTsShown: false, subjects.RenewAll: false, subjects.JoinAll: false,
-		"_INBOX.ship1.>": true, "_INBOX.ship2.>": false, "_INBOX.>": false, "_INBOX.*.x": false,
-		"$SYS.>": false, "$JS.>": false,
+		"_INBOX_NODE.ship1.>": true, "_INBOX_NODE.ship2.>": false, "_INBOX_NODE.>": false, "_INBOX.*.x": false,
+		"_INBOX.ship1.>": false, // where a person of that name hears replies
+		"$SYS.>":         false, "$JS.>": false,
 	} {
 		if got := s.maySubscribe(t, ship1, subject); got != want {
 			t.Errorf("ship1 may subscribe %s: %v, want %v", subject, got, want)

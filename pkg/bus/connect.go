@@ -14,7 +14,6 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
-	"fairlead/subjects"
 )
 
 // Credentials are a user's: the name, the user JWT and the signing half of
@@ -23,6 +22,7 @@ type Credentials interface {
 	message.Signer
 	UserName() string
 	UserJWT() string
+	Inbox() string // prefix of the subjects on which the user may hear replies
 }
 
 // InProcess is a server in the same process.
@@ -105,7 +105,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		nats.UserJWT(
 			func() (string, error) { return o.Credentials.UserJWT(), nil },
 			func(asked []byte) ([]byte, error) { return prove(o.Credentials, asked) }),
-		nats.CustomInboxPrefix(subjects.Inbox(c.name)),
+		nats.CustomInboxPrefix(o.Credentials.Inbox()),
 		nats.MaxReconnects(-1),
 		nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the journal keeps what must not be lost

@@ -138,7 +138,7 @@ func (s *site) node(name string) *bus.Conn {
 // foreign is a client as any NATS program makes one.
 func (s *site) foreign(name string, role subjects.Role) *nats.Conn {
 	s.t.Helper()
-	nc, err := nats.Connect(s.url, nats.UserCredentials(s.credentials(name, role).File), nats.CustomInboxPrefix(subjects.Inbox(name)),
+	nc, err := nats.Connect(s.url, nats.UserCredentials(s.credentials(name, role).File), nats.CustomInboxPrefix(subjects.InboxOf(role, name)),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		s.t.Fatal(err)

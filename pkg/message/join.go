@@ -92,7 +92,7 @@ func TokenApprovedSubject(id string) subjects.Subject {
 // held is what the holder of a key signs to show that it holds it: for which
 // purpose, with which token or node, and the key itself.
 func held(purpose, of, name, key string) []byte {
-	return []byte("fairlead key 1\n" + purpose + "\n" + of + "\n" + name + "\n" + key + "\n")
+	return []byte("\xfffairlead key 1\n" + purpose + "\n" + of + "\n" + name + "\n" + key + "\n")
 }
 
 // ProveHeld signs that s holds its key, for joining with a token under a name
