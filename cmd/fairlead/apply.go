@@ -121,7 +121,7 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	result.Unfit = unfit
 	a.sayUnfit(unfit)
 	if done.Sequence > 0 && len(sent) == 0 && len(unfit) == 0 && !machine {
-		a.say("no node becomes another by it: see which nodes the selectors choose with `fairlead nodes -l SELECTOR`")
+		a.say("no node becomes another by it: `fairlead nodes` shows their labels")
 	}
 	if !wait {
 		for _, s := range sent {

@@ -35,7 +35,8 @@ func newDev(a *app) *cobra.Command {
 		Short: "run everything on this host: broker, station, agents, real nginx",
 		Long: `Runs a NATS broker with authentication, a station and one or more agents, each with its own nginx, in one process.
 It writes the NATS context ` + devContext + ` and selects it when none is selected, so that every other command works
-in a second terminal with no flag. Ctrl-C stops all that it started; a later start on the same data goes on.`,
+in a second terminal with no flag. Ctrl-C stops all that it started; a later start on the same data goes on.
+The nodes are node1, node2 and so on, with the labels env=dev, role=edge and index=1, index=2 and so on.`,
 		Example: `  fairlead dev
   fairlead dev --apply examples/hello
   fairlead dev --nodes 3 --data /tmp/fleet --nats 127.0.0.1:5222`,

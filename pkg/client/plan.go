@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -130,8 +131,10 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 			if fault != nil {
 				faults = append(faults, *fault)
 			}
-			if soon != "" {
-				p.Warnings = append(p.Warnings, soon)
+			for _, warning := range []string{soon, now.selectsNobody(r)} {
+				if warning != "" {
+					p.Warnings = append(p.Warnings, warning)
+				}
 			}
 		}
 		p.Resources = append(p.Resources, change)
@@ -213,6 +216,23 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 		s.desired[name] = d
 		return nil
 	})
+}
+
+// selectsNobody says of a resource whose selector no node matches that it is so.
+func (s stored) selectsNobody(r fleet.Resource) string {
+	spec, ok := r.Spec.(fleet.Selecting)
+	if !ok {
+		return ""
+	}
+	selector, err := fleet.ParseSelector(spec.Selects())
+	matches := func(n station.NodeRecord) bool { return selector.Matches(n.AllLabels()) }
+	if err != nil || slices.ContainsFunc(s.nodes, matches) { // what is wrong with a selector is a fault
+		return ""
+	}
+	if len(s.nodes) == 0 {
+		return fmt.Sprintf("%s selects no node: none is registered", r.ID())
+	}
+	return fmt.Sprintf("%s selects no node: none matches %q", r.ID(), spec.Selects())
 }
 
 func (s stored) list() []fleet.Resource {

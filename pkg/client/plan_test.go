@@ -57,6 +57,9 @@ func TestAPlanSaysWhatBecomesOfEachResourceAndNode(t *testing.T) {
 		}
 	}
 	p = s.plan(host("a", "kind=ship", "one") + host("b", "", "changed") + host("c", "kind=none", "nobody's"))
+	if want := []string{`VirtualHost/c selects no node: none matches "kind=none"`}; !slices.Equal(p.Warnings, want) {
+		t.Errorf("warned of %v, want %v", p.Warnings, want)
+	}
 	if a := actions(p); a["VirtualHost/a"] != client.Unchanged || a["VirtualHost/b"] != client.Update || a["VirtualHost/c"] != client.Create || p.Changes() != 2 {
 		t.Errorf("%v", a)
 	}

@@ -274,7 +274,7 @@ func (d *Dev) register(ctx context.Context, nodes []Node) error {
 			return err
 		}
 		record := station.NodeRecord{Name: n.Name, Key: user.Key, Address: n.Address, Since: time.Now().UTC(),
-			Labels: map[string]string{"env": "dev", "index": strconv.Itoa(i + 1)}}
+			Labels: map[string]string{"env": "dev", "role": "edge", "index": strconv.Itoa(i + 1)}}
 		if err := c.Register(ctx, record); err != nil {
 			return fmt.Errorf("register %s: %w", n.Name, err)
 		}

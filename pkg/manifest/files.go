@@ -1,8 +1,10 @@
 package manifest
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -109,6 +111,9 @@ func readSmall(dir, name string) (data []byte, problem string) {
 		name = filepath.Join(dir, name)
 	}
 	info, err := os.Stat(name) // before opening: a pipe would wait for its writer
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Sprintf("is not there: it is looked for in %s", filepath.Dir(name))
+	}
 	if err != nil {
 		return nil, plain(err)
 	}

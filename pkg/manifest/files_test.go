@@ -92,8 +92,8 @@ func TestAFileThatIsOfNoUseIsFaultedAtTheLineThatNamesIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, c := range []struct{ certificate, key, fault string }{
-		{"none.crt", "shop.key", `:6: Certificate/shop: spec.certificateFile: "none.crt" there is no such file`},
-		{"shop.crt", "none.key", `:7: Certificate/shop: spec.keyFile: "none.key" there is no such file`},
+		{"none.crt", "shop.key", `:6: Certificate/shop: spec.certificateFile: "none.crt" is not there: it is looked for in `},
+		{"shop.crt", "none.key", `:7: Certificate/shop: spec.keyFile: "none.key" is not there: it is looked for in `},
 		{"shop.crt", "other.key", `:7: Certificate/shop: spec.keyFile: "other.key" is not the key of the certificate`},
 		{"shop.crt", "encrypted.key", `:7: Certificate/shop: spec.keyFile: "encrypted.key" holds an encrypted key`},
 		{"shop.crt", "shop.crt", `:7: Certificate/shop: spec.keyFile: "shop.crt" holds no private key`},
