@@ -46,6 +46,13 @@ func Nudge(node string) string { return "live.nudge." + node }
 // Query is where people ask a station: nodes, node, command, pending, settled.
 func Query(what string) string { return "live.query." + what }
 
+// What the system account's user asks brokers, as nats-server has it. It is no
+// part of any tenant's traffic.
+const (
+	AccountUpdate = "$SYS.REQ.CLAIMS.UPDATE"
+	BrokerPing    = "$SYS.REQ.SERVER.PING"
+)
+
 // Bench is a subject for measurements of the bare bus. What is published below
 // BenchStored goes to the stream BenchStream while a measurement runs.
 const (

@@ -23,6 +23,7 @@ type site struct {
 	*broker.Broker
 	*identity.Authority
 	config broker.Config
+	dir    string // of the identities, where a test needs it
 	stop   func() // ends the broker and waits
 }
 

@@ -60,6 +60,7 @@ func startCluster(t testing.TB, sync string) []*site {
 			c.Name, c.Port, c.Sync = fmt.Sprint("broker", i+1), freeAddress(t).Port, sync
 			c.Cluster = &broker.ClusterConfig{Listen: listen, Routes: routes}
 		}))
+		sites[i].dir = dir
 	}
 	elected(t, sites)
 	return sites

@@ -150,14 +150,11 @@ func (c Config) options() (*server.Options, error) {
 		// watchers of a bucket included.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		SystemAccount:   c.Server.SystemAccount,
-		AccountResolver: &server.MemAccResolver{},
 		TLSConfig:       c.TLS, TLS: c.TLS != nil,
 	}
 	o.TrustedOperators = append(o.TrustedOperators, operator)
-	for key, text := range c.Server.Accounts {
-		if err := o.AccountResolver.Store(key, text); err != nil {
-			return nil, err
-		}
+	if o.AccountResolver, err = c.accounts(); err != nil {
+		return nil, err
 	}
 	switch c.Port {
 	case 0:

@@ -6,6 +6,10 @@
 // user and no anonymous one. The HTTP monitor, which has no authentication,
 // is off unless asked for and then bound to this host.
 //
+// Accounts can change while brokers run: an account's JWT that the system user
+// pushes (package bus) reaches all brokers of a cluster, those that were away
+// within seconds of their return, and a user that it revokes is disconnected.
+//
 // What was acknowledged survives as Config.Sync says: with "always", the
 // default, a message is on disk before its publisher hears so; with an
 // interval a power cut takes what was acknowledged since the last sync, while

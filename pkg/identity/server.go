@@ -1,6 +1,10 @@
 package identity
 
-import "crypto/tls"
+import (
+	"crypto/tls"
+
+	"github.com/nats-io/jwt/v2"
+)
 
 // Server is all that a broker needs of an authority. No seed is in it: who
 // takes a broker's host makes no account and no user.
@@ -14,4 +18,15 @@ type Server struct {
 // Server is what the brokers of this authority need.
 func (a *Authority) Server() Server {
 	return Server{OperatorJWT: a.OperatorJWT(), SystemAccount: a.SystemAccount(), Accounts: a.AccountJWTs(), Cluster: a.cluster}
+}
+
+// Issued reports whether a text is the JWT of an account that the operator
+// signed, as it was signed.
+func (s Server) Issued(account, text string) bool {
+	operator, err := jwt.DecodeOperatorClaims(s.OperatorJWT)
+	if err != nil {
+		return false
+	}
+	claims, err := jwt.DecodeAccountClaims(text)
+	return err == nil && claims.Subject == account && operator.DidSign(claims)
 }
