@@ -6,7 +6,7 @@ import "fairlead/pkg/message"
 func (t Trust) Lookup() message.Trust {
 	byKey := make(map[string]message.Trusted, len(t.Keys))
 	for _, k := range t.Keys {
-		byKey[k.Key] = message.Trusted{Name: k.Name, Role: k.Role}
+		byKey[k.Key] = message.Trusted{Name: k.Name, Role: k.Role, Methods: k.Methods}
 	}
 	return func(key string) (message.Trusted, bool) {
 		owner, ok := byKey[key]

@@ -1,6 +1,9 @@
 package message
 
 import (
+	"slices"
+	"time"
+
 	"fairlead/pkg/fleet"
 	"fairlead/subjects"
 )
@@ -31,17 +34,23 @@ func RegisterSubject(node string) subjects.Subject {
 // VerifyDocument decides whether a document was written by a trusted key of
 // one of the roles. The error is Refused.
 func VerifyDocument(m Message, trust Trust, roles ...subjects.Role) error {
+	_, err := VerifyStored(m, time.Time{}, trust, roles...)
+	return err
+}
+
+// VerifyStored is VerifyDocument for what was stored at a moment of the
+// broker's clock: what somebody wrote while their key was believed stands. It
+// returns who wrote it.
+func VerifyStored(m Message, at time.Time, trust Trust, roles ...subjects.Role) (Trusted, error) {
 	if err := m.CheckSignature(); err != nil {
-		return err
+		return Trusted{}, err
 	}
 	owner, ok := trust(m.Key)
-	if !ok {
-		return fleet.Errorf(fleet.Refused, "key %s is not a trusted one", short(m.Key))
+	if !ok && !owner.stood(at) {
+		return owner, owner.unbelieved(m.Key, "")
 	}
-	for _, role := range roles {
-		if owner.Role == role {
-			return nil
-		}
+	if !slices.Contains(roles, owner.Role) {
+		return owner, fleet.Errorf(fleet.Refused, "%s is %s and may not write this", owner.Name, owner.Role)
 	}
-	return fleet.Errorf(fleet.Refused, "%s is %s and may not write this", owner.Name, owner.Role)
+	return owner, nil
 }

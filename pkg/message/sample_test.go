@@ -57,7 +57,10 @@ func signed(t testing.TB, m message.Message, by message.Signer) message.Message 
 // trusting knows one key, as alice's.
 func trusting(key string, role subjects.Role) message.Trust {
 	return func(k string) (message.Trusted, bool) {
-		return message.Trusted{Name: "alice", Role: role}, k == key
+		if k != key {
+			return message.Trusted{}, false
+		}
+		return message.Trusted{Name: "alice", Role: role, Methods: []string{"*"}}, true
 	}
 }
 

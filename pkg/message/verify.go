@@ -7,19 +7,10 @@ import (
 	"fairlead/subjects"
 )
 
-// Trusted says who a key belongs to and what it may send.
-type Trusted struct {
-	Name string
-	Role subjects.Role
-}
-
-// Trust finds the owner of a public key; ok is false for an unknown one.
-type Trust func(key string) (owner Trusted, ok bool)
-
 // VerifyCommand decides whether a node may take a command: it is for this
-// node, whole, signed by a trusted key, and its time has not run out by the
-// broker's clock. Each refusal has its own reason; the kind is Invalid,
-// Refused or Expired.
+// node, whole, signed by a trusted key whose owner may send it there, and its
+// time has not run out by the broker's clock. Each refusal has its own reason;
+// the kind is Invalid, Refused or Expired.
 func VerifyCommand(m Message, node string, trust Trust, brokerNow time.Time) (Trusted, error) {
 	if m.Subject.Node != node {
 		return Trusted{}, fleet.Errorf(fleet.Refused, "the command is for %s and reached %s", m.Subject.Node, node)
@@ -27,12 +18,9 @@ func VerifyCommand(m Message, node string, trust Trust, brokerNow time.Time) (Tr
 	if err := m.CheckSignature(); err != nil {
 		return Trusted{}, err
 	}
-	owner, ok := trust(m.Key)
-	if !ok {
-		return Trusted{}, fleet.Errorf(fleet.Refused, "key %s is not one that %s trusts", short(m.Key), node)
-	}
-	if m.From != owner.Name {
-		return owner, fleet.Errorf(fleet.Refused, "the message says it is from %q and is signed by %q", m.From, owner.Name)
+	owner, err := MaySend(m, trust)
+	if err != nil {
+		return owner, err
 	}
 	if _, ok := CreatedAt(m.ID); !ok {
 		return owner, fleet.Errorf(fleet.Invalid, "message id %q is not a ULID", m.ID)
@@ -49,17 +37,32 @@ func VerifyCommand(m Message, node string, trust Trust, brokerNow time.Time) (Tr
 	return owner, nil
 }
 
+// MaySend is the part of VerifyCommand that another trust set can change: whose
+// key it is, and what that one may send. The error is Refused.
+func MaySend(m Message, trust Trust) (Trusted, error) {
+	owner, ok := trust(m.Key)
+	if !ok {
+		return owner, owner.unbelieved(m.Key, m.Subject.Node)
+	}
+	if m.From != owner.Name {
+		return owner, fleet.Errorf(fleet.Refused, "the message says it is from %q and is signed by %q", m.From, owner.Name)
+	}
+	return owner, owner.allows(m.Subject)
+}
+
 // VerifyEvent decides whether an event comes from the node that it is about,
 // or from a station. nodeKey is the node's public key by the register, ""
-// where the node is not in it.
-func VerifyEvent(m Message, nodeKey string, trust Trust) error {
+// where the node is not in it; at is when the event was stored, since what
+// somebody said while they were believed stands.
+func VerifyEvent(m Message, at time.Time, nodeKey string, trust Trust) error {
 	if err := m.CheckSignature(); err != nil {
 		return err
 	}
-	if m.Key == nodeKey {
-		return nil
+	owner, ok := trust(m.Key)
+	if ok = ok || owner.stood(at); !ok && owner.Name != "" {
+		return owner.unbelieved(m.Key, "")
 	}
-	if owner, ok := trust(m.Key); ok && owner.Role == subjects.Station {
+	if m.Key == nodeKey || ok && owner.Role == subjects.Station {
 		return nil
 	}
 	return fleet.Errorf(fleet.Refused, "the event on %s is signed by key %s, which is neither the node's nor a station's", m.Subject, short(m.Key))

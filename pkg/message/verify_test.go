@@ -94,7 +94,7 @@ func TestAnEventIsTheNodesOwnOrAStations(t *testing.T) {
 		"an admin":     {alice, subjects.Admin, "neither the node's nor a station's"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := message.VerifyEvent(signed(t, event, test.by), ship1.public, trusting(alice.public, test.role))
+			err := message.VerifyEvent(signed(t, event, test.by), stored, ship1.public, trusting(alice.public, test.role))
 			if test.reason == "" && err != nil {
 				t.Error(err)
 			}
@@ -104,8 +104,8 @@ func TestAnEventIsTheNodesOwnOrAStations(t *testing.T) {
 		})
 	}
 	// A node that is not in the register has no key, and nor has an unsigned event.
-	refused(t, message.VerifyEvent(event, "", trusting(alice.public, subjects.Station)), fleet.Refused, "is not signed")
-	refused(t, message.VerifyEvent(signed(t, event, ship1), "", trusting(alice.public, subjects.Station)), fleet.Refused, "neither")
+	refused(t, message.VerifyEvent(event, stored, "", trusting(alice.public, subjects.Station)), fleet.Refused, "is not signed")
+	refused(t, message.VerifyEvent(signed(t, event, ship1), stored, "", trusting(alice.public, subjects.Station)), fleet.Refused, "neither")
 }
 
 func TestADocumentIsWrittenByOneOfTheRoles(t *testing.T) {
@@ -130,7 +130,7 @@ func TestADocumentIsWrittenByOneOfTheRoles(t *testing.T) {
 func TestNoDocumentCanBeTakenForAMessage(t *testing.T) {
 	for _, s := range []subjects.Subject{
 		message.DesiredSubject("ship1", "reload", "nginx"), message.ReportedSubject("ship1", "reload", "nginx"),
-		message.ResourceSubject("VirtualHost", "shop"), message.RegisterSubject("ship1"),
+		message.ResourceSubject("VirtualHost", "shop"), message.RegisterSubject("ship1"), message.TrustSubject(),
 	} {
 		if _, err := subjects.Parse(s.String()); err == nil || !strings.Contains(err.Error(), "command or event") && !strings.Contains(err.Error(), "reserved") {
 			t.Errorf("%s is a message's subject: %v", s, err)

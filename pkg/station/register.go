@@ -169,7 +169,7 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 		}
 		m, err := e.Message(message.ReportedSubject(name, method, domain))
 		if err == nil {
-			err = message.VerifyEvent(m, r.key(name), r.station.cfg.Trust)
+			err = message.VerifyEvent(m, e.At, r.key(name), r.station.cfg.Trust)
 		}
 		switch {
 		case err != nil:
@@ -248,7 +248,7 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		s := d.Message.Subject
 		err := d.Fault
 		if err == nil {
-			err = message.VerifyEvent(d.Message, r.key(s.Node), r.station.cfg.Trust)
+			err = message.VerifyEvent(d.Message, i.At, r.key(s.Node), r.station.cfg.Trust)
 		}
 		if err != nil {
 			r.station.log.Warn("ignored a health report", "subject", i.Subject, "error", err)

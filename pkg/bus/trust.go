@@ -1,0 +1,147 @@
+package bus
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// NewestTrust reads the stored trust set and offers it to a keeper. Where it is
+// signed by a key that the keeper does not know yet, because signers changed
+// since, the older ones are offered before it, in order. What cannot be
+// accepted is logged and no error; an error says that the bucket was not read.
+func (c *Conn) NewestTrust(ctx context.Context, keeper *message.TrustKeeper) error {
+	stream, subject := subjects.BucketStream(subjects.Trust), subjects.KeySubject(subjects.Trust, subjects.TrustKey)
+	newest, err := c.lastOn(ctx, stream, subject)
+	if err != nil || newest == nil {
+		return err
+	}
+	if c.offer(*newest, keeper) == nil {
+		return nil
+	}
+	for sequence := uint64(1); ; {
+		older, err := c.nextOn(ctx, stream, subject, sequence)
+		if err != nil {
+			return err
+		}
+		if older == nil || older.Sequence >= newest.Sequence {
+			break
+		}
+		_ = c.offer(*older, keeper) // others are no step on the way
+		sequence = older.Sequence + 1
+	}
+	if err := c.offer(*newest, keeper); err != nil {
+		c.log.Warn("ignored the stored trust set", "error", err)
+	}
+	return nil
+}
+
+// FollowTrust offers every trust set that is stored from now on to a keeper,
+// and calls accepted, which may be nil, after each that it took.
+func (c *Conn) FollowTrust(keeper *message.TrustKeeper, accepted func()) (*Subscription, error) {
+	return c.listen(subjects.TrustShown, func(msg *nats.Msg) {
+		stored, ok := fromShown(msg)
+		if !ok {
+			c.log.Warn("ignored a trust set that no stream keeps")
+			return
+		}
+		before := keeper.Current().Version
+		if c.offer(stored, keeper) != nil {
+			ctx, cancel := context.WithTimeout(context.Background(), trustTime)
+			defer cancel()
+			if err := c.NewestTrust(ctx, keeper); err != nil {
+				c.log.Warn("the trust set cannot be read", "error", err)
+			}
+		}
+		if accepted != nil && keeper.Current().Version > before {
+			accepted()
+		}
+	})
+}
+
+// trustTime bounds the reading of the trust set when a new one was heard.
+const trustTime = 30 * time.Second
+
+// offer hands a stored trust set to a keeper. The error is that it cannot be
+// accepted; one that is known or older is nothing to act upon.
+func (c *Conn) offer(stored message.Stored, keeper *message.TrustKeeper) error {
+	err := keeper.Offer(trustDocument(stored))
+	switch fleet.KindOf(err) {
+	case "":
+		c.log.Info("trust set", "version", keeper.Current().Version)
+	case fleet.Conflict:
+		c.log.Debug("the trust set that is stored is not newer", "error", err)
+	case fleet.Internal:
+		c.log.Error("the trust set holds until the end of this process", "error", err)
+	default:
+		return err
+	}
+	return nil
+}
+
+// trustDocument is a stored entry of the bucket as a trust set; one that is
+// malformed has no signature that fits.
+func trustDocument(s message.Stored) message.Message {
+	m, faults := message.DecodeAs(message.TrustSubject(), s.Headers, s.Body)
+	if len(faults) > 0 {
+		m.Signature = ""
+	}
+	return m
+}
+
+// nextOn is the first message of a stream on a subject from a sequence on, nil
+// where there is none.
+func (c *Conn) nextOn(ctx context.Context, stream, subject string, sequence uint64) (*message.Stored, error) {
+	question, err := json.Marshal(map[string]any{"seq": sequence, "next_by_subj": subject})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, question)
+	if err != nil {
+		return nil, kinded(err, "read "+subject)
+	}
+	return direct(reply, subject)
+}
+
+// PutTrust stores a trust set, unless what is stored is as new and signed by a
+// key that this set knows: then the error is Conflict, or nil where it is the
+// same. Anything else that lies there is no trust set that could follow.
+func (c *Conn) PutTrust(ctx context.Context, m message.Message) error {
+	set, err := message.OpenTrust(m)
+	if err != nil {
+		return err
+	}
+	for {
+		e, err := c.Get(ctx, subjects.Trust, subjects.TrustKey)
+		if err != nil && fleet.KindOf(err) != fleet.Unknown {
+			return err
+		}
+		if err == nil {
+			there := trustDocument(message.Stored{Headers: e.Headers, Body: e.Body})
+			switch have, err := message.OpenTrust(there); {
+			case err != nil || have.Account != set.Account || there.Key != m.Key && !slices.Contains(set.Signers, there.Key):
+			case have.Version == set.Version && there.Signature == m.Signature:
+				return nil
+			case have.Version >= set.Version:
+				return fleet.Errorf(fleet.Conflict, "trust set %d is stored, and trust set %d is not newer", have.Version, set.Version)
+			}
+		}
+		// Once more to see that it lies there: somebody may have been faster, and
+		// one that was stored a moment before counts as a repetition.
+		if _, err := c.Put(ctx, subjects.Trust, Change{Key: subjects.TrustKey, Document: m, Expect: e.Sequence}); err != nil && fleet.KindOf(err) != fleet.Conflict {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return fleet.Errorf(fleet.Timeout, "store trust set %d: %w", set.Version, ctx.Err())
+		case <-time.After(dedupeWindow / 10):
+		}
+	}
+}

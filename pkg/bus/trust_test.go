@@ -1,0 +1,201 @@
+package bus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// trustSet is version after version of a trust set; each is signed by the first
+// of the signers that the one before it named.
+type trustSet struct {
+	s      *site
+	set    message.TrustSet
+	signer string
+}
+
+func (s *site) trustSet() *trustSet {
+	t := &trustSet{s: s, signer: "signer-1"}
+	t.set = message.TrustSet{Account: s.authority.TenantAccount(), IssuedAt: time.Now(), Signers: []string{t.key("signer-1")}, Keys: []message.TrustedKey{}}
+	return t
+}
+
+func (t *trustSet) key(name string) string { return t.s.credentials(name, subjects.Viewer).Key }
+
+func (t *trustSet) next(change func(*message.TrustSet)) message.Message {
+	t.s.t.Helper()
+	t.set.Version++
+	if change != nil {
+		change(&t.set)
+	}
+	m, err := message.SignTrust(t.set, t.s.credentials(t.signer, subjects.Viewer))
+	if err != nil {
+		t.s.t.Fatal(err)
+	}
+	return m
+}
+
+// rotate names another signer, which signs from the version after that on.
+func (t *trustSet) rotate(to string) message.Message {
+	t.s.t.Helper()
+	m := t.next(func(s *message.TrustSet) { s.Signers = []string{t.key(to)} })
+	t.signer = to
+	return m
+}
+
+func keeper(t *testing.T, pinned message.Message) *message.TrustKeeper {
+	t.Helper()
+	k, err := message.NewTrustKeeper(pinned, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k
+}
+
+func putTrust(t *testing.T, c *bus.Conn, all ...message.Message) {
+	t.Helper()
+	for _, m := range all {
+		if err := c.PutTrust(within(t), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// force writes what it is told, as who has the permission can.
+func force(t *testing.T, c *bus.Conn, m message.Message) {
+	t.Helper()
+	if _, err := c.Put(within(t), subjects.Trust, bus.Change{Key: subjects.TrustKey, Document: m, Expect: bus.Any}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func believes(t *testing.T, k *message.TrustKeeper, version uint64) {
+	t.Helper()
+	if got := k.Current().Version; got != version {
+		t.Errorf("trust set %d is believed, want %d", got, version)
+	}
+}
+
+func TestANodeReadsTheNewestTrustSet(t *testing.T) {
+	s := open(t)
+	sets, station, ship1 := s.trustSet(), s.station(), s.node("ship1")
+	k := keeper(t, sets.next(nil))
+	if err := ship1.NewestTrust(within(t), k); err != nil { // nothing is stored
+		t.Error(err)
+	}
+	sets.next(nil)
+	putTrust(t, station, sets.next(nil))
+	if err := ship1.NewestTrust(within(t), k); err != nil {
+		t.Error(err)
+	}
+	believes(t, k, 3)
+}
+
+func TestANodeThatWasAwayForSeveralChangesOfSignersFollowsThem(t *testing.T) {
+	s := open(t)
+	sets, station, ship1 := s.trustSet(), s.station(), s.node("ship1")
+	k := keeper(t, sets.next(nil))
+	putTrust(t, station, sets.next(nil), sets.rotate("signer-2"), sets.next(nil), sets.next(nil), sets.rotate("signer-3"), sets.next(nil))
+	if err := ship1.NewestTrust(within(t), k); err != nil {
+		t.Error(err)
+	}
+	believes(t, k, 7)
+}
+
+func TestWhatIsForgedOrOldInTheBucketIsIgnored(t *testing.T) {
+	s := open(t)
+	sets, admin, ship1 := s.trustSet(), s.admin(), s.node("ship1")
+	first := sets.next(nil)
+	k := keeper(t, first)
+	second := sets.next(nil)
+	putTrust(t, admin, second)
+	if err := ship1.NewestTrust(within(t), k); err != nil {
+		t.Fatal(err)
+	}
+	mallory := s.trustSet()
+	mallory.signer, mallory.set.Version = "mallory", 40
+	forged := mallory.next(func(s *message.TrustSet) { s.Signers = []string{mallory.key("mallory")} })
+	unsigned := second
+	unsigned.Signature = ""
+	for name, m := range map[string]message.Message{
+		"forged": forged, "old": first, "unsigned": unsigned, "rubbish": {Body: []byte("x")},
+		"deleted": {Operation: bus.Delete},
+	} {
+		t.Run(name, func(t *testing.T) {
+			force(t, admin, m)
+			if err := ship1.NewestTrust(within(t), k); err != nil {
+				t.Error(err)
+			}
+			if name != "old" { // the good one is found behind it
+				fresh := keeper(t, first)
+				if err := ship1.NewestTrust(within(t), fresh); err != nil {
+					t.Error(err)
+				}
+				believes(t, fresh, 2)
+			}
+			believes(t, k, 2)
+			putTrust(t, admin, second) // in the place of what could not follow
+		})
+	}
+	third := sets.next(nil)
+	force(t, admin, forged)
+	putTrust(t, admin, third)
+	if err := ship1.NewestTrust(within(t), k); err != nil {
+		t.Error(err)
+	}
+	believes(t, k, 3)
+	for _, older := range []message.Message{first, second} {
+		if err := admin.PutTrust(within(t), older); fleet.KindOf(err) != fleet.Conflict {
+			t.Errorf("an older trust set takes the place of a newer one: %v", err)
+		}
+	}
+}
+
+func TestATrustSetIsHeardWhenItIsStored(t *testing.T) {
+	s := open(t)
+	sets, station, ship1 := s.trustSet(), s.station(), s.node("ship1")
+	k := keeper(t, sets.next(nil))
+	accepted := make(chan uint64, 8)
+	follow := func() *bus.Subscription {
+		sub, err := ship1.FollowTrust(k, func() { accepted <- k.Current().Version })
+		if err != nil {
+			t.Fatal(err)
+		}
+		flush(t, ship1)
+		return sub
+	}
+	sub := follow()
+	putTrust(t, station, sets.next(nil))
+	if got := next(t, accepted); got != 2 {
+		t.Errorf("heard trust set %d", got)
+	}
+	sub.Stop()
+	putTrust(t, station, sets.rotate("signer-2"))
+	follow()
+	putTrust(t, station, sets.next(nil)) // leads from what was not heard
+	if got := next(t, accepted); got != 4 {
+		t.Errorf("heard trust set %d", got)
+	}
+}
+
+func TestANodeReadsTheTrustBucketAndWritesNothingThere(t *testing.T) {
+	s := open(t)
+	sets, station, ship1 := s.trustSet(), s.station(), s.node("ship1")
+	first := sets.next(nil)
+	putTrust(t, station, first)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := ship1.PutTrust(ctx, sets.next(nil)); err == nil {
+		t.Error("a node wrote a trust set")
+	}
+	k := keeper(t, first)
+	if err := ship1.NewestTrust(within(t), k); err != nil {
+		t.Error(err)
+	}
+	believes(t, k, 1)
+}
