@@ -22,9 +22,10 @@ func (e *Engine) fingerprint() string {
 		}
 	}
 	add(e.binary)
-	if entries, err := os.ReadDir(e.can.ModuleDir); err == nil {
+	modules := e.can().ModuleDir
+	if entries, err := os.ReadDir(modules); err == nil {
 		for _, entry := range entries {
-			add(e.can.ModuleDir + "/" + entry.Name())
+			add(modules + "/" + entry.Name())
 		}
 	}
 	return fmt.Sprintf("%x", h.Sum(nil))
@@ -48,9 +49,8 @@ func (e *Engine) upgraded(ctx context.Context) {
 		e.log.Warn("nginx was installed anew and does not answer", "error", err)
 		return
 	}
-	was := e.can.Version
-	e.can = can
-	e.versionNow.Store(&can.Version)
+	was := e.can().Version
+	e.asked.Store(&can)
 	e.drift.installed = e.fingerprint()
 	what := fmt.Sprintf("nginx %s or its modules were installed anew", can.Version)
 	if was != can.Version {

@@ -1,6 +1,7 @@
 package nginx_test
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
@@ -31,8 +32,22 @@ func TestNginxThatWasInstalledAnewIsAskedAndTested(t *testing.T) {
 	port := n.freePort()
 	n.mustApply(1, site("web", port, "hello"))
 	pid := n.status().PID
+	// Others ask meanwhile; the race detector watches.
+	asking, enough := context.WithCancel(t.Context())
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		for asking.Err() == nil {
+			s, err := n.Status(asking)
+			if n.Prefix() == "" || err == nil && s.Version == "" {
+				t.Error("nginx says nothing of itself")
+			}
+		}
+	}()
 	install()
 	n.wantEvent(nginx.EventUpgraded, "installed anew", "it takes revision 1")
+	enough()
+	<-asked
 	n.mustApply(2, site("web", port, "new"))
 	if s := n.status(); s.PID != pid || n.get(port, "web.example.org", "/") != "200 new" {
 		t.Errorf("status %+v", s)

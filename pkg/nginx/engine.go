@@ -36,11 +36,9 @@ type Engine struct {
 	baking     chan struct{} // a trial begins
 	untidy     chan struct{} // there are versions to remove
 
-	versionNow atomic.Pointer[string] // of can, for who does not hold lock
+	asked atomic.Pointer[Capabilities] // what it points to does not change; see can
 
-	// Set by Run before open, then constant; can is asked anew, with lock held,
-	// when nginx was installed anew.
-	can     Capabilities
+	// Set by Run before open, then constant.
 	binary  string // resolved, as /proc/PID/exe shows it
 	workers account
 	secret  string // by which nginx knows the engine's probes
@@ -167,10 +165,11 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 	if e.binary, err = host.LookPath(e.cfg.Binary); err != nil {
 		return fleet.Errorf(fleet.Unavailable, "nginx: %w", err)
 	}
-	if e.can, err = ask(ctx, e.binary); err != nil {
+	can, err := ask(ctx, e.binary)
+	if err != nil {
 		return err
 	}
-	e.versionNow.Store(&e.can.Version)
+	e.asked.Store(&can)
 	e.drift.installed = e.fingerprint()
 	if e.workers, err = workerAccount(e.cfg.User); err != nil {
 		return err
@@ -191,6 +190,15 @@ func (e *Engine) prepare(ctx context.Context) (err error) {
 		}
 	}
 	return nil
+}
+
+// can is what nginx can do, as it said last: it is asked when Run begins, and
+// again, with lock held, when it was installed anew. The zero value before that.
+func (e *Engine) can() Capabilities {
+	if c := e.asked.Load(); c != nil {
+		return *c
+	}
+	return Capabilities{}
 }
 
 // acquire waits for nginx to be free; the error is that of ctx.

@@ -74,6 +74,8 @@ func (e *Engine) WithoutModules(ctx context.Context, none string) error {
 		return err
 	}
 	defer unlock()
-	e.can.ModuleDir = none
+	can := e.can()
+	can.ModuleDir = none
+	e.asked.Store(&can)
 	return nil
 }

@@ -61,7 +61,8 @@ func (e *Engine) localsOf(b Bundle) (locals, error) {
 // values is what the placeholders stand for on this node, in pairs; all but
 // the version's directory, which is known when its name is.
 func (e *Engine) values(b Bundle) ([]string, error) {
-	modules, err := e.can.modules(b)
+	can := e.can()
+	modules, err := can.modules(b)
 	if err != nil {
 		return nil, err
 	}
@@ -69,15 +70,15 @@ func (e *Engine) values(b Bundle) ([]string, error) {
 	if e.workers.name != "" {
 		user = fmt.Sprintf("user %s %s;\n", e.workers.name, e.workers.group)
 	}
-	if err := e.can.needs(b); err != nil {
+	if err := can.needs(b); err != nil {
 		return nil, err
 	}
 	return append([]string{
-		phModules, modules, phUser, user, phTemp, e.can.tempPaths(e.cfg.tempDir()),
+		phModules, modules, phUser, user, phTemp, can.tempPaths(e.cfg.tempDir()),
 		phPid, e.cfg.PidFile, phRun, e.cfg.Run, phLogs, e.cfg.Logs,
 		phWorkers, strconv.Itoa(e.cfg.Workers), phDigest, b.Digest, phShort, Short(b.Digest), phProbe, e.probeAgent(),
 		phCache, e.cfg.tempDir(), phCA, authorities(),
-	}, e.can.spelling()...), nil
+	}, can.spelling()...), nil
 }
 
 // local is the hash of what is filled in: a bundle that was staged with others is to

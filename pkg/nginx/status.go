@@ -70,7 +70,7 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	if !e.open.Load() {
 		return Status{}, fleet.Errorf(fleet.Unavailable, "the engine of nginx in %s does not run", e.cfg.State)
 	}
-	s := Status{Version: *e.versionNow.Load(), Drift: e.Drift(), Paused: e.Paused(), Quarantine: e.quarantine.newest()}
+	s := Status{Version: e.can().Version, Drift: e.Drift(), Paused: e.Paused(), Quarantine: e.quarantine.newest()}
 	s.Hermetic, s.HermeticWhy = e.hermetic.now()
 	if v, err := e.store.linked(); err == nil {
 		s.Disk = v.Manifest.Digest

@@ -47,7 +47,7 @@ func (e *Engine) Foreign() (Foreign, error) {
 // Prefix is where the node's nginx takes relative paths from. It is known once
 // Run has looked.
 func (e *Engine) Prefix() string {
-	if prefix := e.can.value("--prefix"); prefix != "" {
+	if prefix := e.can().value("--prefix"); prefix != "" {
 		return prefix
 	}
 	return "/usr/local/nginx"
