@@ -14,7 +14,7 @@ import (
 )
 
 // MethodNginxConfig is the method of nginxconfig, which station and agent name too.
-const MethodNginxConfig = "nginxconfig"
+const MethodNginxConfig = subjects.MethodConfig
 
 // NginxConfigBody names the revision that woke the node. The node converges to
 // the newest revision that it can read, which may be a newer one.

@@ -20,6 +20,7 @@ const (
 	MethodAck       = "ack"       // answers; the domain is the command's method
 	MethodLifecycle = "lifecycle" // a node came, went or recovered
 	MethodCancel    = "cancel"    // calls off a waiting command; the domain is its method
+	MethodConfig    = "nginxconfig" // what a change of resources ends as on a node
 	MethodHealth    = "healthreport"
 	MethodSyslog    = "syslogforwarding"
 )
