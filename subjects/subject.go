@@ -17,9 +17,9 @@ const (
 
 // Methods that the product itself needs, beside those of the handlers.
 const (
-	MethodAck       = "ack"       // answers; the domain is the command's method
-	MethodLifecycle = "lifecycle" // a node came, went or recovered
-	MethodCancel    = "cancel"    // calls off a waiting command; the domain is its method
+	MethodAck       = "ack"         // answers; the domain is the command's method
+	MethodLifecycle = "lifecycle"   // a node came, went or recovered
+	MethodCancel    = "cancel"      // calls off a waiting command; the domain is its method
 	MethodConfig    = "nginxconfig" // what a change of resources ends as on a node
 	MethodHealth    = "healthreport"
 	MethodSyslog    = "syslogforwarding"

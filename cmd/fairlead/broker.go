@@ -24,7 +24,7 @@ func newBroker(a *app) *cobra.Command {
 		Short: "run the embedded NATS broker alone",
 		Long: `Runs nats-server with JetStream and the identities of one fleet. At the first start it makes the operator, the accounts
 and users (admin, station, and those named by flags) below DATA/identity; give each its creds file, and agents and
-stations DATA/identity/trust.json; stations also DATA/identity/tenants/main/station.curve, which opens sealed keys.
+stations DATA/identity/tenants/main/trust.json; stations also station.keys beside it, which opens sealed keys.
 
 Three brokers on three hosts with the same --cluster-name are a cluster, which goes on when one is gone. Copy DATA/identity of
 the first to the others before they start, give each a --name of its own and each --route to the others, and run stations
@@ -42,10 +42,10 @@ with --replicas 3. What the brokers say to each other is encrypted by a key that
 			if err != nil {
 				return err
 			}
-			if _, err := authority.StationCurve(); err != nil {
+			if _, err := authority.StationKeys(); err != nil {
 				return err
 			}
-			if err := identity.WriteTrust(filepath.Join(data, "identity", "trust.json"), authority.Trust()); err != nil {
+			if err := identity.WriteTrust(authority.TrustFile(), authority.Trust()); err != nil {
 				return err
 			}
 			if printOnly {

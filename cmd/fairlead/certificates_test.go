@@ -51,7 +51,7 @@ func TestStationAndPeopleFindTheSealingKeyWhereTheBrokerPutIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	made, err := a.StationCurve()
+	made, err := a.StationKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,12 +59,12 @@ func TestStationAndPeopleFindTheSealingKeyWhereTheBrokerPutIt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := identity.LoadStationCurve(made)
+	want, err := identity.LoadStationKeys(made)
 	if err != nil {
 		t.Fatal(err)
 	}
 	elsewhere := t.TempDir()
-	for from, to := range map[string]string{made: "station.curve", user.CredsFile: "station.creds"} {
+	for from, to := range map[string]string{made: "station.keys", user.CredsFile: "station.creds"} {
 		text, err := os.ReadFile(from)
 		if err == nil {
 			err = os.WriteFile(filepath.Join(elsewhere, to), text, 0o600)
@@ -74,23 +74,23 @@ func TestStationAndPeopleFindTheSealingKeyWhereTheBrokerPutIt(t *testing.T) {
 		}
 	}
 	for _, creds := range []string{user.CredsFile, filepath.Join(elsewhere, "station.creds")} {
-		if c, err := stationCurve("", creds); err != nil || c.Public() != want.Public() {
-			t.Errorf("beside %s: %q, %v", creds, c.Public(), err)
+		if c, err := stationKeys("", creds); err != nil || c.Curve.Public() != want.Curve.Public() {
+			t.Errorf("beside %s: %q, %v", creds, c.Curve.Public(), err)
 		}
 	}
-	if c, err := stationCurve("", filepath.Join(t.TempDir(), "station.creds")); err != nil || c.Public() != "" {
-		t.Errorf("a station without one: %q, %v", c.Public(), err)
+	if c, err := stationKeys("", filepath.Join(t.TempDir(), "station.creds")); err != nil || c.Curve.Public() != "" {
+		t.Errorf("a station without one: %q, %v", c.Curve.Public(), err)
 	}
-	if _, err := stationCurve(filepath.Join(elsewhere, "none"), user.CredsFile); err == nil {
+	if _, err := stationKeys(filepath.Join(elsewhere, "none"), user.CredsFile); err == nil {
 		t.Error("a file that is named and not there is passed over")
 	}
-	for _, dir := range []string{elsewhere, filepath.Join(data, "identity")} {
+	for _, dir := range []string{elsewhere, filepath.Dir(a.TrustFile())} {
 		if err := identity.WriteTrust(filepath.Join(dir, "trust.json"), a.Trust()); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, creds := range []string{user.CredsFile, filepath.Join(elsewhere, "station.creds")} {
-		if pinned, err := pinnedCurve(creds); err != nil || pinned != want.Public() {
+		if pinned, err := pinnedCurve(creds); err != nil || pinned != want.Curve.Public() {
 			t.Errorf("pinned beside %s is %q, %v", creds, pinned, err)
 		}
 	}

@@ -25,7 +25,7 @@ func TestApplyOfAnOutdatedPlanIsRefused(t *testing.T) {
 	url, _ := fairlead(t, f.env(), 0, "context", "ls", "-o", "json")
 	_, url, _ = strings.Cut(url, `"url": "`)
 	a.url, _, _ = strings.Cut(url, `"`)
-	a.creds = filepath.Join(f.data, "identity/users/admin.creds")
+	a.creds = filepath.Join(f.data, "identity/tenants/main/users/admin.creds")
 	c, err := a.open(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -62,9 +62,9 @@ func startParts(t *testing.T, address string) *parts {
 }
 
 func (p *parts) creds(user string) string {
-	return filepath.Join(p.dir, "identity/users", user+".creds")
+	return filepath.Join(p.dir, "identity/tenants/main/users", user+".creds")
 }
-func (p *parts) trust() string { return filepath.Join(p.dir, "identity/trust.json") }
+func (p *parts) trust() string { return filepath.Join(p.dir, "identity/tenants/main/trust.json") }
 
 func (p *parts) startAgent() {
 	p.t.Helper()

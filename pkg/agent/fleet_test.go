@@ -123,7 +123,7 @@ func newSystem(t *testing.T, cleanup func(func())) *system {
 }
 
 func credsOf(dir, name string) (*identity.Credentials, error) {
-	return identity.LoadCreds(filepath.Join(dir, "identity", "users", name+".creds"))
+	return identity.LoadCreds(filepath.Join(dir, "identity", "tenants", "main", "users", name+".creds"))
 }
 
 func (s *system) creds(t *testing.T, name string) *identity.Credentials {

@@ -139,7 +139,7 @@ func (s *system) directories() error {
 // daemons starts broker and station as processes of their own, so that their
 // memory can be told apart.
 func (s *system) daemons(ctx context.Context) error {
-	identities := filepath.Join(s.options.Data, "identity")
+	tenant := filepath.Join(s.options.Data, "identity", "tenants", "main")
 	for name, role := range map[string]subjects.Role{"admin": subjects.Admin, "station": subjects.Station} {
 		if _, err := s.authority.User(name, role); err != nil {
 			return err
@@ -154,7 +154,7 @@ func (s *system) daemons(ctx context.Context) error {
 	if s.broker, err = s.daemon("broker", "broker", "--data", s.options.Data, "--listen", port, "--sync", s.options.Sync); err != nil {
 		return err
 	}
-	admin, err := identity.LoadCreds(filepath.Join(identities, "users", "admin.creds"))
+	admin, err := identity.LoadCreds(filepath.Join(tenant, "users", "admin.creds"))
 	if err != nil {
 		return err
 	}
@@ -167,8 +167,8 @@ func (s *system) daemons(ctx context.Context) error {
 		return s.explain("broker", err)
 	}
 	s.options.Progress("starting the station")
-	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", filepath.Join(identities, "users", "station.creds"),
-		"--trust", filepath.Join(identities, "trust.json"), "--logs-bytes", "67108864")
+	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", filepath.Join(tenant, "users", "station.creds"),
+		"--trust", filepath.Join(tenant, "trust.json"), "--logs-bytes", "67108864")
 	if err != nil {
 		return err
 	}

@@ -40,7 +40,7 @@ func Idle(ctx context.Context, o Options, after time.Duration) (Footprint, error
 	dir := filepath.Join(s.options.Journals, "idle")
 	o.Progress("starting an agent")
 	agent, err := s.daemon("agent", "agent", "--url", s.url, "--creds", user.CredsFile,
-		"--trust", filepath.Join(s.options.Data, "identity", "trust.json"), "--state", filepath.Join(dir, "state"),
+		"--trust", s.authority.TrustFile(), "--state", filepath.Join(dir, "state"),
 		"--run", filepath.Join(dir, "run"), "--logs", filepath.Join(dir, "logs"), "--nginx-conf", filepath.Join(dir, "conf"))
 	if err != nil {
 		return f, err

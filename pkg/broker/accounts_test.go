@@ -25,7 +25,7 @@ import (
 // identity directory is dir, and issued later than the one before.
 func reissue(t *testing.T, dir string, a *identity.Authority, change func(*jwt.AccountClaims)) string {
 	t.Helper()
-	seed, err := os.ReadFile(filepath.Join(dir, "operator.seed"))
+	seed, err := os.ReadFile(filepath.Join(dir, "operator-signing.seed"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -52,11 +52,7 @@ func reissue(t *testing.T, dir string, a *identity.Authority, change func(*jwt.A
 // system connects as the system account's user.
 func (s *site) system(t *testing.T) *bus.Conn {
 	t.Helper()
-	u, err := s.SystemUser()
-	if err != nil {
-		t.Fatal(err)
-	}
-	creds, err := identity.LoadCreds(u.CredsFile)
+	creds, err := s.SystemUser()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -346,14 +346,15 @@ func TestACertificateThatNoClientWouldTakeIsRefusedAtApply(t *testing.T) {
 func TestAKeyIsSealedToNobodyForWhomTheAccountDoesNotVouch(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, 1)
-	path := filepath.Join(r.Data(), "identity", "tenants", "main", "station.curve")
+	path := filepath.Join(r.Data(), "identity", "tenants", "main", "station.keys")
 	if _, err := r.Station(); err != nil { // makes the key
 		t.Fatal(err)
 	}
-	right, err := identity.LoadStationCurve(path)
+	keys, err := identity.LoadStationKeys(path)
 	if err != nil {
 		t.Fatal(err)
 	}
+	right := keys.Curve
 	stranger, _, err := message.NewCurve()
 	if err != nil {
 		t.Fatal(err)
@@ -385,10 +386,11 @@ func TestAPinnedKeyIsTakenAndNoOther(t *testing.T) {
 	r.station()
 	ctx, cancel := patient(t)
 	defer cancel()
-	right, err := identity.LoadStationCurve(filepath.Join(r.Data(), "identity", "tenants", "main", "station.curve"))
+	keys, err := identity.LoadStationKeys(filepath.Join(r.Data(), "identity", "tenants", "main", "station.keys"))
 	if err != nil {
 		t.Fatal(err)
 	}
+	right := keys.Curve
 	other, _, err := message.NewCurve()
 	if err != nil {
 		t.Fatal(err)

@@ -128,15 +128,15 @@ func (d *Dev) Station() (*station.Station, error) {
 	if err != nil {
 		return nil, err
 	}
-	path, err := d.authority.StationCurve()
+	path, err := d.authority.StationKeys()
 	if err != nil {
 		return nil, err
 	}
-	curve, err := identity.LoadStationCurve(path)
+	keys, err := identity.LoadStationKeys(path)
 	if err != nil {
 		return nil, err
 	}
-	return station.New(station.Config{Curve: curve,
+	return station.New(station.Config{Curve: keys.Curve,
 		URL: d.broker.URL(), Credentials: creds, Trust: d.authority.Trust().Lookup(), Version: d.options.Version,
 		Storage: d.options.Storage, NudgeAfter: d.options.NudgeAfter, ExpireAfter: d.options.ExpireAfter,
 		Logger: d.log.With("part", "station"),

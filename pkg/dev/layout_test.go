@@ -66,6 +66,7 @@ var owners = map[string]string{
 	"github.com/nats-io/nats.go":              "pkg/bus",
 	"github.com/nats-io/nats-server":          "pkg/broker",
 	"github.com/nats-io/jwt":                  "pkg/identity",
+	"filippo.io/age":                          "pkg/identity",
 	"github.com/nats-io/nkeys":                "pkg/identity pkg/message",
 	"go.etcd.io/bbolt":                        "pkg/journal",
 	"github.com/leodido/go-syslog":            "pkg/syslog",

@@ -363,7 +363,7 @@ func endedOnce(t *testing.T, c *client.Client, name string) []message.Message {
 // creds are a user's, for what a client of that user would not do.
 func (r *rig) creds(name string) *identity.Credentials {
 	r.t.Helper()
-	c, err := identity.LoadCreds(filepath.Join(r.Data(), "identity", "users", name+".creds"))
+	c, err := identity.LoadCreds(filepath.Join(r.Data(), "identity", "tenants", "main", "users", name+".creds"))
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -5,63 +5,116 @@ import (
 	"encoding/json"
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/nats-io/jwt/v2"
 
+	"fairlead/pkg/fleet"
 	"fairlead/subjects"
 )
 
-func (a *Authority) issueOperator(path string, have []byte) (string, error) {
-	if have != nil {
-		claims, err := jwt.DecodeOperatorClaims(string(have))
-		if err != nil {
-			return "", fmt.Errorf("%s: %w", path, err)
-		}
-		if claims.Subject != a.operator.public || claims.SystemAccount != a.system.public {
-			return "", fmt.Errorf("%s does not belong to the seeds beside it: restore all of them from one backup", path)
-		}
-		return string(have), nil
+// issueOperator writes the operator's JWT where there is none, or one that
+// names no signing keys; the root signs it.
+func (a *Authority) issueOperator(path string, have *jwt.OperatorClaims) error {
+	claims := have
+	if (have == nil || len(have.SigningKeys) == 0) && !a.vault.reading {
+		claims = jwt.NewOperatorClaims(a.root.public)
+		claims.Name = "fairlead"
+		claims.SystemAccount = a.system.public
+		claims.StrictSigningKeyUsage = true
+		claims.SigningKeys.Add(a.signing.public, a.spare.public)
+		return a.writeOperator(path, claims)
 	}
-	claims := jwt.NewOperatorClaims(a.operator.public)
-	claims.Name = "fairlead"
-	claims.SystemAccount = a.system.public
-	text, err := claims.Encode(a.operator.pair)
-	if err != nil {
-		return "", err
-	}
-	return text, writeFile(path, []byte(text))
+	text, err := readFile(path)
+	a.operator, a.operatorJWT = claims, string(text)
+	return err
 }
 
-func (a *Authority) issueSystem(path string) error {
-	have, err := readAccount(path)
+func (a *Authority) writeOperator(path string, claims *jwt.OperatorClaims) error {
+	pair, err := a.root.open()
 	if err != nil {
 		return err
 	}
-	claims := jwt.NewAccountClaims(a.system.public)
-	claims.Name = "system"
-	return a.issueAccount(path, claims, have)
+	text, err := claims.Encode(pair)
+	if err != nil {
+		return err
+	}
+	a.operator, a.operatorJWT = claims, text
+	return writeFile(path, []byte(text))
 }
 
-func (a *Authority) issueTenant(path string, have *jwt.AccountClaims) error {
-	claims := jwt.NewAccountClaims(a.account.public)
-	claims.Name = a.options.Tenant
-	claims.Limits.JetStreamLimits = jwt.JetStreamLimits{
-		MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
-		Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
+// issueTenant makes the tenant's account what the code says, keeps what people
+// decided (limits, revocations, exports, keys that are being replaced), and
+// lets change decide more.
+func (a *Authority) issueTenant(path string, have *jwt.AccountClaims, change func(*jwt.AccountClaims) error) error {
+	if a.vault.reading {
+		a.tenant = have
+		return nil
 	}
+	claims, err := readAccount(path) // a copy
+	if err != nil {
+		return err
+	}
+	if claims == nil {
+		claims = jwt.NewAccountClaims(a.account.public)
+		claims.Limits.JetStreamLimits = jwt.JetStreamLimits{
+			MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
+			Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
+		}
+	}
+	claims.Name = a.options.Tenant
+	claims.Mappings = jwt.Mapping{}
 	for _, m := range subjects.Mappings() {
 		claims.AddMapping(jwt.Subject(m.From), jwt.WeightedMapping{Subject: jwt.Subject(m.To), Weight: 100})
 	}
 	for _, role := range subjects.Roles() {
-		scope := jwt.NewUserScope()
-		scope.Key = a.roles[role].public
-		scope.Role = string(role)
-		grant := subjects.Grant(role, a.options.Methods[role])
-		scope.Template.Pub = permission(grant.Publish)
-		scope.Template.Sub = permission(grant.Subscribe)
-		claims.SigningKeys.AddScopedSigner(scope)
+		claims.SigningKeys.AddScopedSigner(newScope(a.roles[role].public, role, ""))
 	}
-	return a.issueAccount(path, claims, have)
+	if change != nil {
+		if err := change(claims); err != nil {
+			return err
+		}
+	}
+	for _, scope := range claims.SigningKeys {
+		if s, ok := scope.(*jwt.UserScope); ok {
+			a.fillScope(s)
+		}
+	}
+	if err := a.issueAccount(path, claims, have); err != nil {
+		return err
+	}
+	a.tenant, err = readAccount(path)
+	return err
+}
+
+// A scope's description says what is special about it: it replaces a role's
+// grant for one user, or is of a key that is no longer used and still holds.
+const (
+	scopeLimited  = "limited: "  // and the user's name
+	scopeReplaced = "replaced: " // and since when, RFC 3339
+)
+
+func newScope(public string, role subjects.Role, description string) *jwt.UserScope {
+	scope := jwt.NewUserScope()
+	scope.Key, scope.Role, scope.Description = public, string(role), description
+	return scope
+}
+
+// fillScope gives a scope the permissions that the code says its role has. A
+// limited one says by those that it has what it is limited to.
+func (a *Authority) fillScope(s *jwt.UserScope) {
+	role := subjects.Role(s.Role)
+	grant := subjects.Grant(role, a.options.Methods[role])
+	if strings.HasPrefix(s.Description, scopeLimited) {
+		grant = subjects.GrantLimited(role, a.options.Methods[role], limitsOf(s))
+	}
+	s.Template.Pub, s.Template.Sub = permission(grant.Publish), permission(grant.Subscribe)
+}
+
+func limitsOf(s *jwt.UserScope) subjects.Limits {
+	return subjects.LimitsOf(subjects.Permissions{Publish: s.Template.Pub.Allow})
 }
 
 // permission turns an allow-list into nats-server's, where an empty one
@@ -70,22 +123,52 @@ func permission(allow []string) jwt.Permission {
 	if len(allow) == 0 {
 		return jwt.Permission{Deny: jwt.StringList{">"}}
 	}
-	return jwt.Permission{Allow: allow}
+	return jwt.Permission{Allow: slices.Clone(allow)}
 }
 
 // issueAccount writes the account's JWT where it is not as it should be.
 func (a *Authority) issueAccount(path string, claims, have *jwt.AccountClaims) error {
-	if have != nil && have.Subject != claims.Subject {
-		return fmt.Errorf("%s does not belong to the seed beside it: restore both from one backup", path)
-	}
-	if have != nil && have.Issuer == a.operator.public && have.Name == claims.Name && sameContent(*claims, *have) {
+	if a.vault.reading || have != nil && a.issuedNow(have) && have.Name == claims.Name && sameContent(*claims, *have) {
 		return nil
 	}
-	text, err := claims.Encode(a.operator.pair)
+	pair, err := a.signing.open()
+	if err != nil {
+		return fmt.Errorf("issue account %s: %w", claims.Name, err)
+	}
+	if have != nil {
+		if err := passed(have.IssuedAt); err != nil {
+			return fmt.Errorf("issue account %s: %w", claims.Name, err)
+		}
+	}
+	text, err := claims.Encode(pair)
 	if err != nil {
 		return fmt.Errorf("issue account %s: %w", claims.Name, err)
 	}
 	return writeFile(path, []byte(text))
+}
+
+// passed waits until a second is over: brokers keep the younger of two JWTs, and
+// their time counts seconds. The error is Invalid where it lies in the future.
+func passed(second int64) error {
+	for {
+		wait := time.Until(time.Unix(second+1, 0))
+		if wait <= 0 {
+			return nil
+		}
+		if wait > 2*time.Second {
+			return fleet.Errorf(fleet.Invalid, "it was issued at %s, which is to come: set this host's clock", time.Unix(second, 0).UTC().Format(time.RFC3339))
+		}
+		time.Sleep(wait)
+	}
+}
+
+// issuedNow reports whether an account was signed by the key that signs
+// accounts now, as far as that is known here.
+func (a *Authority) issuedNow(have *jwt.AccountClaims) bool {
+	if a.signing.public == "" {
+		return a.operator.SigningKeys.Contains(have.Issuer)
+	}
+	return have.Issuer == a.signing.public
 }
 
 // sameContent compares without what every issue changes: time and id.
@@ -117,6 +200,19 @@ func (a *Authority) readAccounts() error {
 	return nil
 }
 
+// readOperator is nil where there is no such file.
+func readOperator(path string) (*jwt.OperatorClaims, error) {
+	text, err := readFile(path)
+	if text == nil || err != nil {
+		return nil, err
+	}
+	claims, err := jwt.DecodeOperatorClaims(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return claims, nil
+}
+
 // readAccount is nil where there is no such file.
 func readAccount(path string) (*jwt.AccountClaims, error) {
 	text, err := readFile(path)
@@ -130,14 +226,14 @@ func readAccount(path string) (*jwt.AccountClaims, error) {
 	return claims, nil
 }
 
-// scopeOf says that an account already has a key for a role, "" where not.
+// scopeOf is the public key that an account has for a role, "" for none.
 func scopeOf(account *jwt.AccountClaims, role subjects.Role) string {
 	if account == nil {
 		return ""
 	}
-	for _, scope := range account.SigningKeys {
-		if s, ok := scope.(*jwt.UserScope); ok && s.Role == string(role) {
-			return fmt.Sprintf("account %q has role %s", account.Name, role)
+	for public, scope := range account.SigningKeys {
+		if s, ok := scope.(*jwt.UserScope); ok && s.Role == string(role) && s.Description == "" {
+			return public
 		}
 	}
 	return ""

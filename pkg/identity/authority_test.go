@@ -19,11 +19,12 @@ import (
 
 // inOrder are the files of a fresh directory as Open makes them.
 var inOrder = []string{
-	"operator.seed", "system/account.seed", "operator.jwt", "system/account.jwt",
+	"operator.seed", "operator-signing.seed", "operator-signing.next.seed", "system/account.seed", "operator.jwt",
+	"system/signing.seed", "system/account.jwt",
 	"tenants/main/account.seed", "tenants/main/admin.seed", "tenants/main/operator.seed",
 	"tenants/main/viewer.seed", "tenants/main/station.seed", "tenants/main/node.seed",
 	"tenants/main/renew.seed", "tenants/main/join.seed",
-	"tenants/main/account.jwt",
+	"tenants/main/trust.seed", "tenants/main/account.jwt", "tenants/main/station.keys", "tenants/main/curve.pub",
 }
 
 func open(t *testing.T, dir string, o identity.Options) *identity.Authority {
@@ -90,9 +91,16 @@ func TestOpenGoesOnWhereAKillStoppedIt(t *testing.T) {
 	}
 }
 
+// away are the keys that may be kept elsewhere: none is needed before it has to
+// sign something.
+var away = []string{
+	"operator.seed", "operator-signing.seed", "operator-signing.next.seed", "system/account.seed",
+	"tenants/main/account.seed", "tenants/main/trust.seed",
+}
+
 func TestALostKeyIsReportedAndNotReplaced(t *testing.T) {
 	for _, name := range inOrder {
-		if !strings.HasSuffix(name, ".seed") {
+		if !strings.HasSuffix(name, ".seed") || slices.Contains(away, name) {
 			continue
 		}
 		dir := t.TempDir()
@@ -108,6 +116,34 @@ func TestALostKeyIsReportedAndNotReplaced(t *testing.T) {
 		if _, err := os.Stat(path); err == nil {
 			t.Errorf("%s was made anew", name)
 		}
+	}
+}
+
+func TestKeysThatAreKeptElsewhereAreNotMissedUntilTheySign(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir, identity.Options{})
+	if err := identity.WriteTrust(a.TrustFile(), a.Trust()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range away {
+		if err := os.Remove(filepath.Join(dir, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := tree(t, dir)
+	a = open(t, dir, identity.Options{})
+	if _, err := a.User("alice", subjects.Admin); err != nil {
+		t.Error(err)
+	}
+	if err := os.Remove(filepath.Join(dir, "tenants/main/users/alice.creds")); err != nil {
+		t.Fatal(err)
+	}
+	if !maps.Equal(before, tree(t, dir)) {
+		t.Error("something was made in place of what is kept elsewhere")
+	}
+	_, err := identity.Open(dir, identity.Options{Methods: map[subjects.Role][]string{subjects.Operator: {"reload"}}})
+	if fleet.KindOf(err) != fleet.Unknown || !strings.Contains(err.Error(), "operator-signing.seed is not here: bring it back") {
+		t.Errorf("an account to be signed without its key: %v", err)
 	}
 }
 

@@ -19,7 +19,9 @@ import (
 const clusterName = "cluster.fairlead"
 
 func (a *Authority) openCluster() (err error) {
-	a.cluster, err = a.clusterTLS()
+	if a.root.there() && !a.vault.sealed() {
+		a.cluster, err = a.clusterTLS()
+	}
 	return err
 }
 
@@ -29,7 +31,11 @@ func (a *Authority) openCluster() (err error) {
 // that seed cannot join. There is nothing to issue, to copy beside the
 // identity directory, or to renew: every broker makes the same certificate.
 func (a *Authority) clusterTLS() (*tls.Config, error) {
-	seed, err := a.operator.pair.Seed()
+	pair, err := a.root.open()
+	if err != nil {
+		return nil, err
+	}
+	seed, err := pair.Seed()
 	if err != nil {
 		return nil, fmt.Errorf("cluster key: %w", err)
 	}

@@ -41,7 +41,7 @@ func NewIssuer(account string, seeds map[subjects.Role][]byte) (*Issuer, error) 
 		if err != nil || nkeys.Prefix(public) != nkeys.PrefixByteAccount {
 			return nil, fleet.Errorf(fleet.Invalid, "signing key for role %s is not an account's (SA…)", role)
 		}
-		i.keys[role] = key{pair, public}
+		i.keys[role] = key{pair: pair, public: public}
 	}
 	return i, nil
 }
@@ -88,7 +88,11 @@ func issueUser(name string, role subjects.Role, user, account string, signer key
 	if !until.IsZero() {
 		claims.Expires = until.Unix()
 	}
-	text, err := claims.Encode(signer.pair)
+	pair, err := signer.open()
+	if err != nil {
+		return "", fmt.Errorf("issue user %q: %w", name, err)
+	}
+	text, err := claims.Encode(pair)
 	if err != nil {
 		return "", fmt.Errorf("issue user %q: %w", name, err)
 	}

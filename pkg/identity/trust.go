@@ -45,23 +45,20 @@ func (t Trust) Find(key string) (owner TrustedKey, ok bool) {
 	return TrustedKey{}, false
 }
 
+// TrustFile is where the tenant's trust file lies.
+func (a *Authority) TrustFile() string { return a.in("trust.json") }
+
 // Trust are the keys of all users of the tenant but nodes. A creds file that
 // cannot be read is left out: nobody is trusted by a mistake.
 func (a *Authority) Trust() Trust {
 	users, _ := a.Users()
 	t := Trust{Keys: []TrustedKey{}}
-	if c, err := LoadStationCurve(a.curvePath()); err == nil {
-		t.Curve = c.Public()
-	}
+	t.Curve, _ = a.curve()
 	for _, u := range users {
 		if !slices.Contains(subjects.Senders(), u.Role) {
 			continue
 		}
-		methods := append([]string{}, a.options.Methods[u.Role]...)
-		if u.Role == subjects.Admin || u.Role == subjects.Station {
-			methods = []string{"*"}
-		}
-		t.Keys = append(t.Keys, TrustedKey{u.Key, u.Name, u.Role, methods})
+		t.Keys = append(t.Keys, TrustedKey{u.Key, u.Name, u.Role, a.sentBy(u)})
 	}
 	return t
 }

@@ -22,7 +22,7 @@ func TestTrustHoldsEverybodyButNodes(t *testing.T) {
 		}
 		keys[role] = u.Key
 	}
-	put(t, filepath.Join(dir, "users", "broken.creds"), "rubbish")
+	put(t, filepath.Join(dir, "tenants", "main", "users", "broken.creds"), "rubbish")
 
 	path := filepath.Join(t.TempDir(), "trust.json")
 	if err := identity.WriteTrust(path, a.Trust()); err != nil {

@@ -28,7 +28,7 @@ type CurveAnswer struct {
 func (s *Station) answerCurve(context.Context, CurveQuestion) (CurveAnswer, error) {
 	c := s.cfg.Curve
 	if c.Public() == "" {
-		return CurveAnswer{}, fleet.Errorf(fleet.Unavailable, "the station has no key to seal secrets to: start it with --curve station.curve")
+		return CurveAnswer{}, fleet.Errorf(fleet.Unavailable, "the station has no key to seal secrets to: start it with --keys station.keys")
 	}
 	return CurveAnswer{c.Public(), c.Account, c.Voucher, s.clock.Now()}, nil
 }
@@ -139,7 +139,7 @@ func (s *secrets) open(c fleet.Certificate) ([]byte, error) {
 		return key, nil
 	}
 	if s.curve.Public() == "" {
-		return nil, fleet.Errorf(fleet.Unavailable, "the station has no key to open it: start it with --curve station.curve")
+		return nil, fleet.Errorf(fleet.Unavailable, "the station has no key to open it: start it with --keys station.keys")
 	}
 	key, err := s.curve.Open(c.SealedKey)
 	if err != nil {

@@ -13,27 +13,27 @@ import (
 	"fairlead/subjects"
 )
 
-func TestTheStationsCurveKeyIsMadeOnceAndVouchedForByTheAccountOfEveryUser(t *testing.T) {
+func TestTheStationsKeysAreMadeOnceAndVouchedForByTheAccountOfEveryUser(t *testing.T) {
 	dir := t.TempDir()
 	a, err := identity.Open(dir, identity.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := a.StationCurve()
+	path, err := a.StationKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("%v, %v", info.Mode(), err)
 	}
-	first, err := identity.LoadStationCurve(path)
+	first, err := identity.LoadStationKeys(path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := a.StationCurve(); err != nil || again != path {
+	if again, err := a.StationKeys(); err != nil || again != path {
 		t.Fatal(again, err)
 	}
-	if second, err := identity.LoadStationCurve(path); err != nil || second.Public() != first.Public() {
+	if second, err := identity.LoadStationKeys(path); err != nil || second.Curve.Public() != first.Curve.Public() {
 		t.Error("the key was made anew", err)
 	}
 	user, err := a.User("olga", subjects.Operator)
@@ -44,21 +44,21 @@ func TestTheStationsCurveKeyIsMadeOnceAndVouchedForByTheAccountOfEveryUser(t *te
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := message.CheckVoucher(creds.AccountKey(), first.Public(), first.Voucher); err != nil {
+	if err := message.CheckVoucher(creds.AccountKey(), first.Curve.Public(), first.Curve.Voucher); err != nil {
 		t.Error(err)
 	}
 }
 
-func TestACurveFileThatIsNotWholeOrOpenToOthersIsRefusedAndNotShown(t *testing.T) {
+func TestAFileOfStationsKeysThatIsNotWholeOrOpenToOthersIsRefusedAndNotShown(t *testing.T) {
 	a, err := identity.Open(t.TempDir(), identity.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	path, err := a.StationCurve()
+	path, err := a.StationKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity.LoadStationCurve(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := identity.LoadStationKeys(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("no file: %v", err)
 	}
 	whole, err := os.ReadFile(path)
@@ -69,7 +69,7 @@ func TestACurveFileThatIsNotWholeOrOpenToOthersIsRefusedAndNotShown(t *testing.T
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := strings.Split(string(whole), `"`)[3]
+	own := strings.Split(string(whole), `"`)[7]
 	for what, text := range map[string]string{
 		"rubbish":      own,
 		"another seed": strings.Replace(string(whole), own, string(other), 1),
@@ -78,14 +78,14 @@ func TestACurveFileThatIsNotWholeOrOpenToOthersIsRefusedAndNotShown(t *testing.T
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := identity.LoadStationCurve(path); err == nil || strings.Contains(err.Error(), own) || strings.Contains(err.Error(), string(other)) {
+		if _, err := identity.LoadStationKeys(path); err == nil || strings.Contains(err.Error(), own) || strings.Contains(err.Error(), string(other)) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	if err := errors.Join(os.WriteFile(path, whole, 0o600), os.Chmod(path, 0o644)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := identity.LoadStationCurve(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+	if _, err := identity.LoadStationKeys(path); err == nil || !strings.Contains(err.Error(), "chmod 600") {
 		t.Errorf("a file that others can read: %v", err)
 	}
 }
@@ -95,14 +95,11 @@ func TestATrustFileNamesTheKeyThatSecretsAreSealedTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if a.Trust().Curve != "" {
-		t.Error("a key is named before there is one")
-	}
-	path, err := a.StationCurve()
+	path, err := a.StationKeys()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := identity.LoadStationCurve(path)
+	c, err := identity.LoadStationKeys(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +107,7 @@ func TestATrustFileNamesTheKeyThatSecretsAreSealedTo(t *testing.T) {
 	if err := identity.WriteTrust(file, a.Trust()); err != nil {
 		t.Fatal(err)
 	}
-	if trust, err := identity.LoadTrust(file); err != nil || trust.Curve != c.Public() {
+	if trust, err := identity.LoadTrust(file); err != nil || trust.Curve != c.Curve.Public() {
 		t.Errorf("read %q, %v", trust.Curve, err)
 	}
 	if err := os.WriteFile(file, []byte(`{"keys": [], "curve": "XBAD"}`), 0o600); err != nil {

@@ -1,0 +1,4 @@
+package identity
+
+// CheapPassphrases makes the work of a passphrase small, for tests.
+func CheapPassphrases() { scryptWork = 10 }
