@@ -30,7 +30,7 @@ func newAgent(a *app) *cobra.Command {
 but unix sockets and the syslog addresses that you give. Without a link it goes on with what it has on disk.
 
 The node's name is that of its credentials.`,
-		Example: `  fairlead agent --url nats://broker.example.org:4222 --creds ship1.creds --trust trust.json
+		Example: `  fairlead agent --url tls://broker.example.org:4222 --creds ship1.creds --trust trust.json
   fairlead agent --creds ship1.creds --trust trust.json --nginx systemd --nginx-unit nginx.service
   fairlead agent --creds ship1.creds --trust trust.json --nginx external --nginx-pid /run/nginx.pid --nginx-conf /etc/nginx
   fairlead agent --creds ship1.creds --trust trust.json --allow /usr/bin/uname --syslog edge=udp:127.0.0.1:5514`,
@@ -49,7 +49,7 @@ The node's name is that of its credentials.`,
 				_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 				return err
 			}
-			url, ca, creds, trust, err := a.connection(d)
+			url, secure, creds, trust, err := a.connection(d)
 			if err != nil {
 				return err
 			}
@@ -58,7 +58,7 @@ The node's name is that of its credentials.`,
 			if err := os.MkdirAll(state, 0o755); err != nil {
 				return fleet.Errorf(fleet.Invalid, "--state: %w: give a directory that this user may write", err)
 			}
-			cfg := agent.Config{Name: creds.Name, Version: version, URL: url, CA: ca, Credentials: creds, Trust: trust.Lookup(),
+			cfg := agent.Config{Name: creds.Name, Version: version, URL: url, TLS: secure, Credentials: creds, Trust: trust.Lookup(),
 				State: filepath.Join(state, "journal"), Programs: allow, Syslog: syslogs, HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
 			if !without {
 				n.State = filepath.Join(state, "nginx")

@@ -25,13 +25,14 @@ type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 
-	context, url, creds, ca string
-	output                  string
-	asJSON, debug           bool
-	begun                   bool // a command runs: what goes wrong now is not cobra's
-	colour                  bool // stderr and stdout are terminals, and nobody said NO_COLOR
-	terminal                bool // stderr is a terminal: progress may overwrite its line
-	width                   int  // of the terminal that stdout is, 0 where it is none
+	context, url, creds string
+	ca, tlsCert, tlsKey string
+	output              string
+	asJSON, debug       bool
+	begun               bool // a command runs: what goes wrong now is not cobra's
+	colour              bool // stderr and stdout are terminals, and nobody said NO_COLOR
+	terminal            bool // stderr is a terminal: progress may overwrite its line
+	width               int  // of the terminal that stdout is, 0 where it is none
 }
 
 func newApp() *app {
@@ -52,7 +53,9 @@ func (a *app) globalFlags(f *pflag.FlagSet) {
 	f.StringVar(&a.context, "context", os.Getenv("FAIRLEAD_CONTEXT"), "NATS context to connect by (FAIRLEAD_CONTEXT); the selected one by default")
 	f.StringVar(&a.url, "url", os.Getenv("FAIRLEAD_URL"), "broker's address instead of the context's (FAIRLEAD_URL)")
 	f.StringVar(&a.creds, "creds", os.Getenv("FAIRLEAD_CREDS"), "credentials file instead of the context's (FAIRLEAD_CREDS)")
-	f.StringVar(&a.ca, "ca", os.Getenv("FAIRLEAD_CA"), "file with certificates to trust (FAIRLEAD_CA)")
+	f.StringVar(&a.ca, "ca", os.Getenv("FAIRLEAD_CA"), "file with the certificates to trust (FAIRLEAD_CA); ca.pem beside the credentials by default, else the system's")
+	f.StringVar(&a.tlsCert, "tls-cert", os.Getenv("FAIRLEAD_TLS_CERT"), "file with this program's own certificate, for brokers that ask for one (FAIRLEAD_TLS_CERT)")
+	f.StringVar(&a.tlsKey, "tls-key", os.Getenv("FAIRLEAD_TLS_KEY"), "file with its key (FAIRLEAD_TLS_KEY)")
 	f.StringVarP(&a.output, "output", "o", "table", "table, wide, json, yaml or name")
 	f.BoolVar(&a.asJSON, "json", false, "the same as -o json")
 	f.BoolVar(&a.debug, "debug", false, "say on stderr what happens inside")
@@ -69,11 +72,11 @@ func (a *app) logger(level slog.Level) *slog.Logger {
 
 // settings are where to connect and as whom: flags before FAIRLEAD_* before
 // the NATS context.
-func (a *app) settings() (url, ca string, creds *identity.Credentials, err error) {
+func (a *app) settings() (url string, secure bus.TLS, creds *identity.Credentials, err error) {
 	var c bus.Context
 	if a.url == "" || a.creds == "" {
 		if c, err = bus.LoadContext(a.context); err != nil {
-			return "", "", nil, err
+			return "", secure, nil, err
 		}
 	}
 	from := ""
@@ -82,18 +85,17 @@ func (a *app) settings() (url, ca string, creds *identity.Credentials, err error
 	}
 	or(&c.URL, a.url)
 	or(&c.Creds, a.creds)
-	or(&c.CA, a.ca)
 	if c.Creds == "" {
-		return "", "", nil, fleet.Errorf(fleet.Invalid, "context %q has no credentials file: Fairlead signs with it; give --creds FILE", c.Name)
+		return "", secure, nil, fleet.Errorf(fleet.Invalid, "context %q has no credentials file: Fairlead signs with it; give --creds FILE", c.Name)
 	}
 	creds, err = identity.LoadCreds(c.Creds)
 	if err != nil {
-		return "", "", nil, fmt.Errorf("%s%w", from, err)
+		return "", secure, nil, fmt.Errorf("%s%w", from, err)
 	}
 	if creds.Warning != "" {
 		a.logger(slog.LevelWarn).Warn(creds.Warning)
 	}
-	return c.URL, c.CA, creds, nil
+	return c.URL, a.secureBy(c, c.URL, c.Creds), creds, nil
 }
 
 func or(field *string, value string) {
@@ -104,7 +106,7 @@ func or(field *string, value string) {
 
 // open connects to the fleet.
 func (a *app) open(ctx context.Context) (*client.Client, error) {
-	url, ca, creds, err := a.settings()
+	url, secure, creds, err := a.settings()
 	if err != nil {
 		return nil, err
 	}
@@ -112,12 +114,12 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Open(ctx, client.Options{URL: url, CA: ca, Credentials: creds, Curve: curve, Logger: a.logger(slog.LevelError)})
+	c, err := client.Open(ctx, client.Options{URL: url, TLS: secure, Credentials: creds, Curve: curve, Logger: a.logger(slog.LevelError)})
 	switch fleet.KindOf(err) {
 	case fleet.Unavailable, fleet.Timeout:
 		return nil, fmt.Errorf("%w: is the broker running there? `fairlead dev` starts one, `fairlead context ls` lists others", err)
 	case fleet.Refused:
-		return nil, fmt.Errorf("%w: the broker does not take the credentials of %q (%s)", err, creds.Name, creds.File)
+		return nil, fmt.Errorf("%w (credentials: %s)", err, creds.File)
 	}
 	return c, err
 }

@@ -17,7 +17,7 @@ func newContext(a *app) *cobra.Command {
 		Long:  "Contexts are those of the `nats` tool: the same files, the same selection.",
 		Example: `  fairlead context ls
   fairlead context select fairlead-dev
-  fairlead context add ships --url nats://broker.example.org:4222 --creds admin.creds`,
+  fairlead context add ships --url tls://broker.example.org:4222 --creds admin.creds`,
 	}
 	c.RunE = func(c *cobra.Command, args []string) error { return c.Help() }
 	c.AddCommand(contextList(a), contextSelect(a), contextAdd(a), contextRemove(a))
@@ -91,32 +91,37 @@ func contextSelect(a *app) *cobra.Command {
 }
 
 func contextAdd(a *app) *cobra.Command {
-	return &cobra.Command{
+	var greetsFirst bool
+	c := &cobra.Command{
 		Use: "add NAME --url URL --creds FILE", Short: "make a context, or change one", Args: cobra.ExactArgs(1),
-		Example: "  fairlead context add ships --url nats://broker.example.org:4222 --creds admin.creds",
+		Example: "  fairlead context add ships --url tls://broker.example.org:4222 --creds admin.creds",
 		RunE: func(_ *cobra.Command, args []string) error {
 			if a.url == "" || a.creds == "" {
-				return usagef("give --url and --creds: fairlead context add ships --url nats://broker.example.org:4222 --creds admin.creds")
+				return usagef("give --url and --creds: fairlead context add ships --url tls://broker.example.org:4222 --creds admin.creds")
 			}
 			creds, err := loadCreds(a.creds)
 			if err != nil {
 				return err
 			}
 			// A context is used from any directory.
-			for _, file := range []*string{&a.creds, &a.ca} {
+			secure := a.secureBy(bus.Context{}, a.url, a.creds)
+			secure.GreetsFirst = greetsFirst
+			for _, file := range []*string{&a.creds, &secure.CA, &secure.Cert, &secure.Key} {
 				if *file != "" {
 					if *file, err = filepath.Abs(*file); err != nil {
 						return err
 					}
 				}
 			}
-			if err := saveContext(args[0], "Fairlead as "+creds.Name, a.url, a.creds, a.ca, creds.Name); err != nil {
+			if err := saveContext(args[0], "Fairlead as "+creds.Name, a.url, secure, a.creds, creds.Name); err != nil {
 				return err
 			}
 			fmt.Fprintf(a.stdout, "added %s\n", args[0])
 			return nil
 		},
 	}
+	c.Flags().BoolVar(&greetsFirst, "greets-first", false, "the server speaks before TLS, as other than Fairlead's own do")
+	return c
 }
 
 func contextRemove(a *app) *cobra.Command {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
 )
@@ -21,16 +22,16 @@ func (d *daemonFlags) flags(f *pflag.FlagSet) {
 
 // connection reads the settings of a daemon: where the broker is, who it is,
 // whom it trusts.
-func (a *app) connection(d daemonFlags) (url, ca string, creds *identity.Credentials, trust identity.Trust, err error) {
-	url, ca, creds, err = a.settings()
+func (a *app) connection(d daemonFlags) (url string, secure bus.TLS, creds *identity.Credentials, trust identity.Trust, err error) {
+	url, secure, creds, err = a.settings()
 	if err != nil {
-		return "", "", nil, trust, err
+		return "", secure, nil, trust, err
 	}
 	if d.trust == "" {
-		return "", "", nil, trust, fleet.Errorf(fleet.Invalid, "--trust is missing: without the keys to trust nothing could be believed")
+		return "", secure, nil, trust, fleet.Errorf(fleet.Invalid, "--trust is missing: without the keys to trust nothing could be believed")
 	}
 	trust, err = identity.LoadTrust(d.trust)
-	return url, ca, creds, trust, err
+	return url, secure, creds, trust, err
 }
 
 func (a *app) daemonLogger() *slog.Logger { return a.logger(slog.LevelInfo) }

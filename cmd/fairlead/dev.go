@@ -123,7 +123,7 @@ func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAdd
 
 // devContext writes the context, and selects it when none is.
 func (a *app) devContext(d *dev.Dev) (selected bool, err error) {
-	if err := saveContext(devContext, "everything on this host, by fairlead dev", d.URL(), d.AdminCreds(), "", dev.AdminUser); err != nil {
+	if err := saveContext(devContext, "everything on this host, by fairlead dev", d.URL(), bus.TLS{}, d.AdminCreds(), dev.AdminUser); err != nil {
 		return false, err
 	}
 	now, err := bus.SelectedContext()

@@ -27,7 +27,7 @@ type cleaned struct{ m *testing.M }
 func (c cleaned) Run() int {
 	// nginx lies in /usr/sbin, which is not on every user's PATH.
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
-	for _, name := range []string{"FAIRLEAD_CONTEXT", "FAIRLEAD_URL", "FAIRLEAD_CREDS", "FAIRLEAD_CA"} {
+	for _, name := range []string{"FAIRLEAD_CONTEXT", "FAIRLEAD_URL", "FAIRLEAD_CREDS", "FAIRLEAD_CA", "FAIRLEAD_TLS_CERT", "FAIRLEAD_TLS_KEY"} {
 		os.Unsetenv(name) // the help shows them
 	}
 	code := c.m.Run()

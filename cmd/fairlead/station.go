@@ -24,10 +24,10 @@ func newStation(a *app) *cobra.Command {
 		Long: `Keeps the register of nodes and the ledger of commands, compiles what every node should be, and answers questions.
 It keeps nothing on disk: stop it, start it elsewhere, or run several. With station.keys, which the broker makes,
 it serves certificates; without it everything else.`,
-		Example: `  fairlead station --url nats://broker.example.org:4222 --creds station.creds --trust trust.json`,
+		Example: `  fairlead station --url tls://broker.example.org:4222 --creds station.creds --trust trust.json`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			url, ca, creds, trust, err := a.connection(d)
+			url, secure, creds, trust, err := a.connection(d)
 			if err != nil {
 				return err
 			}
@@ -36,7 +36,7 @@ it serves certificates; without it everything else.`,
 				return err
 			}
 			storage.AuditAge, storage.LogsAge = time.Duration(auditAge), time.Duration(logsAge)
-			s, err := station.New(station.Config{URL: url, CA: ca, Credentials: creds, Trust: trust.Lookup(), Version: version, Curve: keys.Curve,
+			s, err := station.New(station.Config{URL: url, TLS: secure, Credentials: creds, Trust: trust.Lookup(), Version: version, Curve: keys.Curve,
 				Storage: storage, Logger: a.daemonLogger()})
 			if err != nil {
 				return err

@@ -161,7 +161,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 func (a *Agent) connect(ctx context.Context) (err error) {
 	connected := make(chan struct{}, 1)
 	a.conn, err = bus.Connect(ctx, bus.Options{
-		URL: a.cfg.URL, CA: a.cfg.CA, Server: a.cfg.Server, Credentials: a.cfg.Credentials,
+		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Credentials: a.cfg.Credentials,
 		Persist: true, Logger: a.log,
 		OnConnect: func() {
 			select {

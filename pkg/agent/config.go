@@ -15,10 +15,10 @@ import (
 // Config is everything an agent needs to know. Fields without a comment about
 // a default are required.
 type Config struct {
-	Name        string          // the node's
-	Version     string          // of the agent
-	URL         string          // of the broker
-	CA          string          // file with certificates to trust, "" for the system's
+	Name        string // the node's
+	Version     string // of the agent
+	URL         string // of the broker
+	TLS         bus.TLS
 	Server      bus.InProcess   // instead of URL
 	Credentials bus.Credentials // the node's
 	Trust       message.Trust   // whose commands it takes
@@ -86,7 +86,7 @@ func (c Config) Validate() error {
 		faults.Addf("name", "%v", err)
 	}
 	if c.URL == "" && c.Server == nil {
-		faults.Addf("url", "is empty: give the broker's address, such as nats://broker.example.org:4222")
+		faults.Addf("url", "is empty: give the broker's address, such as tls://broker.example.org:4222")
 	}
 	if c.Credentials == nil {
 		faults.Addf("credentials", "are missing")

@@ -32,9 +32,9 @@ type InProcess interface {
 
 // Options say where to connect, as whom, and who hears of the connection's fate.
 type Options struct {
-	URL         string // nats://host:port, several separated by commas
+	URL         string // tls://host:port or nats://host:port, several separated by commas
+	TLS         TLS
 	Credentials Credentials
-	CA          string    // file with the certificates to trust, "" for the system's
 	Server      InProcess // instead of URL
 	// Persist keeps trying when the first attempt fails, as an agent must; a
 	// command line wants the error.
@@ -54,6 +54,8 @@ type Conn struct {
 	log     *slog.Logger
 	name    string
 	time    atomic.Pointer[period]
+	trying  atomic.Pointer[nats.Conn] // nc, for what nats.go calls while Connect runs still
+	told    atomic.Value              // why it cannot connect, as it was last logged
 }
 
 // period is the time from one connection to the next.
@@ -92,6 +94,9 @@ func reconnectDelay(attempts int) time.Duration {
 	return d/2 + rand.N(d/2+1)
 }
 
+// connectTime bounds one attempt.
+const connectTime = 5 * time.Second
+
 // Connect connects. The error is Unavailable where nobody listens and Refused
 // where the broker does not take the credentials.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
@@ -107,11 +112,17 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			func(asked []byte) ([]byte, error) { return prove(o.Credentials, asked) }),
 		nats.CustomInboxPrefix(o.Credentials.Inbox()),
 		nats.MaxReconnects(-1),
-		nats.CustomReconnectDelay(reconnectDelay),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			if nc := c.trying.Load(); nc != nil {
+				c.failed(o, nc.LastError())
+			}
+			return reconnectDelay(attempts)
+		}),
+		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.failed(o, err) }),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the journal keeps what must not be lost
 		nats.PingInterval(20 * time.Second),
 		nats.MaxPingsOutstanding(2),
-		nats.Timeout(5 * time.Second),
+		nats.Timeout(connectTime),
 		nats.DrainTimeout(2 * time.Second),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrSlowConsumer) && o.OnLost != nil {
@@ -123,8 +134,12 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			}
 			o.Logger.Warn("bus error", "error", err, "subject", subject)
 		}),
-		nats.ConnectHandler(func(*nats.Conn) { o.call(o.OnConnect) }),
+		nats.ConnectHandler(func(*nats.Conn) {
+			c.told.Store("")
+			o.call(o.OnConnect)
+		}),
 		nats.ReconnectHandler(func(*nats.Conn) {
+			c.told.Store("")
 			c.renew()
 			o.call(o.OnConnect)
 		}),
@@ -135,11 +150,14 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			}
 		}),
 	}
-	if o.CA != "" {
-		opts = append(opts, nats.RootCAs(o.CA))
-	}
 	if o.Server != nil {
 		opts = append(opts, nats.InProcessServer(o.Server))
+	} else {
+		secure, err := o.TLS.options(o.URL)
+		if err != nil {
+			return nil, kinded(err, "connect to "+o.URL)
+		}
+		opts = append(opts, secure...)
 	}
 	if o.Persist {
 		// By itself the client gives up for good when a server refuses it twice,
@@ -148,8 +166,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	}
 	nc, err := nats.Connect(o.URL, opts...)
 	if err != nil {
-		return nil, kinded(err, "connect to "+o.URL)
+		return nil, kinded(o.explain(err), "connect to "+o.URL)
 	}
+	c.trying.Store(nc)
 	js, err := jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(16*underWay))
 	if err != nil {
 		nc.Close()
@@ -157,6 +176,17 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	}
 	c.nc, c.js = nc, js
 	return c, nil
+}
+
+// failed tells once, until it changes, why there is no connection.
+func (c *Conn) failed(o Options, err error) {
+	if err == nil || c.closing.Load() {
+		return
+	}
+	err = o.explain(err)
+	if c.told.Swap(err.Error()) != err.Error() {
+		o.Logger.Warn("cannot connect, trying again", "url", o.URL, "error", err)
+	}
 }
 
 func (o Options) call(f func()) {

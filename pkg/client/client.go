@@ -18,7 +18,7 @@ import (
 // Options say which broker to use, and as whom.
 type Options struct {
 	URL         string
-	CA          string
+	TLS         bus.TLS
 	Server      bus.InProcess // instead of URL
 	Credentials bus.Credentials
 	// Curve is the stations' public curve key, where the user has it from a
@@ -48,7 +48,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	}
 	c := &Client{creds: o.Credentials, pinned: o.Curve, log: o.Logger, waiters: make(map[*Waiter]bool),
 		keys: make(map[string]string), owners: make(map[string]station.KeyAnswer)}
-	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, CA: o.CA, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger,
+	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, TLS: o.TLS, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger,
 		OnConnect: c.missed, OnLost: c.missed})
 	if err != nil {
 		return nil, err

@@ -13,7 +13,7 @@ import (
 // Config is everything a station needs to know.
 type Config struct {
 	URL         string
-	CA          string        // file with certificates to trust, "" for the system's
+	TLS         bus.TLS
 	Server      bus.InProcess // instead of URL
 	Credentials bus.Credentials
 	Trust       message.Trust     // whose resources it takes: stations and people
@@ -56,7 +56,7 @@ func set[T comparable](field *T, value T) {
 func (c Config) Validate() error {
 	var faults fleet.Faults
 	if c.URL == "" && c.Server == nil {
-		faults.Addf("url", "is empty: give the broker's address, such as nats://broker.example.org:4222")
+		faults.Addf("url", "is empty: give the broker's address, such as tls://broker.example.org:4222")
 	}
 	if c.Credentials == nil {
 		faults.Addf("credentials", "are missing")

@@ -48,7 +48,7 @@ const connectPause = time.Second
 // Run runs the station until ctx ends.
 func (s *Station) Run(ctx context.Context) error {
 	var err error
-	s.conn, err = bus.Connect(ctx, bus.Options{URL: s.cfg.URL, CA: s.cfg.CA, Server: s.cfg.Server,
+	s.conn, err = bus.Connect(ctx, bus.Options{URL: s.cfg.URL, TLS: s.cfg.TLS, Server: s.cfg.Server,
 		Credentials: s.cfg.Credentials, Persist: true, Logger: s.log,
 		OnConnect:    func() { s.log.Info("connected", "broker", s.cfg.URL) },
 		OnDisconnect: func(err error) { s.log.Warn("link lost", "error", err) },
