@@ -15,7 +15,7 @@ import (
 // newKey is a user's public key and its seed.
 func newKey(t *testing.T) (public string, seed []byte) {
 	t.Helper()
-	public, seed, err := identity.NewTokenKey()
+	public, seed, err := identity.NewUserKey()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -37,8 +37,8 @@ type Token struct {
 // pasted wrongly is told at once.
 const tokenPrefix = "FL1."
 
-// NewTokenKey makes the key pair of a token.
-func NewTokenKey() (public string, seed []byte, err error) {
+// NewUserKey makes a key pair of a user: a token, a node.
+func NewUserKey() (public string, seed []byte, err error) {
 	pair, err := nkeys.CreateUser()
 	if err != nil {
 		return "", nil, err

@@ -141,16 +141,13 @@ func (e Enclosed) Message(as subjects.Subject) (Message, error) {
 // IsZero reports whether nothing is enclosed.
 func (e Enclosed) IsZero() bool { return len(e.Headers) == 0 && len(e.Body) == 0 }
 
-// EncloseSigned signs a value as the body of a message and encloses it. id
-// names what it answers, "" for a request, which gets an id of its own.
-func EncloseSigned(as subjects.Subject, from, answers string, value any, s Signer) (Enclosed, error) {
+// SignBody makes a signed message with a value as its body. answers is the id
+// of the message that it answers, "" for one that answers none.
+func SignBody(as subjects.Subject, from, answers string, value any, s Signer) (Message, error) {
 	body, err := json.Marshal(value)
 	if err != nil {
-		return Enclosed{}, err
+		return Message{}, err
 	}
 	m := Message{Subject: as, ID: NewID(), From: from, Command: answers, Body: body}
-	if err := m.Sign(s); err != nil {
-		return Enclosed{}, err
-	}
-	return Enclose(m), nil
+	return m, m.Sign(s)
 }

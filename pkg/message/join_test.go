@@ -35,10 +35,11 @@ func TestAProofIsForOneKeyNameTokenAndPurpose(t *testing.T) {
 func TestWhatIsEnclosedIsForOneSubject(t *testing.T) {
 	s := newSigner(t)
 	want := message.JoinRequest{Name: "ship1", Key: s.public, Facts: fleet.Facts{Hostname: "ship1.example.org"}, Proof: "x"}
-	e, err := message.EncloseSigned(message.JoinRequestSubject("t1"), "t1", "", want, s)
+	sent, err := message.SignBody(message.JoinRequestSubject("t1"), "t1", "", want, s)
 	if err != nil {
 		t.Fatal(err)
 	}
+	e := message.Enclose(sent)
 	m, err := e.Message(message.JoinRequestSubject("t1"))
 	if err != nil || m.CheckSignature() != nil || m.Key != s.public {
 		t.Fatalf("%+v, %v, %v", m, err, m.CheckSignature())

@@ -26,3 +26,16 @@ const (
 
 // LifecycleDomain is the domain of the agent's own lifecycle events.
 const LifecycleDomain = "agent"
+
+// Lifecycle events of a node's identity; a station tells them.
+const (
+	LifecycleWaiting     = "waiting"     // wants to join, and a person has to approve it
+	LifecycleJoined      = "joined"      // is a node from now on
+	LifecycleJoinRefused = "joinrefused" // wanted to join and may not
+	LifecycleRenewed     = "renewed"     // has new JWTs
+	LifecycleRotated     = "rotated"     // has a new key
+	LifecycleRemoved     = "removed"     // was taken out of the register
+)
+
+// IdentityDomain is their domain.
+const IdentityDomain = "identity"

@@ -1,0 +1,77 @@
+package bus_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet/certtest"
+	"fairlead/subjects"
+)
+
+// withCertificate is a broker that shows a chain and, behind it, other
+// certificates, as anybody may.
+func withCertificate(t *testing.T, pair certtest.Pair, behind ...*x509.Certificate) *site {
+	t.Helper()
+	s := bare(t)
+	s.stop()
+	certificate, err := tls.X509KeyPair(append(bytes.Clone(pair.Chain), certtest.PEM(behind...)...), pair.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.config.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	s.start()
+	return s
+}
+
+func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
+	own, stranger := certtest.New(t), certtest.New(t)
+	pin := bus.Fingerprint(own.Root.Raw)
+	for name, try := range map[string]struct {
+		site *site
+		may  bool
+	}{
+		"the broker":                       {withCertificate(t, own.Issue("127.0.0.1"), own.Root), true},
+		"another authority":                {withCertificate(t, stranger.Issue("127.0.0.1"), stranger.Root), false},
+		"another that shows the right one": {withCertificate(t, stranger.Issue("127.0.0.1"), own.Root), false},
+		"a certificate for another name":   {withCertificate(t, own.Issue("elsewhere.example.org"), own.Root), false},
+		"one that does not show it":        {withCertificate(t, own.Issue("127.0.0.1")), false},
+	} {
+		text, err := bus.FetchCA(try.site.url, pin)
+		if err == nil {
+			if !bytes.Equal(text, certtest.PEM(own.Root)) {
+				t.Errorf("%s: fetched %s", name, text)
+			}
+			file := filepath.Join(t.TempDir(), "ca.pem")
+			if err := os.WriteFile(file, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			var c *bus.Conn
+			if c, err = bus.Connect(t.Context(), bus.Options{URL: try.site.url, CA: file, Credentials: try.site.credentials("alice", subjects.Admin)}); err == nil {
+				c.Close()
+			}
+		}
+		if (err == nil) != try.may {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	plain := bare(t)
+	if _, err := bus.FetchCA(plain.url, pin); err == nil {
+		t.Error("a broker without TLS has the certificate")
+	}
+}
+
+func TestAFingerprintIsThatOfTheFirstCertificate(t *testing.T) {
+	a := certtest.New(t)
+	got, err := bus.FingerprintOf(certtest.PEM(a.Root, a.Middle))
+	if err != nil || got != bus.Fingerprint(a.Root.Raw) {
+		t.Error(got, err)
+	}
+	if _, err := bus.FingerprintOf([]byte("no certificate")); err == nil {
+		t.Error("a text has a fingerprint")
+	}
+}
