@@ -43,6 +43,9 @@ const (
 // Nudge tells a node to ask Sync now.
 func Nudge(node string) string { return "live.nudge." + node }
 
+// Imported is where a tenant hears, or asks for, what another one shares with it.
+func Imported(tenant, subject string) string { return "live.import." + tenant + "." + subject }
+
 // Query is where people ask a station: nodes, node, command, pending, settled.
 func Query(what string) string { return "live.query." + what }
 

@@ -95,6 +95,7 @@ func Table() []Row {
 		{"live.sync.<node>", roles(Node), roles(Station), "", "a node asks for its waiting commands"},
 		{"live.nudge.<node>", roles(Station), roles(Node), "", "a station tells a node to ask now"},
 		{"live.query.*", roles(people), roles(Station), "", "people ask a station"},
+		{"live.import.>", roles(Admin), roles(Admin), "", "what another tenant shares, by command of who holds both"},
 		{"live.bench.>", roles(Admin), roles(Admin), "BENCH", "measurements of the bare bus, beside which `fairlead bench` sets its own figures"},
 		{"$SRV.>", roles(people), roles(Station), "", "discovery of services"},
 

@@ -63,6 +63,7 @@ func (a *Authority) issueTenant(path string, have *jwt.AccountClaims, change fun
 			MemoryStorage: jwt.NoLimit, DiskStorage: jwt.NoLimit,
 			Streams: jwt.NoLimit, Consumer: jwt.NoLimit, MaxAckPending: jwt.NoLimit,
 		}
+		a.options.quota.apply(claims)
 	}
 	claims.Name = a.options.Tenant
 	claims.Mappings = jwt.Mapping{}

@@ -27,6 +27,8 @@ type Options struct {
 	Passphrase func() ([]byte, error)
 	// Now is the clock; time.Now when nil.
 	Now func() time.Time
+
+	quota Quota // of a tenant that is made
 }
 
 func (o Options) complete() (Options, error) {
@@ -102,7 +104,7 @@ func Load(dir string, o Options) (*Authority, error) {
 		return nil, err
 	}
 	if have == nil {
-		return nil, fleet.Errorf(fleet.Unknown, "%s is no identity directory: name one with --dir, or make one with `fairlead init`", dir)
+		return nil, noDirectory(dir)
 	}
 	tenants, err := Tenants(dir)
 	if err != nil {
@@ -281,7 +283,7 @@ func (a *Authority) openTenant(change func(*jwt.AccountClaims) error) error {
 	}
 	a.roles = make(map[subjects.Role]key)
 	for _, role := range subjects.Roles() {
-		if a.roles[role], err = a.vault.loadKey(a.in(string(role)+".seed"), nkeys.PrefixByteAccount, scopeOf(have, role), path, false); err != nil {
+		if a.roles[role], err = a.loadRole(role, have); err != nil {
 			return err
 		}
 	}

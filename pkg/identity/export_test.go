@@ -1,4 +1,4 @@
 package identity
 
-// CheapPassphrases makes the work of a passphrase small, for tests.
-func CheapPassphrases() { scryptWork = 10 }
+// The work of a passphrase is small in tests.
+func init() { scryptWork = 10 }

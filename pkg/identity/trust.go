@@ -48,10 +48,20 @@ func (t Trust) Find(key string) (owner TrustedKey, ok bool) {
 // TrustFile is where the tenant's trust file lies.
 func (a *Authority) TrustFile() string { return a.in("trust.json") }
 
+// updateTrust brings the tenant's trust file up to date. The keys that are
+// revoked are in it no more.
+func (a *Authority) updateTrust(revoked ...message.RevokedKey) error {
+	t := a.Trust()
+	t.Keys = slices.DeleteFunc(t.Keys, func(k TrustedKey) bool {
+		return slices.ContainsFunc(revoked, func(r message.RevokedKey) bool { return r.Key == k.Key })
+	})
+	return WriteTrust(a.TrustFile(), t)
+}
+
 // Trust are the keys of all users of the tenant but nodes. A creds file that
 // cannot be read is left out: nobody is trusted by a mistake.
 func (a *Authority) Trust() Trust {
-	users, _ := a.Users()
+	users, _ := a.trusted()
 	t := Trust{Keys: []TrustedKey{}}
 	t.Curve, _ = a.curve()
 	for _, u := range users {

@@ -107,6 +107,9 @@ func (a *Authority) Users() ([]User, error) {
 			return nil, err
 		}
 		for _, path := range paths {
+			if isFormer(path) {
+				continue
+			}
 			names[strings.TrimSuffix(filepath.Base(path), suffix)] = true
 		}
 	}

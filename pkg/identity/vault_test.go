@@ -25,13 +25,13 @@ func says(text string) func() ([]byte, error) {
 // encrypted is a directory with a passphrase.
 func encrypted(t *testing.T, dir string) {
 	t.Helper()
-	identity.CheapPassphrases()
 	if err := open(t, dir, identity.Options{}).Encrypt([]byte(passphrase)); err != nil {
 		t.Fatal(err)
 	}
 }
 
 func TestAnEncryptedDirectoryHoldsNoSeedInTheClear(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	encrypted(t, dir)
 	o := identity.Options{Passphrase: says(passphrase)}
@@ -64,6 +64,7 @@ func TestAnEncryptedDirectoryHoldsNoSeedInTheClear(t *testing.T) {
 }
 
 func TestAnEncryptedDirectoryIsReadWithoutPassphraseAndSignsOnlyWithIt(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	encrypted(t, dir)
 	before := tree(t, dir)
@@ -83,6 +84,7 @@ func TestAnEncryptedDirectoryIsReadWithoutPassphraseAndSignsOnlyWithIt(t *testin
 }
 
 func TestAPassphraseIsChangedByWhoKnowsItAlone(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	encrypted(t, dir)
 	if err := open(t, dir, identity.Options{Passphrase: says("wrong horse")}).Encrypt([]byte("another one")); fleet.KindOf(err) != fleet.Refused {
@@ -104,6 +106,7 @@ func TestAPassphraseIsChangedByWhoKnowsItAlone(t *testing.T) {
 
 // A person who lost Fairlead opens the files with age.
 func TestSeedsAreFilesOfAge(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	encrypted(t, dir)
 	unseal := func(name string, by age.Identity) string {

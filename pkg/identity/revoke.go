@@ -1,0 +1,81 @@
+package identity
+
+import (
+	"errors"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nkeys"
+
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+)
+
+// Revoke takes a user's key out of everything: the account's JWT says that
+// brokers let it in no more, the trust set that nobody believes it. The name is
+// free again. What was stopped half way is finished by doing it again. Brokers
+// and nodes have to be told: PushAccount and PutTrust of package bus do.
+func (a *Authority) Revoke(name, reason string) (User, error) {
+	unlock, err := lock(a.dir)
+	if err != nil {
+		return User{}, err
+	}
+	defer unlock()
+	if err := a.updateLocked(nil); err != nil {
+		return User{}, err
+	}
+	u, err := a.Find(name)
+	if err != nil {
+		return User{}, err
+	}
+	keys := []User{u}
+	if old, err := a.former(name); err == nil {
+		keys = append(keys, old)
+	} else if fleet.KindOf(err) != fleet.Unknown {
+		return User{}, err
+	}
+	if err := a.revokeKeys(keys, reason, name); err != nil {
+		return User{}, err
+	}
+	limited, err := a.vault.findKey(a.in("limited", name+".seed"), nkeys.PrefixByteAccount)
+	if err != nil {
+		return User{}, err
+	}
+	return u, errors.Join(limited.remove(), a.forget(name, credsSuffix), a.forget(name, jwtSuffix), a.forget(name, formerSuffix))
+}
+
+// RevokeKey is Revoke for a key that is not of a user in the directory, such as
+// that of a node which joined.
+func (a *Authority) RevokeKey(u User, reason string) error {
+	unlock, err := lock(a.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	return a.revokeKeys([]User{u}, reason, "")
+}
+
+// revokeKeys revokes keys, and drops the scope of a limited user whose name is
+// given; the directory is held.
+func (a *Authority) revokeKeys(users []User, reason, limited string) error {
+	now := a.options.Now()
+	var revoked []message.RevokedKey
+	for _, u := range users {
+		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: now.UTC().Truncate(time.Second), Reason: reason})
+	}
+	err := a.updateLocked(func(c *jwt.AccountClaims) error {
+		for _, u := range users {
+			c.RevokeAt(u.Key, now)
+		}
+		if limited != "" {
+			dropLimited(c, limited)
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return a.updateTrust(revoked...)
+}
+
+func (a *Authority) forget(name, suffix string) error { return removeFile(a.in("users", name+suffix)) }
