@@ -51,7 +51,7 @@ func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
 				t.Fatal(err)
 			}
 			var c *bus.Conn
-			if c, err = bus.Connect(t.Context(), bus.Options{URL: try.site.url, CA: file, Credentials: try.site.credentials("alice", subjects.Admin)}); err == nil {
+			if c, err = bus.Connect(t.Context(), bus.Options{URL: try.site.url, TLS: bus.TLS{CA: file, GreetsFirst: true}, Credentials: try.site.credentials("alice", subjects.Admin)}); err == nil {
 				c.Close()
 			}
 		}
