@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"fairlead/pkg/host/hosttest"
 )
 
 var update = flag.Bool("update", false, "rewrite the golden files")
@@ -24,7 +26,9 @@ func TestMain(m *testing.M) {
 // cleaned stops the shared fleet after the last test.
 type cleaned struct{ m *testing.M }
 
-func (c cleaned) Run() int {
+func (c cleaned) Run() int { return hosttest.Run(c.run) }
+
+func (c cleaned) run() int {
 	// nginx lies in /usr/sbin, which is not on every user's PATH.
 	os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
 	for _, name := range []string{"FAIRLEAD_CONTEXT", "FAIRLEAD_URL", "FAIRLEAD_CREDS", "FAIRLEAD_CA", "FAIRLEAD_TLS_CERT", "FAIRLEAD_TLS_KEY"} {

@@ -17,6 +17,7 @@ import (
 
 	"fairlead/pkg/agent"
 	"fairlead/pkg/broker"
+	"fairlead/pkg/host/hosttest"
 	"fairlead/pkg/identity"
 	"fairlead/pkg/station"
 )
@@ -44,9 +45,10 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	code := m.Run()
-	closeShared()
-	os.Exit(code)
+	os.Exit(hosttest.Run(func() int {
+		defer closeShared()
+		return m.Run()
+	}))
 }
 
 func beChild(text string) error {

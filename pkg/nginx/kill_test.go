@@ -14,6 +14,7 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
+	"fairlead/pkg/host/hosttest"
 	"fairlead/pkg/nginx"
 )
 
@@ -31,7 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, applyWithoutEnd(text))
 		os.Exit(1)
 	}
-	os.Exit(m.Run())
+	os.Exit(hosttest.Run(m.Run))
 }
 
 // applyWithoutEnd applies text after text until somebody kills it.
