@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -97,5 +98,23 @@ func TestHolderOfAPortIsNamed(t *testing.T) {
 	l.Close()
 	if got := host.Holder(at); got != "" {
 		t.Errorf("nobody listens, and it is held by %q", got)
+	}
+}
+
+func TestListenersOfAProcessAreFoundAmongItsConnections(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	at := l.Addr().(*net.TCPAddr).AddrPort()
+	conn, err := net.Dial("tcp", at.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	got := host.ListeningOn(os.Getpid())
+	if !slices.Contains(got, at) || slices.Contains(got, conn.LocalAddr().(*net.TCPAddr).AddrPort()) {
+		t.Errorf("it listens on %v, and connects from %v; got %v", at, conn.LocalAddr(), got)
 	}
 }

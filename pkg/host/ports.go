@@ -68,7 +68,10 @@ type listening struct {
 	inode   string
 }
 
-// listeningIn reads the listening sockets of /proc/net/tcp or tcp6.
+// listeningIn reads the listening sockets of /proc/net/tcp or tcp6. The kernel
+// lists them first (Documentation/networking/proc_net_tcp.rst), so what follows
+// is not read: a busy host has ten thousands of connections, and has the kernel
+// walk its table of all of them for 100 ms.
 func listeningIn(table string) (all []listening) {
 	file, err := os.Open(table)
 	if err != nil {
@@ -76,11 +79,12 @@ func listeningIn(table string) (all []listening) {
 	}
 	defer file.Close()
 	lines := bufio.NewScanner(file)
+	lines.Scan() // names of the columns
 	for lines.Scan() {
 		// sl local_address rem_address st … inode: "0: 0100007F:1F90 00000000:0000 0A …"
 		fields := strings.Fields(lines.Text())
 		if len(fields) < 10 || fields[3] != "0A" {
-			continue
+			break
 		}
 		if address, ok := hexAddress(fields[1]); ok {
 			all = append(all, listening{address, fields[9]})

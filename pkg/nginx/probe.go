@@ -46,14 +46,17 @@ func (e *Engine) ask(ctx context.Context, probes []probe) *failure {
 	ctx, cancel := context.WithTimeout(ctx, probeTime+probeShare*time.Duration(len(probes)))
 	defer cancel()
 	logged := e.errorLogEnd()
+	slices.SortStableFunc(probes, func(a, b probe) int { return strings.Compare(a.line(), b.line()) })
 	next := make(chan probe)
 	var wrong []blamed
 	var mu sync.Mutex
 	var askers sync.WaitGroup
 	for range min(probesAtOnce, len(probes)) {
 		askers.Go(func() {
+			a := asker{agent: e.probeAgent()}
+			defer a.hangUp()
 			for p := range next {
-				if err := p.ask(ctx, e.probeAgent()); err != nil {
+				if err := a.ask(ctx, p); err != nil {
 					mu.Lock()
 					wrong = append(wrong, blamed{p.owner, fmt.Sprintf("%s on %s %v", p.name, p.address, err)})
 					mu.Unlock()
@@ -90,32 +93,81 @@ func (e *Engine) ask(ctx context.Context, probes []probe) *failure {
 	return f
 }
 
+// asker sends probes one after another. Those without TLS go over one
+// connection while they are for one address and nginx keeps it open: to open
+// one costs more than to ask.
+type asker struct {
+	agent string
+	conn  net.Conn // kept open after the last probe, nil where none is
+	reads *bufio.Reader
+	to    string // where conn leads
+}
+
+func (a *asker) hangUp() {
+	if a.conn != nil {
+		a.conn.Close()
+		a.conn = nil
+	}
+}
+
 // ask is nil where the server answers as its configuration says. A connection
 // that breaks is tried once more: a worker may have been out of them.
-func (p probe) ask(ctx context.Context, agent string) (err error) {
-	for range 2 {
+func (a *asker) ask(ctx context.Context, p probe) (err error) {
+	tries := 2
+	if a.conn != nil && a.to == p.line() {
+		tries++ // nginx may close what is kept at any time
+	} else {
+		a.hangUp()
+	}
+	for range tries {
 		var broke bool
-		if broke, err = p.once(ctx, agent); !broke || ctx.Err() != nil {
+		if broke, err = a.once(ctx, p); !broke || ctx.Err() != nil {
 			return err
 		}
+		a.hangUp()
 	}
 	return err
 }
 
-func (p probe) once(ctx context.Context, agent string) (broke bool, err error) {
+// line is the connection that a probe needs: "" for one of its own.
+func (p probe) line() string {
+	if p.tls {
+		return ""
+	}
+	return fmt.Sprintf("%s %s %t", p.network, p.address, p.proxied)
+}
+
+func (a *asker) once(ctx context.Context, p probe) (broke bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
+	if a.conn == nil {
+		if done, broke, err := a.dial(ctx, p); done || err != nil {
+			return broke, err
+		}
+	}
+	if deadline, ok := ctx.Deadline(); ok {
+		_ = a.conn.SetDeadline(deadline)
+	}
+	keep, broke, err := a.exchange(p)
+	if !keep || p.tls {
+		a.hangUp()
+	}
+	return broke, err
+}
+
+// dial opens the connection; done says that there is no more to ask.
+func (a *asker) dial(ctx context.Context, p probe) (done, broke bool, err error) {
 	conn, err := new(net.Dialer).DialContext(ctx, p.network, p.address)
 	if err != nil {
-		return true, fmt.Errorf("takes no connection: %w", err)
+		return true, true, fmt.Errorf("takes no connection: %w", err)
 	}
-	defer conn.Close()
+	a.conn, a.to = conn, p.line()
 	if deadline, ok := ctx.Deadline(); ok {
 		_ = conn.SetDeadline(deadline)
 	}
 	if p.proxied {
 		if _, err := io.WriteString(conn, "PROXY UNKNOWN\r\n"); err != nil {
-			return true, fmt.Errorf("takes no proxy protocol: %w", err)
+			return true, true, fmt.Errorf("takes no proxy protocol: %w", err)
 		}
 	}
 	if p.tls {
@@ -123,44 +175,53 @@ func (p probe) once(ctx context.Context, agent string) (broke bool, err error) {
 			ServerName: p.name, MinVersion: tls.VersionTLS10,
 			InsecureSkipVerify: true, // its issuer may be unknown here; the leaf is compared
 		})
+		a.conn = secure
 		err := secure.HandshakeContext(ctx)
 		var alert tls.AlertError
 		switch {
 		case err != nil && p.picky && errors.As(err, &alert):
-			return false, nil // the probe may lack what is asked of clients
+			a.hangUp()
+			return true, false, nil // the probe may lack what is asked of clients
 		case err != nil:
-			return true, fmt.Errorf("does not speak TLS: %w", err)
+			return true, true, fmt.Errorf("does not speak TLS: %w", err)
 		}
 		if err := p.checkLeaf(secure.ConnectionState()); err != nil {
-			return false, err
+			a.hangUp()
+			return true, false, err
 		}
-		conn = secure
 	}
-	return p.exchange(conn, agent)
+	a.reads = bufio.NewReader(a.conn)
+	return false, false, nil
 }
 
-func (p probe) exchange(conn net.Conn, agent string) (broke bool, err error) {
+// exchange asks; keep says that another probe may follow on the connection.
+func (a *asker) exchange(p probe) (keep, broke bool, err error) {
 	method := "TRACE"
 	if p.head {
 		method = http.MethodHead
 	}
-	_, err = fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\nConnection: close\r\n\r\n", method, p.name, agent)
+	_, err = fmt.Fprintf(a.conn, "%s / HTTP/1.1\r\nHost: %s\r\nUser-Agent: %s\r\n\r\n", method, p.name, a.agent)
 	var resp *http.Response
 	if err == nil {
-		resp, err = http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
+		resp, err = http.ReadResponse(a.reads, &http.Request{Method: method})
 	}
 	switch {
 	case err != nil && p.silent:
-		return false, nil
+		return false, false, nil
 	case err != nil:
-		return true, fmt.Errorf("does not answer: %w", err)
+		return false, true, fmt.Errorf("does not answer: %w", err)
 	}
-	resp.Body.Close()
+	defer resp.Body.Close()
 	if p.head && resp.StatusCode >= 500 && !p.asked[resp.StatusCode] {
-		return false, fmt.Errorf("answers %s to %s /, which nginx says by itself", resp.Status, method)
+		err = fmt.Errorf("answers %s to %s /, which nginx says by itself", resp.Status, method)
 	}
-	return false, nil
+	_, ended := io.CopyN(io.Discard, resp.Body, mostAnswer)
+	return !resp.Close && errors.Is(ended, io.EOF), false, err
 }
+
+// mostAnswer is what is read of an answer before its connection is given up:
+// a page of errors, not a file.
+const mostAnswer = 64 << 10
 
 // checkLeaf compares the certificate that was answered with those that the
 // server names. One that cannot be read was nginx's to judge.

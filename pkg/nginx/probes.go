@@ -2,13 +2,10 @@ package nginx
 
 import (
 	"bytes"
-	"io"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-
-	crossplane "github.com/nginxinc/nginx-go-crossplane"
 )
 
 // probe is one question to one server of a staged version: does it answer as
@@ -48,41 +45,38 @@ func probesOf(files []File, changed func(File) bool) []probe {
 }
 
 // servers are the server blocks of a file.
-func servers(f File) (all []crossplane.Directives) {
-	p, err := crossplane.Parse(f.Path, &crossplane.ParseOptions{
-		SingleFile: true, SkipDirectiveContextCheck: true, SkipDirectiveArgsCheck: true,
-		Open: func(string) (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(f.Content)), nil },
-	})
-	if err != nil || len(p.Config) == 0 {
+func servers(f File) (all [][]statement) {
+	statements, err := read(string(f.Content))
+	if err != nil {
 		return nil
 	}
-	for _, d := range p.Config[0].Parsed {
-		if d.Directive == "server" && d.IsBlock() {
-			all = append(all, d.Block)
+	for _, s := range statements {
+		if s.name() == "server" && s.block {
+			all = append(all, s.inner)
 		}
 	}
 	return all
 }
 
-func serverProbes(f File, server crossplane.Directives, heard map[string]bool) []probe {
+func serverProbes(f File, server []statement, heard map[string]bool) []probe {
 	base := probe{owner: f.Owner, asked: map[int]bool{}}
 	if f.Owner == "" {
 		base.owner = f.Path
 	}
 	var names []string
-	var listens []*crossplane.Directive
+	var listens []statement
 	for _, d := range server {
-		switch d.Directive {
+		switch d.name() {
 		case "listen":
 			listens = append(listens, d)
 		case "server_name":
-			names = append(names, d.Args...)
+			names = append(names, d.args()...)
 		case "ssl_certificate":
-			base.leaves = append(base.leaves, d.Args...)
+			base.leaves = append(base.leaves, d.args()...)
 		case "ssl_ciphers":
 			base.picky = true
 		case "ssl_protocols":
-			base.picky = base.picky || !slices.Contains(d.Args, "TLSv1.2") && !slices.Contains(d.Args, "TLSv1.3")
+			base.picky = base.picky || !slices.Contains(d.args(), "TLSv1.2") && !slices.Contains(d.args(), "TLSv1.3")
 		case "ssl_reject_handshake":
 			return nil
 		}
@@ -92,7 +86,7 @@ func serverProbes(f File, server crossplane.Directives, heard map[string]bool) [
 	done := map[bool]bool{} // with TLS, without
 	for _, l := range listens {
 		p, ok := base.at(l)
-		p.name = probeName(names, slices.Contains(l.Args, "default_server"))
+		p.name = probeName(names, slices.Contains(l.args(), "default_server"))
 		if !ok || p.name == "" || done[p.tls] && heard[p.address] {
 			continue
 		}
@@ -103,14 +97,15 @@ func serverProbes(f File, server crossplane.Directives, heard map[string]bool) [
 }
 
 // at is the probe for one listen directive; false where it is not TCP.
-func (p probe) at(listen *crossplane.Directive) (probe, bool) {
-	if len(listen.Args) == 0 || slices.Contains(listen.Args, "udp") || slices.Contains(listen.Args, "quic") {
+func (p probe) at(listen statement) (probe, bool) {
+	args := listen.args()
+	if len(args) == 0 || slices.Contains(args, "udp") || slices.Contains(args, "quic") {
 		return p, false
 	}
-	p.tls = slices.Contains(listen.Args, "ssl")
-	p.proxied = slices.Contains(listen.Args, "proxy_protocol")
+	p.tls = slices.Contains(args, "ssl")
+	p.proxied = slices.Contains(args, "proxy_protocol")
 	p.network = "tcp"
-	text := listen.Args[0]
+	text := args[0]
 	if path, ok := strings.CutPrefix(text, "unix:"); ok {
 		p.network, p.address = "unix", path
 		return p, true
@@ -137,7 +132,7 @@ func (p probe) at(listen *crossplane.Directive) (probe, bool) {
 func probeName(names []string, isDefault bool) string {
 	for _, n := range names {
 		switch {
-		case n == "", n == "_", strings.HasPrefix(n, "~"), strings.HasSuffix(n, ".*"), strings.Contains(n, "$"):
+		case n == "", n == "_", strings.HasPrefix(n, "~"), strings.HasSuffix(n, ".*"), strings.ContainsAny(n, "$ \t\r\n"):
 		case strings.HasPrefix(n, "*."):
 			return "fairlead-probe" + n[1:]
 		default:
@@ -151,11 +146,11 @@ func probeName(names []string, isDefault bool) string {
 }
 
 // judge finds out by what a server may be judged.
-func (p *probe) judge(server crossplane.Directives) {
+func (p *probe) judge(server []statement) {
 	handsOn, regex, rewrites := false, false, false
-	var root *crossplane.Directive // the location of /
-	walk(server, func(d *crossplane.Directive) {
-		name := d.Directive
+	var root *statement // the location of /
+	walk(server, func(d *statement) {
+		name, args := d.name(), d.args()
 		switch {
 		case strings.HasSuffix(name, "_pass"), name == "auth_request", name == "mirror",
 			strings.HasPrefix(name, "js_"), strings.HasPrefix(name, "perl"), strings.Contains(name, "_by_lua"):
@@ -166,24 +161,24 @@ func (p *probe) judge(server crossplane.Directives) {
 			rewrites = true
 		case name == "limit_req", name == "limit_conn":
 			p.asked[503] = true
-		case name == "location" && len(d.Args) > 1 && strings.HasPrefix(d.Args[0], "~"):
+		case name == "location" && len(args) > 1 && strings.HasPrefix(args[0], "~"):
 			regex = true
-		case name == "location" && len(d.Args) == 1 && d.Args[0] == "/",
-			name == "location" && len(d.Args) == 2 && d.Args[1] == "/":
-			if root == nil || d.Args[0] == "=" {
+		case name == "location" && len(args) == 1 && args[0] == "/",
+			name == "location" && len(args) == 2 && args[1] == "/":
+			if root == nil || args[0] == "=" {
 				root = d
 			}
 		}
 		if name == "return" || name == "error_page" || name == "try_files" || strings.HasSuffix(name, "_status") {
-			p.asks(d.Args)
+			p.asks(args)
 		}
 	})
-	answers := func(d *crossplane.Directive) bool { return d.Directive == "return" }
+	answers := func(s statement) bool { return s.name() == "return" }
 	switch {
 	case !handsOn, slices.ContainsFunc(server, answers) && !rewrites:
 		p.head = true
 	case root != nil && !regex && !rewrites:
-		p.head = slices.ContainsFunc(root.Block, answers)
+		p.head = slices.ContainsFunc(root.inner, answers)
 	}
 }
 
@@ -200,10 +195,10 @@ func (p *probe) asks(args []string) {
 	}
 }
 
-func walk(all crossplane.Directives, visit func(*crossplane.Directive)) {
-	for _, d := range all {
-		visit(d)
-		walk(d.Block, visit)
+func walk(all []statement, visit func(*statement)) {
+	for i := range all {
+		visit(&all[i])
+		walk(all[i].inner, visit)
 	}
 }
 

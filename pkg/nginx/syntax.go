@@ -15,6 +15,8 @@ type statement struct {
 
 func (s statement) name() string { return s.words[0] }
 
+func (s statement) args() []string { return s.words[1:] }
+
 // arg is the i-th parameter, from 1; "" where there are not so many.
 func (s statement) arg(i int) string {
 	if i < len(s.words) {

@@ -122,6 +122,35 @@ func TestErrorsThatAreMeantAreNoFault(t *testing.T) {
 	}
 }
 
+func TestProbesOfPlainHostsShareConnections(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	const hosts = 120
+	all := []fleet.Resource{
+		raw("silent", "server { listen "+n.listen(port)+"; server_name silent.example.org; return 444; }"),
+		raw("short", "server { listen "+n.listen(port)+"; server_name short.example.org; keepalive_timeout 0; return 204; }"),
+		raw("long", "server { listen "+n.listen(port)+"; server_name long.example.org; location / { error_page 405 /long; proxy_pass http://127.0.0.1:1; } "+
+			"location = /long { return 200 "+strings.Repeat("a", 4000)+"; } }"),
+		raw("told", "server { listen "+n.listen(n.freePort())+" proxy_protocol; server_name told.example.org; return 200; }"),
+	}
+	for i := range hosts {
+		all = append(all, site(fmt.Sprintf("web%d", i), port, "x"))
+	}
+	before := n.status().Counters
+	v := n.mustApply(1, all...)
+	if v.Probes != hosts+5 { // with the default host
+		t.Errorf("%d probes", v.Probes)
+	}
+	if now := n.status().Counters; now.Accepted-before.Accepted > hosts/2 || now.Requests-before.Requests < hosts {
+		t.Errorf("%d requests over %d connections", now.Requests-before.Requests, now.Accepted-before.Accepted)
+	}
+	// One that answers wrongly is named, whatever connection it shares.
+	wrong := raw("wrong", "server { listen "+n.listen(port)+"; server_name wrong.example.org; location / { try_files /none /again; } }")
+	_, err := n.apply(2, append(all[1:], wrong, site("more", port, "y"))...)
+	wantFailure(t, err, "ConfigFile/wrong: wrong.example.org on "+n.listen(port)+" answers 500")
+	wantBlame(t, err, "ConfigFile/wrong")
+}
+
 func TestHostThatAnswersWithAnotherCertificateIsRolledBackAndNamed(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
