@@ -87,7 +87,7 @@ func applies(ctx context.Context, o ApplyOptions, number int, name string, hosts
 			return nil, err
 		}
 		apply.took = append(apply.took, time.Since(before))
-		took, err := plain.turn(ctx, changed, revision-1, revision)
+		took, err := plain.turn(ctx, revision-1, revision)
 		if err != nil {
 			return nil, err
 		}

@@ -49,8 +49,7 @@ func startWeb(ctx context.Context, number int, logger *slog.Logger) (_ *web, err
 		return nil, err
 	}
 	w.cfg = nginx.Config{State: filepath.Join(dir, "state"), Conf: filepath.Join(dir, "conf"), Run: filepath.Join(dir, "run"), Logs: filepath.Join(dir, "logs"),
-		Workers: 2, Logger: logger,
-		KeepVersions: 1000} // ext4 does not give out again what was freed less than 5 s ago, and searches for long
+		Workers: 2, Logger: logger}
 	if w.Engine, err = nginx.New(w.cfg); err != nil {
 		close(w.ended)
 		return nil, err
@@ -154,17 +153,24 @@ func (w *web) bare() (bare, error) {
 	return b, err
 }
 
-// turn makes the first hosts tell another revision. It returns when nginx -t
+// turn makes the hosts that tell a revision tell another. It returns when nginx -t
 // took plus the time from the signal to the last answer of an old worker; the
 // edit itself is not counted.
-func (b bare) turn(ctx context.Context, changed int, from, to uint64) (time.Duration, error) {
-	for i := range changed {
-		path := filepath.Join(b.version, "http.d", fmt.Sprintf("virtualhost-host%d.conf", i))
+func (b bare) turn(ctx context.Context, from, to uint64) (time.Duration, error) {
+	files, err := filepath.Glob(filepath.Join(b.version, "http.d", "*.conf"))
+	if err != nil {
+		return 0, err
+	}
+	for _, path := range files {
 		data, err := os.ReadFile(path)
 		if err != nil {
 			return 0, err
 		}
-		if err := os.WriteFile(path, []byte(strings.ReplaceAll(string(data), mark(from), mark(to))), 0o600); err != nil {
+		next := strings.ReplaceAll(string(data), mark(from), mark(to))
+		if next == string(data) {
+			continue
+		}
+		if err := os.WriteFile(path, []byte(next), 0o600); err != nil {
 			return 0, err
 		}
 	}

@@ -41,6 +41,7 @@ type File struct {
 	// bundled is what the digest is made from, nil where staging changed nothing:
 	// neither filled anything in nor put a secret in the place of its stand-in.
 	bundled []byte
+	parts   []File // that lie together in this one, see together
 }
 
 // Bundle is the set of files that resources render to.

@@ -3,6 +3,7 @@ package nginx
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -15,9 +16,15 @@ func (e *Engine) collectCaches() error {
 	if err != nil || len(dirs) == 0 {
 		return err
 	}
-	versions, err := os.ReadDir(e.store.versions())
+	entries, err := os.ReadDir(e.store.versions())
 	if err != nil {
 		return err
+	}
+	versions := make([]version, len(entries))
+	for i, entry := range entries {
+		if versions[i], err = e.store.read(entry.Name()); err != nil {
+			return err
+		}
 	}
 	var errs []error
 	for _, dir := range dirs {
@@ -26,8 +33,8 @@ func (e *Engine) collectCaches() error {
 		host = host[:max(0, strings.LastIndexByte(host, '_'))]
 		kept := false
 		for _, v := range versions {
-			text, _ := os.ReadFile(filepath.Join(e.store.versions(), v.Name(), "http.d", "virtualhost-"+host+".conf"))
-			kept = kept || bytes.Contains(text, []byte(zone))
+			text, err := v.content("http.d/virtualhost-" + host + ".conf")
+			kept = kept || bytes.Contains(text, []byte(zone)) || err != nil && !errors.Is(err, fs.ErrNotExist)
 		}
 		if !kept {
 			errs = append(errs, os.RemoveAll(dir))

@@ -184,7 +184,7 @@ func (e *Engine) refresh(ctx context.Context) (changed bool, err error) {
 
 // differs says whether texts are not those of the version as it was staged.
 func (v version) differs(texts map[string]string) bool {
-	for _, f := range v.Manifest.Files {
+	for _, f := range v.Manifest.apart() {
 		if text, ours := texts[f.Path]; ours {
 			if hashOfBytes([]byte(text)) != f.SHA256 {
 				return true

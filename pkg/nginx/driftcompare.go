@@ -75,6 +75,9 @@ func (s store) compare(m *image) ([]DriftFile, error) {
 			if err != nil {
 				return nil, err
 			}
+			if change == changeEdited {
+				detail = s.editedIn(m, e.path)
+			}
 			if change != "" {
 				add(e.path, change, "%s", detail)
 			}

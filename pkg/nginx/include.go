@@ -41,7 +41,7 @@ func withInclude(b Bundle) Bundle {
 	ownLog(w)
 	ownServer(w)
 	for _, path := range includes(b.Files, "http.d/") {
-		if path != "http.d/default.conf" { // whom the host refuses is the host's to say
+		if path != refusalsFile { // whom the host refuses is the host's to say
 			w.line(`include "%s/%s";`, phVersion, path)
 		}
 	}

@@ -18,7 +18,7 @@ func (e *Engine) check(ctx context.Context, v version, b Bundle) error {
 	if faults := Inspect(b, b.Policy()); len(faults) > 0 {
 		return faults
 	}
-	if err := v.regular(b); err != nil {
+	if err := v.regular(); err != nil {
 		return err
 	}
 	s := surveyOf(v.files)
@@ -38,13 +38,13 @@ func (e *Engine) check(ctx context.Context, v version, b Bundle) error {
 // regular makes sure that each file of the version is a regular one, reached
 // without a symbolic link that leads out of it: nginx opens them as root, and
 // waits for ever on a FIFO.
-func (v version) regular(b Bundle) error {
+func (v version) regular() error {
 	root, err := os.OpenRoot(v.Dir)
 	if err != nil {
 		return fleet.Errorf(fleet.Failed, "%s: %w", v, err)
 	}
 	defer root.Close()
-	for _, f := range b.Files {
+	for _, f := range v.Manifest.Files {
 		info, err := root.Lstat(f.Path)
 		if err == nil && !info.Mode().IsRegular() {
 			err = fmt.Errorf("%s is a %s, not a regular file", f.Path, kindOf(info.Mode()))

@@ -205,18 +205,19 @@ func walk(all []statement, visit func(*statement)) {
 // changedFrom says of a file of v whether it, or a certificate that it names,
 // differs from what another version has under that path.
 func (v version) changedFrom(other version) func(File) bool {
-	before := make(map[string]string, len(other.Manifest.Files))
-	for _, f := range other.Manifest.Files {
+	files, others := v.Manifest.apart(), other.Manifest.apart()
+	before := make(map[string]string, len(others))
+	for _, f := range others {
 		before[f.Path] = f.Source
 	}
 	var certificates [][]byte // full paths of those that changed
-	for _, f := range v.Manifest.Files {
+	for _, f := range files {
 		if strings.HasPrefix(f.Path, "ssl/") && before[f.Path] != f.Source {
 			certificates = append(certificates, []byte(filepath.Join(v.Dir, f.Path)))
 		}
 	}
-	now := make(map[string]string, len(v.Manifest.Files))
-	for _, f := range v.Manifest.Files {
+	now := make(map[string]string, len(files))
+	for _, f := range files {
 		now[f.Path] = f.Source
 	}
 	return func(f File) bool {

@@ -7,6 +7,9 @@ import (
 	"fairlead/pkg/fleet"
 )
 
+// refusalsFile is what refusals renders.
+const refusalsFile = "http.d/default.conf"
+
 // refusals renders a default host for every listener that has none: a name
 // that nobody answers to gets no answer, instead of the first host's. Over TLS
 // the handshake is refused already, so that no certificate tells of others.

@@ -60,7 +60,7 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 		add(upstreamsFile, "", text)
 	}
 	if text := m.refusals(); text != "" {
-		add("http.d/default.conf", "", text)
+		add(refusalsFile, "", text)
 	}
 	if m.policy != nil {
 		add(policyFile, m.policyID, policyText(m.policy))

@@ -17,6 +17,7 @@ func (e *Engine) rollBack(ctx context.Context, v version, why *failure) error {
 }
 
 func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
+	why.text = v.Manifest.ownLines(why.text)
 	good := e.behind(v)
 	if t := e.trial.Load(); t != nil && good.Name == t.fallback.Name {
 		e.good = good

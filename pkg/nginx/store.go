@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
@@ -47,7 +48,9 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		}
 		v := version{Name: name, Dir: filepath.Join(s.versions(), name), Manifest: m}
 		files := fill(v.Dir)
-		v.Manifest.Files, v.files = manifestFiles(files), files
+		v.files = files
+		files = together(files, v.Dir)
+		v.Manifest.Files = manifestFiles(files)
 		if v.holds(files) {
 			if err := s.rekeep(v); err != nil {
 				return version{}, fleet.Errorf(fleet.Failed, "stage %s: %w", v, err)
@@ -229,24 +232,30 @@ func (s store) collect(keep int) error {
 		return err
 	}
 	inUse := s.inUse()
-	var others []version
+	type other struct { // no more of it than is needed: there are long manifests
+		dir      string
+		Revision uint64    `json:"revision"`
+		At       time.Time `json:"at"`
+	}
+	var others []other
 	var errs []error
 	for _, entry := range entries {
 		if slices.Contains(inUse, entry.Name()) {
 			continue
 		}
-		v, err := readVersion(filepath.Join(s.versions(), entry.Name()))
-		if err != nil { // half-written, or no version at all
-			errs = append(errs, os.RemoveAll(filepath.Join(s.versions(), entry.Name())))
+		v := other{dir: filepath.Join(s.versions(), entry.Name())}
+		data, err := os.ReadFile(filepath.Join(v.dir, manifestName))
+		if err != nil || json.Unmarshal(data, &v) != nil { // half-written, or no version at all
+			errs = append(errs, os.RemoveAll(v.dir))
 			continue
 		}
 		others = append(others, v)
 	}
-	slices.SortFunc(others, func(a, b version) int {
-		return cmp.Or(cmp.Compare(b.Manifest.Revision, a.Manifest.Revision), b.Manifest.At.Compare(a.Manifest.At))
+	slices.SortFunc(others, func(a, b other) int {
+		return cmp.Or(cmp.Compare(b.Revision, a.Revision), b.At.Compare(a.At))
 	})
 	for _, v := range others[min(keep, len(others)):] {
-		errs = append(errs, os.RemoveAll(v.Dir))
+		errs = append(errs, os.RemoveAll(v.dir))
 	}
 	errs = append(errs, s.collectPristine(inUse))
 	return errors.Join(errs...)

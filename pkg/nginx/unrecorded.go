@@ -30,11 +30,20 @@ func (e *Engine) finish(ctx context.Context, v, good version) *failure {
 }
 
 // onDisk is the files of a version as they lie there; one that is gone is left
-// out.
+// out, and those that lie together in one that was changed are that one.
 func (v version) onDisk() (all []File) {
 	for _, f := range v.Manifest.Files {
-		if data, err := os.ReadFile(filepath.Join(v.Dir, f.Path)); err == nil {
+		data, err := os.ReadFile(filepath.Join(v.Dir, f.Path))
+		if err != nil {
+			continue
+		}
+		parts, ok := f.apart(data)
+		if len(parts) == 0 || !ok {
 			all = append(all, File{Path: f.Path, Mode: f.Mode, Owner: f.Owner, Content: data})
+			continue
+		}
+		for i, part := range f.Parts {
+			all = append(all, File{Path: part.Path, Mode: part.Mode, Owner: part.Owner, Content: parts[i]})
 		}
 	}
 	return all

@@ -127,7 +127,7 @@ var stamp = regexp.MustCompile(`^(?:nginx: |[0-9/]+ [0-9:]+ )?(\[[a-z]+\]) (?:[0
 // quotes of other files: it reads them as root, and its error would show the
 // first word of any file to whoever reads the answer.
 func (v version) scrub(said string) string {
-	lines := strings.Split(said, "\n")
+	lines := strings.Split(v.Manifest.ownLines(said), "\n")
 	for i, line := range lines {
 		line = stamp.ReplaceAllString(line, "$1 ")
 		if m := inFile.FindStringSubmatch(line); m != nil && !strings.HasPrefix(m[1], v.Dir+"/") {

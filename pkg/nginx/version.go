@@ -47,6 +47,10 @@ type manifestFile struct {
 	Owner  string      `json:"owner,omitempty"`
 	// Bundled is the content in the bundle, where staging filled something in.
 	Bundled []byte `json:"bundled,omitempty"`
+	// Parts are the files of the bundle that lie together in this one, in order;
+	// of each the hash is that of its own lines.
+	Parts []manifestFile `json:"parts,omitempty"`
+	Lines int            `json:"lines,omitempty"` // of a part
 }
 
 func (v version) conf() string { return filepath.Join(v.Dir, "nginx.conf") }
@@ -134,19 +138,9 @@ func (v version) holds(files []File) bool {
 // opened then. The error says that files were changed since.
 func (v version) bundle() (Bundle, error) {
 	var opened, sealed []File
-	for _, f := range v.Manifest.Files {
-		if f.Path == includeFile {
-			continue // made of the others by staging
-		}
+	add := func(f manifestFile, data []byte) {
 		file := File{Path: f.Path, Mode: f.Mode, Owner: f.Owner, Content: f.Bundled}
-		if secret := f.Bundled != nil && !rendered(file); secret || f.Bundled == nil {
-			data, err := os.ReadFile(filepath.Join(v.Dir, f.Path))
-			if err == nil && hashOfBytes(data) != f.SHA256 {
-				err = fmt.Errorf("%s is not what was staged any more", f.Path)
-			}
-			if err != nil {
-				return Bundle{}, fmt.Errorf("%s: %w", v, err)
-			}
+		if data != nil {
 			file.Content, file.bundled = data, f.Bundled
 		}
 		opened = append(opened, file)
@@ -154,6 +148,33 @@ func (v version) bundle() (Bundle, error) {
 			file.Content = f.Bundled
 		}
 		sealed = append(sealed, file)
+	}
+	for _, f := range v.Manifest.Files {
+		if f.Path == includeFile {
+			continue // made of the others by staging
+		}
+		var data []byte
+		if f.Bundled == nil || !rendered(File{Path: f.Path, Owner: f.Owner}) {
+			var err error
+			data, err = os.ReadFile(filepath.Join(v.Dir, f.Path))
+			if err == nil && hashOfBytes(data) != f.SHA256 {
+				err = fmt.Errorf("%s is not what was staged any more", f.Path)
+			}
+			if err != nil {
+				return Bundle{}, fmt.Errorf("%s: %w", v, err)
+			}
+		}
+		if len(f.Parts) == 0 {
+			add(f, data)
+			continue
+		}
+		parts, _ := f.apart(data)
+		for i, part := range f.Parts {
+			if part.Bundled != nil {
+				parts[i] = nil // to be filled in anew
+			}
+			add(part, parts[i])
+		}
 	}
 	b := NewBundle(sealed)
 	if b.Digest != v.Manifest.Digest {
@@ -199,6 +220,12 @@ func manifestFiles(files []File) []manifestFile {
 		all[i] = manifestFile{Path: f.Path, Mode: f.Mode.Perm(), SHA256: hashOfBytes(f.Content), Source: f.source, Owner: f.Owner}
 		if f.bundled != nil && !bytes.Equal(f.bundled, f.Content) {
 			all[i].Bundled = f.bundled
+		}
+		if len(f.parts) > 0 {
+			all[i].Parts = manifestFiles(f.parts)
+			for j, part := range f.parts {
+				all[i].Parts[j].Lines = bytes.Count(part.Content, []byte("\n"))
+			}
 		}
 	}
 	return all

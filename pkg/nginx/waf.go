@@ -3,7 +3,6 @@ package nginx
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -113,7 +112,7 @@ func (v version) rulesFault(said string) string {
 		return said
 	}
 	number, _ := strconv.Atoi(m[3])
-	content, err := os.ReadFile(filepath.Join(v.Dir, m[2]))
+	content, err := v.content(m[2])
 	lines := strings.Split(string(content), "\n")
 	if err != nil || number < 1 || number > len(lines) {
 		return said

@@ -1,6 +1,7 @@
 package nginx_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"os"
@@ -139,7 +140,9 @@ func TestABrokenRuleIsRefusedWithItsOwnLine(t *testing.T) {
 		"waf.d/guard_1.rules: ModSecurity says: Rule id: 1 is duplicated": attackRule + "\n" + attackRule,
 	} {
 		_, err := n.apply(2, guarded(n, port, &fleet.WAF{Rules: rules})...)
-		if got := fmt.Sprint(err); !strings.Contains(got, "nginx refuses it: Policy/guard_1: [emerg] ") || !strings.Contains(got, want) || strings.Contains(got, n.cfg.State) {
+		_, among := n.apply(2, append(guarded(n, port, &fleet.WAF{Rules: rules}), many(n.freePort(), "x")...)...)
+		err = errors.Join(err, among)
+		if got := fmt.Sprint(err); strings.Count(got, "nginx refuses it: Policy/guard_1: [emerg] ") != 2 || strings.Count(got, want) != 2 || strings.Contains(got, n.cfg.State) {
 			t.Errorf("%s: got %v", want, err)
 		}
 		n.wantStatus(200, port, "/in?q=peace", "", "")
