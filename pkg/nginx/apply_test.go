@@ -100,19 +100,6 @@ func TestPortTakenByAnotherIsRefusedWithItsOwnerBeforeNginxIsTold(t *testing.T) 
 	}
 }
 
-func TestAnotherKeyForALiveZoneIsRefusedBeforeNginxIsTold(t *testing.T) {
-	n := newNode(t)
-	port := n.freePort()
-	zone := func(key string) fleet.Resource {
-		return raw("zone", "limit_req_zone "+key+" zone=z:1m rate=1r/s;")
-	}
-	good := n.mustApply(1, site("web", port, "old"), zone("$binary_remote_addr"))
-	before := n.workers()
-	_, err := n.apply(2, site("web", port, "new"), zone("$uri")) // nginx -t cannot see it
-	wantFaults(t, err, `ConfigFile/zone: spec.content: line 1: limit_req_zone gives the zone "z" another key, $uri instead of $binary_remote_addr`)
-	n.wantUntouched(port, good.Digest, before)
-}
-
 func TestReloadReplacesAllWorkers(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()

@@ -234,20 +234,6 @@ func TestWhatNginxMayHaveReadIsHealedWithAReload(t *testing.T) {
 	}
 }
 
-func TestAForeignReloadWithAHalfWrittenFileHurtsNothing(t *testing.T) {
-	n := newNode(t)
-	port := n.freePort()
-	n.mustApply(1, site("web", port, "hello"))
-	n.looked()
-	must(t, os.WriteFile(n.version()+"/http.d/half.conf", []byte("server { listen 1"), 0o600))
-	hangUp(t, n.status().PID)
-	n.wantEvent(nginx.EventReloaded, "told nginx to reload")
-	n.wantEvent(nginx.EventHealed, "http.d/half.conf (extra)")
-	if got := n.get(port, "web.example.org", "/"); got != "200 hello" {
-		t.Error(got)
-	}
-}
-
 func TestAReloadWhileTheAgentWasAwayIsNoticed(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()

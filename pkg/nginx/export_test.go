@@ -79,3 +79,9 @@ func (e *Engine) WithoutModules(ctx context.Context, none string) error {
 	e.asked.Store(&can)
 	return nil
 }
+
+// ModuleDir is where this host's packages put modules of nginx.
+func ModuleDir(ctx context.Context) (string, error) {
+	can, err := ask(ctx, "nginx")
+	return can.ModuleDir, err
+}

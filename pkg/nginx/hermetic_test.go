@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"fairlead/pkg/fleet"
@@ -28,18 +29,25 @@ func TestAHermeticCheckTakesAddressesOfTheHostAndTouchesNothing(t *testing.T) {
 	for _, address := range addresses(t) {
 		listens += "listen " + net.JoinHostPort(address, fmt.Sprint(n.freePort())) + "; "
 	}
+	sockets := t.TempDir()
+	listens += "listen unix:" + sockets + "/own.sock; "
 	content := "proxy_cache_path " + cache + " keys_zone=c:1m;\naccess_log " + dir + "/own.log;\nserver { " + listens + " return 204; }\n"
-	policy := resource("p", &fleet.NodePolicy{Directories: []string{dir}})
+	policy := resource("p", &fleet.NodePolicy{Directories: []string{dir, sockets}})
 	if err := n.Check(t.Context(), rendered(t, n, policy, raw("own", content))); err != nil {
 		t.Fatal(err)
 	}
-	for _, path := range []string{cache, filepath.Join(dir, "own.log")} {
+	for _, path := range []string{cache, filepath.Join(dir, "own.log"), filepath.Join(sockets, "own.sock")} {
 		if _, err := os.Lstat(path); err == nil {
 			t.Errorf("the check made %s", path)
 		}
 	}
 	if err := n.Check(t.Context(), rendered(t, n, raw("bad", "allow nonsense;"))); err == nil {
 		t.Error("the check finds nothing")
+	}
+	// At the end of its test nginx logs to the agent's socket, which is not there.
+	err := n.Check(t.Context(), rendered(t, n, policy, raw("bad", "server { listen unix:"+sockets+"/none/own.sock; }")))
+	if err == nil || !strings.Contains(err.Error(), "/none/own.sock failed (2: ") || strings.Contains(err.Error(), "connect()") {
+		t.Errorf("got %v", err)
 	}
 }
 

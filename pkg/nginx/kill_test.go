@@ -115,16 +115,23 @@ func wait(p *host.Process, atMost time.Duration) {
 	_ = p.Wait(ctx)
 }
 
-// masters counts the masters that run from this node's link.
+// masters counts the masters that run from this node's link. A worker has its
+// master's title for a moment after the fork.
 func (n *node) masters() int {
 	pids, err := host.Processes()
 	if err != nil {
 		n.t.Fatal(err)
 	}
+	isMaster := func(pid int) bool {
+		title, err := host.Title(pid)
+		return err == nil && strings.HasPrefix(title, "nginx: master process") && strings.Contains(title, n.cfg.Conf+"/nginx.conf")
+	}
 	count := 0
 	for _, pid := range pids {
-		title, err := host.Title(pid)
-		if err == nil && strings.HasPrefix(title, "nginx: master process") && strings.Contains(title, n.cfg.Conf+"/nginx.conf") {
+		if !isMaster(pid) {
+			continue
+		}
+		if a, err := host.ReadActivity(pid); err == nil && !isMaster(a.Parent) {
 			count++
 		}
 	}

@@ -80,6 +80,9 @@ func (s *survey) statements(f File, in string, all []statement, groups map[strin
 			if l, ok := listenOf(st); ok {
 				s.listens[l] = append(s.listens[l], at)
 			}
+			if socket, ok := strings.CutPrefix(st.arg(1), "unix:"); ok && path.IsAbs(socket) {
+				s.writes = append(s.writes, path.Dir(socket))
+			}
 		case strings.HasSuffix(name, "_cache_path"):
 			s.writes = append(s.writes, st.arg(1))
 			s.zone(f, st, "keys_zone=", st.arg(1), at)

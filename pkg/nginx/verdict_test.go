@@ -46,25 +46,6 @@ func (n *node) with(path string, change func(string) string, resources ...fleet.
 	return nginx.NewBundle(files)
 }
 
-// nginx -t and the master are content with a directory that workers cannot
-// enter; no worker lives, and clients hang.
-func TestConfigThatLeavesNoWorkerAliveIsRolledBack(t *testing.T) {
-	n := newNode(t)
-	port := n.freePort()
-	good := n.mustApply(1, site("web", port, "old"))
-	closed := filepath.Join(n.cfg.State, "versions") // 0700
-	b := n.with("nginx.conf", func(text string) string {
-		return strings.Replace(text, "worker_processes", "working_directory "+closed+";\nworker_processes", 1)
-	}, site("web", port, "new"))
-	_, err := n.Apply(t.Context(), 2, b)
-	wantFailure(t, err, "[alert]", "chdir(", "revision 1", "serves again")
-	n.wantEvent(nginx.EventRolledBack, "revision 2", "chdir(")
-	if got := n.get(port, "web.example.org", "/"); got != "200 old" || n.status().Running != good.Digest {
-		t.Errorf("after it: %q, %+v", got, n.status())
-	}
-	n.mustApply(3, site("web", port, "new"))
-}
-
 func TestHostThatAnswersWithAnErrorOfNginxsOwnIsRolledBackAndNamed(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()

@@ -219,24 +219,6 @@ func TestWorkersThatDieOverAndOverAreTold(t *testing.T) {
 	n.wantEvent(nginx.EventCrashing, "3 workers", "exited on signal 11")
 }
 
-// What nginx was killed over lies in its way: its sockets.
-func TestStaleSocketsOfAKilledNginxAreCleared(t *testing.T) {
-	n := newNode(t)
-	socket := filepath.Join(n.cfg.Run, "own.sock")
-	n.mustApply(1, resource("node", &fleet.NodePolicy{Directories: []string{n.cfg.Run}}), raw("own", fmt.Sprintf("server { listen unix:%s; return 200 here; }\n", socket)))
-	dead := n.status().PID
-	n.signal(dead, syscall.SIGKILL)
-	eventually(t, "another master serves", func() bool {
-		s := n.status()
-		return s.Up && s.PID != dead && s.Revision == 1
-	})
-	conn, err := net.Dial("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	conn.Close()
-}
-
 func TestAVersionThatNoLongerStartsGivesWayToTheOneBeforeIt(t *testing.T) {
 	n := newWatchedNode(t, nil)
 	port := n.freePort()
