@@ -3,6 +3,7 @@ package nginx
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"os"
 	"regexp"
 	"strconv"
@@ -18,6 +19,8 @@ type control struct {
 	master     atomic.Int64 // only its complaints count: a worker's are about requests
 	complaints chan complaint
 	exits      atomic.Uint64     // workers that died of a signal
+	reads      atomic.Int64      // how often the master has told that it reads its configuration again
+	started    map[int]int64     // reads when a worker was started, by pid, for handle alone
 	dying      []complaint       // the last [emerg] and [alert] lines of others, for handle alone
 	heard      func(line string) // told of every line of the master
 	log        *slog.Logger
@@ -32,6 +35,7 @@ type complaint struct {
 	pid   int // who said it
 	level string
 	text  string // "[emerg] 4711#4711: bind() to …"; the last words of the worker that it is about before it
+	read  int64  // reads when the worker that it is about was started; the newest where that is not known
 }
 
 // errorLine is how nginx writes its error log, the time aside.
@@ -110,6 +114,7 @@ func (c *control) handle(r syslog.Record) {
 	text := r.Message[found[0]:]
 	if pid == c.master.Load() {
 		c.heard(text)
+		c.count(text)
 	}
 	said := complaint{pid: int(pid), level: level, text: text}
 	switch {
@@ -120,6 +125,10 @@ func (c *control) handle(r syslog.Record) {
 		c.log.Debug("nginx", "line", text)
 		c.dying = append(c.dying[max(0, len(c.dying)-mostDying+1):], said)
 		return
+	}
+	said.read = c.reads.Load()
+	if read, known := c.started[said.about()]; known {
+		said.read = read
 	}
 	if killedWorker.MatchString(text) {
 		c.exits.Add(1)
@@ -139,6 +148,25 @@ func (c *control) handle(r syslog.Record) {
 	}
 }
 
+// count notes which workers are of which reading of the configuration. Lines
+// of one master come in order, so a worker's start is known before its end.
+func (c *control) count(text string) {
+	if strings.HasSuffix(text, ": reconfiguring") {
+		now := c.reads.Add(1)
+		maps.DeleteFunc(c.started, func(_ int, read int64) bool { return read < now-mostReads })
+	}
+	if m := startedWorker.FindStringSubmatch(text); m != nil {
+		if c.started == nil {
+			c.started = map[int]int64{}
+		}
+		pid, _ := strconv.Atoi(m[1])
+		c.started[pid] = c.reads.Load()
+	}
+}
+
+// mostReads is of how many readings workers are remembered.
+const mostReads = 8
+
 // drain forgets what was said before; called before each thing that is to be judged.
 func (c *control) drain() {
 	for {
@@ -155,8 +183,9 @@ func (c *control) drain() {
 const mostDying = 16
 
 var (
-	exitedWorker = regexp.MustCompile(`process (\d+) exited`)
-	killedWorker = regexp.MustCompile(`worker process \d+ exited on signal`)
+	startedWorker = regexp.MustCompile(`start worker process (\d+)$`)
+	exitedWorker  = regexp.MustCompile(`process (\d+) exited`)
+	killedWorker  = regexp.MustCompile(`worker process \d+ exited on signal`)
 )
 
 // about is the pid of the worker whose end a complaint reports, 0 for none.

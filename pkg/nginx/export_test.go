@@ -2,11 +2,13 @@ package nginx
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 
 	crossplane "github.com/nginxinc/nginx-go-crossplane"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/syslog"
 )
 
 // RenderUnvalidated is Render without the resources' own validation, which is
@@ -84,4 +86,26 @@ func (e *Engine) WithoutModules(ctx context.Context, none string) error {
 func ModuleDir(ctx context.Context) (string, error) {
 	can, err := ask(ctx, "nginx")
 	return can.ModuleDir, err
+}
+
+// JudgedReload is what would end a reload of master 1, of what it says before
+// it has the signal and after.
+func JudgedReload(before, after []string) error {
+	c := control{complaints: make(chan complaint, 64), heard: func(string) {}, crashed: func(string) {}, log: slog.New(slog.DiscardHandler)}
+	c.master.Store(1)
+	for _, line := range before {
+		c.handle(syslog.Record{Message: line})
+	}
+	c.drain()
+	past := past{reads: c.reads.Load() + 1}
+	for _, line := range after {
+		c.handle(syslog.Record{Message: line})
+	}
+	var said []string
+	for len(c.complaints) > 0 {
+		if f := judge(<-c.complaints, past, &said); f != nil {
+			return f
+		}
+	}
+	return nil
 }

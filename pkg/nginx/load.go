@@ -30,10 +30,11 @@ func (e *Engine) load(ctx context.Context, v version, old []worker) *failure {
 	}
 	e.control.drain()
 	e.reads()
+	before := past{workers: old, reads: e.control.reads.Load() + 1}
 	if err := e.hangUp(); err != nil {
 		return &failure{kind: fleet.Failed, text: err.Error(), node: true}
 	}
-	return e.prove(ctx, v, old)
+	return e.prove(ctx, v, before)
 }
 
 // notOurs is why an nginx that does not run is not this engine's to start.
@@ -102,9 +103,9 @@ func (e *Engine) Reload(ctx context.Context, resumed bool, since time.Duration) 
 	verdict := Verdict{Changed: true, Revision: e.good.Manifest.Revision, Digest: v.Manifest.Digest, Workers: v.Manifest.Workers}
 	old := e.workersNow()
 	if resumed && newerThan(old, since) {
-		old, verdict.Changed = nil, false // proven to serve, below, without another signal
+		verdict.Changed = false // proven to serve, below, without another signal
 		e.control.drain()
-		if f := e.prove(context.WithoutCancel(ctx), v, old); f != nil {
+		if f := e.prove(context.WithoutCancel(ctx), v, past{}); f != nil {
 			return Verdict{}, fleet.Errorf(f.kind, "reload: %s", f.text)
 		}
 	} else if f := e.load(context.WithoutCancel(ctx), v, old); f != nil {

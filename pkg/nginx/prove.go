@@ -32,17 +32,25 @@ type failure struct {
 
 func (f *failure) Error() string { return f.text }
 
+// past is what a generation takes the place of; the zero value is nothing.
+type past struct {
+	workers []worker
+	// reads is how often masters had told of reading their configuration before
+	// this one is to, and one more: workers of before may still be told of.
+	reads int64
+}
+
 // deadline is how long a generation has until it serves: nginx's own retries
 // and three times what parsing took, on top of slack.
 func (e *Engine) deadline() time.Duration { return bindRetries + 3*e.parse + slack }
 
 // prove watches nginx until the version serves: every worker that takes
-// connections is new (none is in old) and there are as many as there should
+// connections is new (none is of the past) and there are as many as there should
 // be, and then the status socket answers five times in a row with the
 // version's digest. An [emerg] or [alert] of the master ends it at once, but
 // for an address in use, which nginx tries again by itself. The error is a
 // *failure.
-func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
+func (e *Engine) prove(ctx context.Context, v version, old past) *failure {
 	ctx, cancel := context.WithTimeout(ctx, e.deadline())
 	defer cancel()
 	ticker := time.NewTicker(glance)
@@ -65,7 +73,7 @@ func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
 			return &failure{kind: fleet.Failed, text: e.lastWords(said)}
 		}
 		all, err := workersOf(master.PID)
-		if err == nil && settled(all, old, v.Manifest.Workers) {
+		if err == nil && settled(all, old.workers, v.Manifest.Workers) {
 			said, err := e.generation(ctx)
 			if err == nil && said == v.generation() {
 				answers++
@@ -73,7 +81,7 @@ func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
 			}
 			seen = fmt.Sprintf("the status socket answers %q, %v", Short(said), err)
 		} else {
-			seen = describe(all, old, v.Manifest.Workers)
+			seen = describe(all, old.workers, v.Manifest.Workers)
 		}
 		answers = 0
 		select {
@@ -89,11 +97,11 @@ func (e *Engine) prove(ctx context.Context, v version, old []worker) *failure {
 }
 
 // judge says whether a complaint is the end of it.
-func judge(c complaint, old []worker, said *[]string) *failure {
+func judge(c complaint, old past, said *[]string) *failure {
 	switch {
 	case c.logging(), c.ignored():
 		return nil
-	case slices.ContainsFunc(old, func(w worker) bool { return w.PID == c.about() }):
+	case c.read < old.reads, slices.ContainsFunc(old.workers, func(w worker) bool { return w.PID == c.about() }):
 		return nil // the old generation's business
 	case c.retried():
 		if !slices.Contains(*said, c.text) {

@@ -197,7 +197,7 @@ func (e *Engine) keepWith(v, good version, f *failure) error {
 func (e *Engine) proveWithin(ctx context.Context, d time.Duration, v version) *failure {
 	ctx, cancel := context.WithTimeout(ctx, d)
 	defer cancel()
-	return e.prove(ctx, v, nil)
+	return e.prove(ctx, v, past{})
 }
 
 // failed says whether a version was found not to serve.

@@ -47,7 +47,7 @@ func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
 func (e *Engine) restore(ctx context.Context, good version, why *failure) *failure {
 	if why.refused && e.up() {
 		e.control.drain()
-		if f := e.prove(ctx, good, nil); f == nil {
+		if f := e.prove(ctx, good, past{}); f == nil {
 			return nil
 		}
 	}

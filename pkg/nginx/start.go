@@ -44,7 +44,7 @@ func (e *Engine) launch(ctx context.Context, v version) *failure {
 	}
 	e.setMaster(p)
 	ctx = context.WithoutCancel(ctx) // an agent that is told to stop now leaves an nginx that serves
-	if f := e.prove(ctx, v, nil); f != nil {
+	if f := e.prove(ctx, v, past{}); f != nil {
 		e.end(ctx, 0)
 		return f
 	}

@@ -46,6 +46,22 @@ func (n *node) with(path string, change func(string) string, resources ...fleet.
 	return nginx.NewBundle(files)
 }
 
+// The master of a generation that failed may tell of its last worker when it is
+// back at the one before already.
+func TestWorkersOfTheGenerationBeforeAreNotHeldAgainstARollback(t *testing.T) {
+	bad := []string{"[notice] 1#1: reconfiguring", "[notice] 1#1: start worker process 5", "[notice] 1#1: start worker process 6",
+		"[alert] 5#5: chdir(\"/closed\") failed", "[alert] 1#1: worker process 5 exited with fatal code 2 and cannot be respawned"}
+	late := []string{"[notice] 1#1: reconfiguring", "[alert] 6#6: chdir(\"/closed\") failed",
+		"[alert] 1#1: worker process 6 exited with fatal code 2 and cannot be respawned", "[notice] 1#1: start worker process 7"}
+	if err := nginx.JudgedReload(bad, late); err != nil {
+		t.Errorf("held against it: %v", err)
+	}
+	own := append(late, "[alert] 1#1: worker process 7 exited on signal 11")
+	if err := nginx.JudgedReload(bad, own); err == nil || !strings.Contains(err.Error(), "process 7") {
+		t.Errorf("its own worker: %v", err)
+	}
+}
+
 func TestHostThatAnswersWithAnErrorOfNginxsOwnIsRolledBackAndNamed(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
