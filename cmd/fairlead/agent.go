@@ -58,7 +58,7 @@ The node's name is that of its credentials.`,
 			if err := os.MkdirAll(state, 0o755); err != nil {
 				return fleet.Errorf(fleet.Invalid, "--state: %w: give a directory that this user may write", err)
 			}
-			cfg := agent.Config{Name: creds.Name, Version: version, URL: url, TLS: secure, Credentials: creds, Trust: trust.Lookup(),
+			cfg := agent.Config{Name: creds.Name, Version: version, URL: url, TLS: secure, Credentials: creds, Trust: trust,
 				State: filepath.Join(state, "journal"), Programs: allow, Syslog: syslogs, HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
 			if !without {
 				n.State = filepath.Join(state, "nginx")

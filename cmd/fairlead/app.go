@@ -18,6 +18,7 @@ import (
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
+	"fairlead/pkg/message"
 )
 
 // app is what every verb shares: streams, settings, output format.
@@ -110,11 +111,11 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	curve, err := pinnedCurve(creds.File)
+	trust, err := pinnedTrust(creds)
 	if err != nil {
 		return nil, err
 	}
-	c, err := client.Open(ctx, client.Options{URL: url, TLS: secure, Credentials: creds, Curve: curve, Logger: a.logger(slog.LevelError)})
+	c, err := client.Open(ctx, client.Options{URL: url, TLS: secure, Credentials: creds, Trust: trust, Logger: a.logger(slog.LevelError)})
 	switch fleet.KindOf(err) {
 	case fleet.Unavailable, fleet.Timeout:
 		return nil, fmt.Errorf("%w: is the broker running there? `fairlead dev` starts one, `fairlead context ls` lists others", err)
@@ -124,18 +125,36 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 	return c, err
 }
 
-// pinnedCurve is the stations' curve key by a trust.json beside the
-// credentials, or in the identity directory that they lie in; "" without one.
-func pinnedCurve(creds string) (string, error) {
-	dir := filepath.Dir(creds)
-	if filepath.Base(dir) == "users" {
-		dir = filepath.Dir(dir)
+// pinnedTrust is the signed trust set beside the credentials, or in the identity
+// directory that they lie in; zero without one.
+func pinnedTrust(creds *identity.Credentials) (message.Message, error) {
+	beside := filepath.Dir(creds.File)
+	places := []string{beside}
+	if filepath.Base(beside) == "users" {
+		places = append(places, filepath.Dir(beside))
 	}
-	trust, err := identity.LoadTrust(filepath.Join(dir, "trust.json"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil
+	for _, place := range places {
+		m, err := trustOf(creds, filepath.Join(place, "trust.json"))
+		if !errors.Is(err, fs.ErrNotExist) {
+			return m, err
+		}
 	}
-	return trust.Curve, err
+	return message.Message{}, nil
+}
+
+// trustOf is the signed trust set of a file, which must be that of the
+// credentials' account.
+func trustOf(creds *identity.Credentials, path string) (message.Message, error) {
+	m, err := identity.LoadTrust(path)
+	if err != nil {
+		return m, err
+	}
+	set, err := message.OpenTrust(m)
+	if err == nil && set.Account != creds.Account {
+		err = fleet.Errorf(fleet.Invalid, "%s is the trust set of another account than that of %q (%s): take the one that belongs to the credentials",
+			path, creds.Name, creds.File)
+	}
+	return m, err
 }
 
 // with runs f with a connection.

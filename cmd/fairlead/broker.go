@@ -45,7 +45,7 @@ with --replicas 3. What the brokers say to each other is encrypted by a key that
 			if _, err := authority.StationKeys(); err != nil {
 				return err
 			}
-			if err := identity.WriteTrust(authority.TrustFile(), authority.Trust()); err != nil {
+			if _, err := authority.TrustSet(); err != nil {
 				return err
 			}
 			if printOnly {

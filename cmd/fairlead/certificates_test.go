@@ -7,7 +7,9 @@ import (
 	"testing"
 	"time"
 
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
+	"fairlead/pkg/message"
 	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
@@ -84,17 +86,44 @@ func TestStationAndPeopleFindTheSealingKeyWhereTheBrokerPutIt(t *testing.T) {
 	if _, err := stationKeys(filepath.Join(elsewhere, "none"), user.CredsFile); err == nil {
 		t.Error("a file that is named and not there is passed over")
 	}
-	for _, dir := range []string{elsewhere, filepath.Dir(a.TrustFile())} {
-		if err := identity.WriteTrust(filepath.Join(dir, "trust.json"), a.Trust()); err != nil {
+	trust, err := a.TrustSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pinned := func(creds string) (message.Message, error) {
+		c, err := identity.LoadCreds(creds)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pinnedTrust(c)
+	}
+	if got, err := pinned(filepath.Join(elsewhere, "station.creds")); err != nil || got.Signature != "" {
+		t.Errorf("pinned by nothing is %s, %v", got.Body, err)
+	}
+	put := func(trust message.Message) {
+		text, err := message.EncodeTrust(trust)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(elsewhere, "trust.json"), text, 0o600)
+		}
+		if err != nil {
 			t.Fatal(err)
 		}
 	}
+	put(trust)
 	for _, creds := range []string{user.CredsFile, filepath.Join(elsewhere, "station.creds")} {
-		if pinned, err := pinnedCurve(creds); err != nil || pinned != want.Curve.Public() {
-			t.Errorf("pinned beside %s is %q, %v", creds, pinned, err)
+		if got, err := pinned(creds); err != nil || got.Signature != trust.Signature {
+			t.Errorf("pinned beside %s is %s, %v", creds, got.Body, err)
 		}
 	}
-	if pinned, err := pinnedCurve(filepath.Join(t.TempDir(), "olga.creds")); err != nil || pinned != "" {
-		t.Errorf("pinned by nothing is %q, %v", pinned, err)
+	other, err := identity.Open(filepath.Join(t.TempDir(), "identity"), identity.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if trust, err = other.TrustSet(); err != nil {
+		t.Fatal(err)
+	}
+	put(trust)
+	if _, err := pinned(filepath.Join(elsewhere, "station.creds")); fleet.KindOf(err) != fleet.Invalid || !strings.Contains(err.Error(), "another account") {
+		t.Errorf("another fleet's trust set: %v", err)
 	}
 }

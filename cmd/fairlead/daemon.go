@@ -8,6 +8,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
+	"fairlead/pkg/message"
 )
 
 // daemonFlags are shared by station and agent.
@@ -17,12 +18,12 @@ type daemonFlags struct {
 }
 
 func (d *daemonFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&d.trust, "trust", "", "file with the public keys to trust, trust.json of the broker's identity directory")
+	f.StringVar(&d.trust, "trust", "", "file with the signed trust set to begin with: trust.json of the tenant in the identity directory")
 }
 
 // connection reads the settings of a daemon: where the broker is, who it is,
 // whom it trusts.
-func (a *app) connection(d daemonFlags) (url string, secure bus.TLS, creds *identity.Credentials, trust identity.Trust, err error) {
+func (a *app) connection(d daemonFlags) (url string, secure bus.TLS, creds *identity.Credentials, trust message.Message, err error) {
 	url, secure, creds, err = a.settings()
 	if err != nil {
 		return "", secure, nil, trust, err
@@ -30,7 +31,7 @@ func (a *app) connection(d daemonFlags) (url string, secure bus.TLS, creds *iden
 	if d.trust == "" {
 		return "", secure, nil, trust, fleet.Errorf(fleet.Invalid, "--trust is missing: without the keys to trust nothing could be believed")
 	}
-	trust, err = identity.LoadTrust(d.trust)
+	trust, err = trustOf(creds, d.trust)
 	return url, secure, creds, trust, err
 }
 

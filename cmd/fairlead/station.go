@@ -36,7 +36,7 @@ it serves certificates; without it everything else.`,
 				return err
 			}
 			storage.AuditAge, storage.LogsAge = time.Duration(auditAge), time.Duration(logsAge)
-			s, err := station.New(station.Config{URL: url, TLS: secure, Credentials: creds, Trust: trust.Lookup(), Version: version, Curve: keys.Curve,
+			s, err := station.New(station.Config{URL: url, TLS: secure, Credentials: creds, Trust: trust, Version: version, Curve: keys.Curve,
 				Storage: storage, Logger: a.daemonLogger()})
 			if err != nil {
 				return err

@@ -23,6 +23,7 @@ type Agent struct {
 	log     *slog.Logger
 	engine  *nginx.Engine // nil without nginx
 	journal *journal.Journal
+	trust   *message.TrustKeeper
 	conn    *bus.Conn
 	clock   bus.Clock
 	link    *link
@@ -76,6 +77,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, a.journal.Close()) }()
 
+	if a.trust, err = a.ownTrust(); err != nil {
+		return err
+	}
 	if a.engine != nil {
 		if a.curve, err = ownCurve(a.cfg.State, a.log); err != nil {
 			return err

@@ -21,7 +21,7 @@ type Config struct {
 	TLS         bus.TLS
 	Server      bus.InProcess   // instead of URL
 	Credentials bus.Credentials // the node's
-	Trust       message.Trust   // whose commands it takes
+	Trust       message.Message // the signed trust set to begin with: whose commands it takes
 	State       string          // directory for journal and nginx versions
 
 	Nginx    *nginx.Config     // nil for a node without nginx
@@ -93,8 +93,10 @@ func (c Config) Validate() error {
 	} else if c.Credentials.UserName() != c.Name {
 		faults.Addf("credentials", "are for %q and the node is %q", c.Credentials.UserName(), c.Name)
 	}
-	if c.Trust == nil {
+	if c.Trust.Signature == "" {
 		faults.Addf("trust", "is missing: without trusted keys every command would be refused")
+	} else if _, err := message.OpenTrust(c.Trust); err != nil {
+		faults.Addf("trust", "%v", err)
 	}
 	if c.State == "" {
 		faults.Addf("state", "is empty: give a directory")

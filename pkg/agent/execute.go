@@ -11,6 +11,7 @@ import (
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 	"fairlead/pkg/journal"
+	"fairlead/pkg/message"
 )
 
 var noResult handlers.Result
@@ -28,6 +29,11 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 	if !w.own {
 		if now := a.clock.Now(); !now.Before(w.command.Expires) {
 			a.finish(w, noResult, fleet.Errorf(fleet.Expired, "its time ran out at %s while it waited in the node's queue", w.command.Expires.UTC().Format(time.RFC3339)), 0)
+			return
+		}
+		// Whoever sent it may have lost that right while it waited.
+		if _, err := message.MaySend(w.command, a.trust.Find); err != nil {
+			a.finish(w, noResult, err, 0)
 			return
 		}
 		if ended := a.begin(w, &command); ended {

@@ -45,7 +45,7 @@ func eventually(t *testing.T, what string, holds func() bool) {
 
 // The users of every fleet. Mallory has a place at the broker and nobody's trust.
 var users = map[string]subjects.Role{
-	"admin": subjects.Admin, "station": subjects.Station, "olga": subjects.Operator, "vera": subjects.Viewer, "mallory": subjects.Operator,
+	"admin": subjects.Admin, "station": subjects.Station, "olga": subjects.Operator, "vera": subjects.Viewer,
 }
 
 // system is a fleet without nodes: identities, a broker, a client, and mostly
@@ -109,14 +109,17 @@ func newSystem(t *testing.T, cleanup func(func())) *system {
 			t.Fatal(err)
 		}
 	}
-	trust := s.authority.Trust()
-	for i, k := range trust.Keys {
-		if k.Name == "mallory" {
-			trust.Keys = append(trust.Keys[:i:i], trust.Keys[i+1:]...)
-			break
+	trust, err := s.authority.TrustSet()
+	if err == nil {
+		var data []byte
+		if data, err = message.EncodeTrust(trust); err == nil {
+			err = os.WriteFile(filepath.Join(dir, "trust.json"), data, 0o600)
 		}
 	}
-	if err := identity.WriteTrust(filepath.Join(dir, "trust.json"), trust); err != nil {
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.authority.User("mallory", subjects.Operator); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -135,9 +138,8 @@ func (s *system) creds(t *testing.T, name string) *identity.Credentials {
 	return c
 }
 
-func trustOf(dir string) (message.Trust, error) {
-	trust, err := identity.LoadTrust(filepath.Join(dir, "trust.json"))
-	return trust.Lookup(), err
+func trustOf(dir string) (message.Message, error) {
+	return identity.LoadTrust(filepath.Join(dir, "trust.json"))
 }
 
 // brokerHere runs the broker in this process.

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -54,7 +55,11 @@ func (i *inbox) subscribe() error {
 	if err != nil {
 		return err
 	}
-	i.subs = []*bus.Subscription{commands, desired, nudge}
+	trust, err := a.conn.FollowTrust(a.trust, a.state.changed)
+	if err != nil {
+		return err
+	}
+	i.subs = []*bus.Subscription{commands, desired, nudge, trust}
 	return nil
 }
 
@@ -160,12 +165,20 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// sync reads the whole mailbox and takes it together with what came meanwhile.
+// sync reads the newest trust set and then the whole mailbox, and takes that
+// together with what came meanwhile.
 func (i *inbox) sync(ctx context.Context) error {
 	i.mu.Lock()
 	i.syncing, i.missed = true, false
 	i.mu.Unlock()
 
+	// Before any command: who sent it may not be trusted any more.
+	tctx, cancel := context.WithTimeout(ctx, syncTime)
+	err := i.agent.conn.NewestTrust(tctx, i.agent.trust)
+	cancel()
+	if err != nil {
+		return fmt.Errorf("read whom to trust: %w", err)
+	}
 	found, err := i.fetch(ctx)
 	if err != nil {
 		return err

@@ -98,7 +98,7 @@ func TestExpiryIsJudgedByTheBrokersClockNotTheNodes(t *testing.T) {
 					start()
 					n.subscribed(t)
 				}
-				m := n.signed(t, "admin", work, func(m *message.Message) { m.Expires = time.Now().Add(test.expires) })
+				m := n.signed(t, "station", work, func(m *message.Message) { m.Expires = time.Now().Add(test.expires) }) // whose key is good without end
 				n.publish(t, encoded(m))
 				if way != "live" {
 					start()

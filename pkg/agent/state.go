@@ -86,7 +86,7 @@ func (s *state) read(ctx context.Context, key, method, domain string) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	if err := message.VerifyDocument(document, s.agent.cfg.Trust, subjects.Station); err != nil {
+	if err := message.VerifyDocument(document, s.agent.trust.Find, subjects.Station); err != nil {
 		return nil, fleet.Errorf(fleet.Refused, "desired state of %s: %w", domain, err)
 	}
 	var numbered struct {

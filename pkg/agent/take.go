@@ -82,7 +82,7 @@ func (a *Agent) verify(d message.Delivery) (handlers.Handler, error) {
 	if d.Fault != nil && m.Signature != "" {
 		return handlers.Handler{}, fleet.Errorf(fleet.Invalid, "malformed message: %w", d.Fault)
 	}
-	owner, err := message.VerifyCommand(m, a.cfg.Name, a.cfg.Trust, a.clock.Now())
+	owner, err := message.VerifyCommand(m, a.cfg.Name, a.trust.Find, a.clock.Now())
 	if err != nil {
 		return handlers.Handler{}, err
 	}

@@ -168,7 +168,7 @@ func (s *system) daemons(ctx context.Context) error {
 	}
 	s.options.Progress("starting the station")
 	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", filepath.Join(tenant, "users", "station.creds"),
-		"--trust", filepath.Join(tenant, "trust.json"), "--logs-bytes", "67108864")
+		"--trust", s.authority.TrustFile(), "--logs-bytes", "67108864")
 	if err != nil {
 		return err
 	}
@@ -206,7 +206,11 @@ func (s *system) register(ctx context.Context) error {
 
 func (s *system) startAgents(ctx context.Context) error {
 	ctx, s.stop = context.WithCancel(ctx)
-	trust, users := s.authority.Trust().Lookup(), s.nodes
+	trust, err := s.authority.TrustSet()
+	if err != nil {
+		return err
+	}
+	users := s.nodes
 	s.options.Progress("starting %d agents", len(users))
 	failed := make(chan error, len(users))
 	var ready []<-chan struct{}

@@ -181,7 +181,10 @@ func fleetOn(t *testing.T, sites []*site) *clustered {
 		return c
 	}
 	admin, stationCreds := creds("admin", subjects.Admin), creds("station", subjects.Station)
-	trust := a.Trust().Lookup()
+	trust, err := a.TrustSet()
+	if err != nil {
+		t.Fatal(err)
+	}
 	st, err := station.New(station.Config{URL: urls(sites), Credentials: stationCreds, Trust: trust,
 		Storage: subjects.Settings{Replicas: 3, LogsBytes: 1 << 30}, NudgeAfter: time.Second})
 	if err != nil {

@@ -84,7 +84,7 @@ func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*message.Sto
 // the caller.
 func (c *Conn) LastOf(ctx context.Context, stream string, from []string, handle func(message.Stored)) error {
 	for page := range slices.Chunk(from, lastOfMost) {
-		if err := c.lastOf(ctx, stream, page, handle); err != nil {
+		if err := c.directAll(ctx, stream, map[string]any{"multi_last": page}, handle); err != nil {
 			return kinded(err, fmt.Sprintf("read %d subjects of stream %s", len(page), stream))
 		}
 	}
@@ -94,8 +94,9 @@ func (c *Conn) LastOf(ctx context.Context, stream string, from []string, handle 
 // lastOfMost is how many subjects one question names; the broker takes 1,024.
 const lastOfMost = 256
 
-func (c *Conn) lastOf(ctx context.Context, stream string, page []string, handle func(message.Stored)) error {
-	question, err := json.Marshal(map[string]any{"multi_last": page})
+// directAll hands over all answers to a direct read that has several.
+func (c *Conn) directAll(ctx context.Context, stream string, read map[string]any, handle func(message.Stored)) error {
+	question, err := json.Marshal(read)
 	if err != nil {
 		return err
 	}

@@ -157,7 +157,15 @@ func origin(h map[string][]string) uint64 {
 
 // HasAfter reports whether a stream still holds a message behind a sequence.
 func (c *Conn) HasAfter(ctx context.Context, stream string, sequence uint64) (bool, error) {
-	next, err := c.nextOn(ctx, stream, ">", sequence+1)
+	question, err := json.Marshal(map[string]any{"seq": sequence + 1, "next_by_subj": ">"})
+	if err != nil {
+		return false, err
+	}
+	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, question)
+	if err != nil {
+		return false, kinded(err, "read stream "+stream)
+	}
+	next, err := direct(reply, ">")
 	return next != nil, err
 }
 

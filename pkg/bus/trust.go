@@ -2,7 +2,6 @@ package bus
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -26,22 +25,31 @@ func (c *Conn) NewestTrust(ctx context.Context, keeper *message.TrustKeeper) err
 	if c.offer(*newest, keeper) == nil {
 		return nil
 	}
-	for sequence := uint64(1); ; {
-		older, err := c.nextOn(ctx, stream, subject, sequence)
+	from := uint64(0)
+	for {
+		before := from
+		read := map[string]any{"seq": from + 1, "next_by_subj": subject, "batch": trustPage}
+		err := c.directAll(ctx, stream, read, func(older message.Stored) {
+			from = older.Sequence
+			if older.Sequence < newest.Sequence {
+				_ = c.offer(older, keeper) // others are no step on the way
+			}
+		})
 		if err != nil {
-			return err
+			return kinded(err, "read the history of the trust set")
 		}
-		if older == nil || older.Sequence >= newest.Sequence {
+		if from == before || from >= newest.Sequence {
 			break
 		}
-		_ = c.offer(*older, keeper) // others are no step on the way
-		sequence = older.Sequence + 1
 	}
 	if err := c.offer(*newest, keeper); err != nil {
 		c.log.Warn("ignored the stored trust set", "error", err)
 	}
 	return nil
 }
+
+// trustPage is how many older trust sets one question brings.
+const trustPage = 16
 
 // FollowTrust offers every trust set that is stored from now on to a keeper,
 // and calls accepted, which may be nil, after each that it took.
@@ -63,6 +71,21 @@ func (c *Conn) FollowTrust(keeper *message.TrustKeeper, accepted func()) (*Subsc
 		if accepted != nil && keeper.Current().Version > before {
 			accepted()
 		}
+	})
+}
+
+// WatchTrust offers the stored trust set to a keeper, and every later one, until
+// ctx ends; caughtUp is called once between the two. each, which runs in the
+// goroutine of the caller, sees what is stored, accepted or not.
+func (c *Conn) WatchTrust(ctx context.Context, keeper *message.TrustKeeper, caughtUp func(), each func(message.Message) error) error {
+	options := ReadOptions{Filter: subjects.KeySubject(subjects.Trust, subjects.TrustKey), Latest: true, Follow: true, CaughtUp: caughtUp}
+	return c.Read(ctx, subjects.BucketStream(subjects.Trust), options, func(i Item) error {
+		if c.offer(i.Stored, keeper) != nil {
+			if err := c.NewestTrust(ctx, keeper); err != nil {
+				return err
+			}
+		}
+		return each(trustDocument(i.Stored))
 	})
 }
 
@@ -94,20 +117,6 @@ func trustDocument(s message.Stored) message.Message {
 		m.Signature = ""
 	}
 	return m
-}
-
-// nextOn is the first message of a stream on a subject from a sequence on, nil
-// where there is none.
-func (c *Conn) nextOn(ctx context.Context, stream, subject string, sequence uint64) (*message.Stored, error) {
-	question, err := json.Marshal(map[string]any{"seq": sequence, "next_by_subj": subject})
-	if err != nil {
-		return nil, err
-	}
-	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, question)
-	if err != nil {
-		return nil, kinded(err, "read "+subject)
-	}
-	return direct(reply, subject)
 }
 
 // PutTrust stores a trust set, unless what is stored is as new and signed by a

@@ -86,7 +86,7 @@ func (c *Client) curve(ctx context.Context) (station.CurveAnswer, error) {
 	if err != nil {
 		return answer, err
 	}
-	if c.pinned != "" && answer.Key != c.pinned {
+	if pinned := c.pinnedCurve(ctx); pinned != "" && answer.Key != pinned {
 		return answer, fleet.Errorf(fleet.Refused, "the stations' curve key is not the one in your trust.json: "+
 			"get the newest trust.json from who makes credentials, or find out who answers in the stations' name")
 	}

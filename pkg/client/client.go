@@ -21,19 +21,24 @@ type Options struct {
 	TLS         bus.TLS
 	Server      bus.InProcess // instead of URL
 	Credentials bus.Credentials
-	// Curve is the stations' public curve key, where the user has it from a
-	// trust file; "" takes the one that the account vouches for.
-	Curve  string
+	// Trust is the signed trust set that the user has from who makes credentials:
+	// whose signatures count, and what secrets are sealed to. Without it a station
+	// is asked, and the curve key that the account vouches for is taken.
+	Trust  message.Message
 	Logger *slog.Logger
 }
 
 // Client is a connection to a fleet. Its methods may be called from any
 // goroutine.
 type Client struct {
-	conn   *bus.Conn
-	creds  bus.Credentials
-	pinned string // Options.Curve
-	log    *slog.Logger
+	conn  *bus.Conn
+	creds bus.Credentials
+	trust *message.TrustKeeper // nil without Options.Trust
+	log   *slog.Logger
+
+	trustMu   sync.Mutex
+	trustRead bool              // the newest trust set was read
+	following *bus.Subscription // to later ones
 
 	mu      sync.Mutex
 	waiters map[*Waiter]bool
@@ -46,8 +51,14 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Client{creds: o.Credentials, pinned: o.Curve, log: o.Logger, waiters: make(map[*Waiter]bool),
+	c := &Client{creds: o.Credentials, log: o.Logger, waiters: make(map[*Waiter]bool),
 		keys: make(map[string]string), owners: make(map[string]station.KeyAnswer)}
+	if o.Trust.Signature != "" {
+		var err error
+		if c.trust, err = message.NewTrustKeeper(o.Trust, time.Now); err != nil {
+			return nil, err
+		}
+	}
 	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, TLS: o.TLS, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger,
 		OnConnect: c.missed, OnLost: c.missed})
 	if err != nil {
@@ -158,9 +169,14 @@ func sameRecord(a, b station.NodeRecord) bool {
 	return string(x) == string(y)
 }
 
-// owner is who signs with a key, by a station's trust set; the zero answer for
-// a stranger, and while no station answers.
+// owner is who signs with a key, by the user's own trust set or else a station's;
+// the zero answer for a stranger, and while no station answers.
 func (c *Client) owner(ctx context.Context, key string) station.KeyAnswer {
+	if c.trust != nil {
+		c.newestTrust(ctx)
+		owner, _ := c.trust.Find(key)
+		return station.KeyAnswer{Name: owner.Name, Role: owner.Role, Ended: owner.Ended}
+	}
 	c.mu.Lock()
 	known, ok := c.owners[key]
 	c.mu.Unlock()
@@ -178,16 +194,19 @@ func (c *Client) owner(ctx context.Context, key string) station.KeyAnswer {
 }
 
 // Proven reports whether a message is by whom it says: signed by the key that
-// the register has for that node, or that a station trusts under that name.
-func (c *Client) Proven(ctx context.Context, m message.Message) bool {
+// the register has for that node, or that is trusted under that name, and
+// stored before that key was taken back, if it was.
+func (c *Client) Proven(ctx context.Context, d message.Delivery) bool {
+	m := d.Message
 	if m.CheckSignature() != nil {
 		return false
 	}
 	if m.Subject.Direction == subjects.Event && m.From == m.Subject.Node {
-		return m.Key == c.key(ctx, m.From)
+		return m.Key == c.key(ctx, m.From) && !c.takenBack(ctx, m.Key, d.StoredAt)
 	}
 	owner := c.owner(ctx, m.Key)
-	return owner.Name != "" && owner.Name == m.From && (m.Subject.Direction == subjects.Command || owner.Role == subjects.Station)
+	return owner.Name != "" && owner.Name == m.From && !endedBy(owner, d.StoredAt) &&
+		(m.Subject.Direction == subjects.Command || owner.Role == subjects.Station)
 }
 
 // learnKeys reads all public keys of the register at once, which is cheaper than
@@ -195,9 +214,8 @@ func (c *Client) Proven(ctx context.Context, m message.Message) bool {
 func (c *Client) learnKeys(ctx context.Context) error {
 	keys := make(map[string]string)
 	err := c.conn.Entries(ctx, subjects.Nodes, ">", func(e bus.Entry) error {
-		var r station.NodeRecord
-		if json.Unmarshal(e.Body, &r) == nil {
-			keys[e.Key] = r.Key
+		if key := c.keyIn(ctx, e); key != "" {
+			keys[e.Key] = key
 		}
 		return nil
 	})
@@ -218,15 +236,17 @@ func (c *Client) key(ctx context.Context, node string) string {
 	if known {
 		return key
 	}
-	var r station.NodeRecord
 	e, err := c.conn.Get(ctx, subjects.Nodes, node)
-	if err != nil || json.Unmarshal(e.Body, &r) != nil || r.Key == "" {
+	if err != nil {
 		return "" // perhaps it can be read the next time
+	}
+	if key = c.keyIn(ctx, e); key == "" {
+		return ""
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.keys[node] = r.Key
-	return r.Key
+	c.keys[node] = key
+	return key
 }
 
 func (c *Client) sign(m *message.Message) error {

@@ -36,7 +36,7 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 		if o.ID != "" && d.Message.ID != o.ID && d.Message.Command != o.ID {
 			return nil
 		}
-		return handle(Record{d, c.Proven(ctx, d.Message)})
+		return handle(Record{d, c.Proven(ctx, d)})
 	})
 }
 
@@ -58,7 +58,7 @@ func (c *Client) Happenings(ctx context.Context, node string, since time.Time, m
 		if d.Message.Subject.Domain == message.LifecycleDomain || json.Unmarshal(d.Message.Body, &l) != nil {
 			return nil
 		}
-		all = append(all, Happening{At: d.StoredAt, Domain: d.Message.Subject.Domain, Event: l.Event, Text: l.Message, Proven: c.Proven(ctx, d.Message)})
+		all = append(all, Happening{At: d.StoredAt, Domain: d.Message.Subject.Domain, Event: l.Event, Text: l.Message, Proven: c.Proven(ctx, d)})
 		if len(all) > most {
 			all = all[1:]
 		}

@@ -16,7 +16,7 @@ func TestANameIsBelievedOnlyWithItsKey(t *testing.T) {
 		if err := m.Sign(s.users[signer]); err != nil {
 			t.Fatal(err)
 		}
-		if got := s.client.Proven(within(t), m); got != want {
+		if got := s.client.Proven(within(t), message.Delivery{Message: m, StoredAt: time.Now()}); got != want {
 			t.Errorf("a command that says it is from %s, signed by %s, is proven: %v", me, signer, got)
 		}
 	}

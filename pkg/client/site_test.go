@@ -53,7 +53,11 @@ func open(t *testing.T) *site {
 	s.creds("bob", subjects.Admin)
 	s.client = s.open("alice")
 	s.creds("station-a", subjects.Station)
-	st, err := station.New(station.Config{URL: s.url, Credentials: s.users["station-a"], Trust: a.Trust().Lookup(),
+	trust, err := a.TrustSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	st, err := station.New(station.Config{URL: s.url, Credentials: s.users["station-a"], Trust: trust,
 		Storage: subjects.Settings{LogsBytes: 1 << 30}, SweepEvery: 50 * time.Millisecond, ExpireAfter: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)

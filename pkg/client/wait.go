@@ -199,7 +199,7 @@ func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]i
 // in the node's place: that the command expired.
 func (c *Client) proven(ctx context.Context, d message.Delivery) bool {
 	m := d.Message
-	if (m.From == m.Subject.Node || m.State == message.Expired) && c.Proven(ctx, m) {
+	if (m.From == m.Subject.Node || m.State == message.Expired) && c.Proven(ctx, d) {
 		return true
 	}
 	c.log.Warn("ignored an answer: it is not signed by its node", "id", m.ID, "node", m.Subject.Node)

@@ -359,10 +359,7 @@ func TestAKeyIsSealedToNobodyForWhomTheAccountDoesNotVouch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trust := func(string) (message.Trusted, bool) {
-		return message.Trusted{Name: dev.AdminUser, Role: subjects.Admin}, true
-	}
-	liar, err := station.New(station.Config{URL: r.URL(), Credentials: r.creds(dev.StationUser), Trust: trust,
+	liar, err := station.New(station.Config{URL: r.URL(), Credentials: r.creds(dev.StationUser), Trust: r.trust(),
 		Curve: message.StationCurve{Curve: stranger, Account: right.Account, Voucher: right.Voucher}, Storage: subjects.Settings{LogsBytes: 1 << 28}})
 	if err != nil {
 		t.Fatal(err)
@@ -371,7 +368,12 @@ func TestAKeyIsSealedToNobodyForWhomTheAccountDoesNotVouch(t *testing.T) {
 	r.connect()
 	ctx, cancel := patient(t)
 	defer cancel()
-	_, err = r.client.Plan(ctx, shop(t, certtest.New(t).Issue(shopName), "", shopName), false)
+	believing, err := client.Open(ctx, client.Options{URL: r.URL(), Credentials: r.creds(dev.AdminUser)}) // pins nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer believing.Close()
+	_, err = believing.Plan(ctx, shop(t, certtest.New(t).Issue(shopName), "", shopName), false)
 	kindIs(t, err, fleet.Refused)
 	if err == nil || !strings.Contains(err.Error(), "not vouched for by account") {
 		t.Errorf("refused with %v", err)
@@ -386,17 +388,22 @@ func TestAPinnedKeyIsTakenAndNoOther(t *testing.T) {
 	r.station()
 	ctx, cancel := patient(t)
 	defer cancel()
-	keys, err := identity.LoadStationKeys(filepath.Join(r.Data(), "identity", "tenants", "main", "station.keys"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	right := keys.Curve
 	other, _, err := message.NewCurve()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for pin, kind := range map[string]fleet.Kind{right.Public(): "", other.Public(): fleet.Refused} {
-		c, err := client.Open(ctx, client.Options{URL: r.URL(), Credentials: r.creds(dev.AdminUser), Curve: pin})
+	set, err := message.OpenTrust(r.trust())
+	if err != nil {
+		t.Fatal(err)
+	}
+	admin := r.creds(dev.AdminUser)
+	set.Curve, set.Signers = other.Public(), []string{admin.Key}
+	others, err := message.SignTrust(set, admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for kind, pin := range map[fleet.Kind]message.Message{"": r.trust(), fleet.Refused: others} {
+		c, err := client.Open(ctx, client.Options{URL: r.URL(), Credentials: admin, Trust: pin})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -119,7 +119,11 @@ func (d *Dev) credentials(name string, role subjects.Role) (*identity.Credential
 
 // Client connects as the administrator.
 func (d *Dev) Client(ctx context.Context) (*client.Client, error) {
-	return client.Open(ctx, client.Options{URL: d.broker.URL(), Credentials: d.admin, Logger: d.log.With("part", "client")})
+	trust, err := d.authority.TrustSet()
+	if err != nil {
+		return nil, err
+	}
+	return client.Open(ctx, client.Options{URL: d.broker.URL(), Credentials: d.admin, Trust: trust, Logger: d.log.With("part", "client")})
 }
 
 // Station makes a station of this fleet; any number may run.
@@ -136,8 +140,12 @@ func (d *Dev) Station() (*station.Station, error) {
 	if err != nil {
 		return nil, err
 	}
+	trust, err := d.authority.TrustSet()
+	if err != nil {
+		return nil, err
+	}
 	return station.New(station.Config{Curve: keys.Curve,
-		URL: d.broker.URL(), Credentials: creds, Trust: d.authority.Trust().Lookup(), Version: d.options.Version,
+		URL: d.broker.URL(), Credentials: creds, Trust: trust, Version: d.options.Version,
 		Storage: d.options.Storage, NudgeAfter: d.options.NudgeAfter, ExpireAfter: d.options.ExpireAfter,
 		Logger: d.log.With("part", "station"),
 	})
@@ -174,10 +182,14 @@ func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return agent.Config{}, fleet.Errorf(fleet.Invalid, "directory of %s: %w", n.Name, err)
 	}
+	trust, err := d.authority.TrustSet()
+	if err != nil {
+		return agent.Config{}, err
+	}
 	run := filepath.Join(n.Dir, "run")
 	return agent.Config{
 		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), Credentials: creds,
-		Trust: d.authority.Trust().Lookup(), State: filepath.Join(n.Dir, "state"),
+		Trust: trust, State: filepath.Join(n.Dir, "state"),
 		Nginx: &nginx.Config{
 			State: filepath.Join(n.Dir, "nginx"), Conf: filepath.Join(n.Dir, "conf"), Run: run,
 			Logs: filepath.Join(n.Dir, "logs"), Manage: nginx.Child, Workers: 2,

@@ -147,6 +147,16 @@ func (r *rig) station() *part {
 }
 
 // connect makes the client, once the streams are there, and registers the nodes.
+// trust is the signed trust set that dev gives its parts.
+func (r *rig) trust() message.Message {
+	r.t.Helper()
+	cfg, err := r.AgentConfig(r.nodes[0])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return cfg.Trust
+}
+
 func (r *rig) connect() {
 	r.t.Helper()
 	ctx, cancel := patient(r.t)

@@ -122,9 +122,7 @@ func TestALostKeyIsReportedAndNotReplaced(t *testing.T) {
 func TestKeysThatAreKeptElsewhereAreNotMissedUntilTheySign(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir, identity.Options{})
-	if err := identity.WriteTrust(a.TrustFile(), a.Trust()); err != nil {
-		t.Fatal(err)
-	}
+	trusted(t, a)
 	for _, name := range away {
 		if err := os.Remove(filepath.Join(dir, name)); err != nil {
 			t.Fatal(err)

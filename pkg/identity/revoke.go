@@ -61,7 +61,7 @@ func (a *Authority) revokeKeys(users []User, reason, limited string) error {
 	now := a.options.Now()
 	var revoked []message.RevokedKey
 	for _, u := range users {
-		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: now.UTC().Truncate(time.Second), Reason: reason})
+		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: now.UTC().Truncate(time.Millisecond), Reason: reason})
 	}
 	err := a.updateLocked(func(c *jwt.AccountClaims) error {
 		for _, u := range users {

@@ -90,11 +90,8 @@ func TestAFileOfStationsKeysThatIsNotWholeOrOpenToOthersIsRefusedAndNotShown(t *
 	}
 }
 
-func TestATrustFileNamesTheKeyThatSecretsAreSealedTo(t *testing.T) {
-	a, err := identity.Open(t.TempDir(), identity.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+func TestATrustSetNamesTheKeyThatSecretsAreSealedTo(t *testing.T) {
+	a := open(t, t.TempDir(), identity.Options{})
 	path, err := a.StationKeys()
 	if err != nil {
 		t.Fatal(err)
@@ -103,17 +100,7 @@ func TestATrustFileNamesTheKeyThatSecretsAreSealedTo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(t.TempDir(), "trust.json")
-	if err := identity.WriteTrust(file, a.Trust()); err != nil {
-		t.Fatal(err)
-	}
-	if trust, err := identity.LoadTrust(file); err != nil || trust.Curve != c.Curve.Public() {
-		t.Errorf("read %q, %v", trust.Curve, err)
-	}
-	if err := os.WriteFile(file, []byte(`{"keys": [], "curve": "XBAD"}`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := identity.LoadTrust(file); err == nil || !strings.Contains(err.Error(), "curve") {
-		t.Errorf("a bad key: %v", err)
+	if got := trusted(t, a).Curve; got != c.Curve.Public() {
+		t.Errorf("named is %q", got)
 	}
 }

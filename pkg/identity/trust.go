@@ -1,11 +1,12 @@
 package identity
 
 import (
-	"bytes"
-	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nkeys"
 
@@ -14,117 +15,259 @@ import (
 	"fairlead/subjects"
 )
 
-// Trust is the set of keys that a node pins: whose commands it takes. The
-// broker has no part in it, so a broker that was broken into forges nothing.
-type Trust struct {
-	Keys []TrustedKey `json:"keys"`
-	// Curve is the stations' public curve key, which people seal secrets to.
-	Curve string `json:"curve,omitempty"`
-}
-
-// TrustedKey is one sender and what it may send.
-type TrustedKey struct {
-	Key     string        `json:"key"` // public user nkey
-	Name    string        `json:"name"`
-	Role    subjects.Role `json:"role"`
-	Methods []string      `json:"methods"` // "*" is every one
-}
-
-// May reports whether the key's owner may send a method.
-func (k TrustedKey) May(method string) bool {
-	return slices.Contains(k.Methods, "*") || slices.Contains(k.Methods, method)
-}
-
-// Find is the owner of a key; ok is false for one that is not trusted.
-func (t Trust) Find(key string) (owner TrustedKey, ok bool) {
-	for _, k := range t.Keys {
-		if k.Key == key {
-			return k, true
-		}
-	}
-	return TrustedKey{}, false
-}
-
-// TrustFile is where the tenant's trust file lies.
+// TrustFile is where the tenant's newest signed trust set lies: what nodes and
+// stations are given, and people may lay beside their credentials.
 func (a *Authority) TrustFile() string { return a.in("trust.json") }
 
-// updateTrust brings the tenant's trust file up to date. The keys that are
-// revoked are in it no more.
-func (a *Authority) updateTrust(revoked ...message.RevokedKey) error {
-	t := a.Trust()
-	t.Keys = slices.DeleteFunc(t.Keys, func(k TrustedKey) bool {
-		return slices.ContainsFunc(revoked, func(r message.RevokedKey) bool { return r.Key == k.Key })
-	})
-	return WriteTrust(a.TrustFile(), t)
+// TrustSet is the tenant's signed trust set: all users but nodes, and whose key
+// was taken back. It is signed anew, as the next version, where it is another
+// than TrustFile has.
+func (a *Authority) TrustSet() (message.Message, error) {
+	unlock, err := lock(a.dir)
+	if err != nil {
+		return message.Message{}, err
+	}
+	defer unlock()
+	if err := a.updateLocked(nil); err != nil {
+		return message.Message{}, err
+	}
+	if err := a.updateTrust(); err != nil {
+		return message.Message{}, err
+	}
+	return LoadTrust(a.TrustFile())
 }
 
-// Trust are the keys of all users of the tenant but nodes. A creds file that
-// cannot be read is left out: nobody is trusted by a mistake.
-func (a *Authority) Trust() Trust {
-	users, _ := a.trusted()
-	t := Trust{Keys: []TrustedKey{}}
-	t.Curve, _ = a.curve()
-	for _, u := range users {
-		if !slices.Contains(subjects.Senders(), u.Role) {
+// updateTrust writes the next version of the trust set where it is another than
+// the last. The directory is locked.
+func (a *Authority) updateTrust(revoked ...message.RevokedKey) error {
+	keys, last, err := a.openTrust()
+	if err != nil {
+		return err
+	}
+	set, err := a.trustSet(last, revoked)
+	if err != nil {
+		return err
+	}
+	if set.Signers = keys.public(); len(set.Signers) == 0 {
+		set.Signers = last.Signers // whose seeds are kept elsewhere
+	}
+	if set.SameContent(last) {
+		return nil
+	}
+	return a.writeTrust(set, last, keys.now)
+}
+
+// RotateTrust makes a new key to sign trust sets with, beside the old one. Once
+// nodes and stations have heard that set, finish has the old key signed away:
+// the version that drops it is the last that it signs, so that who was away
+// meanwhile can follow from any version before.
+func (a *Authority) RotateTrust(finish bool) (message.Message, error) {
+	unlock, err := lock(a.dir)
+	if err != nil {
+		return message.Message{}, err
+	}
+	defer unlock()
+	keys, _, err := a.openTrust()
+	if err != nil {
+		return message.Message{}, err
+	}
+	switch {
+	case !finish && keys.next.public == "":
+		keys.next, err = a.vault.makeKey(a.in(nextTrustSeed), nkeys.PrefixByteUser)
+	case finish && keys.next.public == "":
+		err = fleet.Errorf(fleet.Conflict, "the key that signs trust sets does not rotate: there is no new one")
+	}
+	if err == nil {
+		err = a.updateTrust() // both keys are in it
+	}
+	if err == nil && finish {
+		err = a.dropSigner(keys)
+	}
+	if err != nil {
+		return message.Message{}, err
+	}
+	return LoadTrust(a.TrustFile())
+}
+
+// dropSigner writes a set that names the new signer alone. Where it is cut off
+// before the seed has its new name, openTrust goes on.
+func (a *Authority) dropSigner(keys trustKeys) error {
+	last, err := a.lastTrust()
+	if err != nil {
+		return err
+	}
+	set := last
+	set.Signers = []string{keys.next.public}
+	if err := a.writeTrust(set, last, keys.now); err != nil {
+		return err
+	}
+	_, _, err = a.openTrust()
+	return err
+}
+
+// Files of the keys that sign trust sets. The second is there while they change.
+const (
+	trustSeed     = "trust.seed"
+	nextTrustSeed = "trust" + nextSuffix
+)
+
+// trustKeys are the key that signs the next trust set, and the one that will
+// take its place, without a public half where there is none.
+type trustKeys struct{ now, next key }
+
+func (k trustKeys) public() (all []string) {
+	for _, key := range []key{k.now, k.next} {
+		if key.public != "" {
+			all = append(all, key.public)
+		}
+	}
+	return all
+}
+
+// openTrust finds the keys that sign, and the last trust set, zero where there
+// is none.
+func (a *Authority) openTrust() (keys trustKeys, last message.TrustSet, err error) {
+	if last, err = a.lastTrust(); err != nil {
+		return keys, last, err
+	}
+	if keys.now, err = a.openTrustKey(); err != nil {
+		return keys, last, err
+	}
+	if keys.next, err = a.vault.findKey(a.in(nextTrustSeed), nkeys.PrefixByteUser); err != nil {
+		return keys, last, err
+	}
+	switch knows := func(k key) bool { return slices.Contains(last.Signers, k.public) }; {
+	case last.Version == 0 || keys.now.public == "" || knows(keys.now):
+	case knows(keys.next):
+		keys.now, err = a.moveKey(keys.next, a.in(trustSeed))
+		keys.next = key{}
+	default:
+		err = fmt.Errorf("%s does not belong to the seeds beside it: restore all of them from one backup", a.TrustFile())
+	}
+	a.trustKey = keys.now
+	return keys, last, err
+}
+
+func (a *Authority) lastTrust() (message.TrustSet, error) {
+	m, err := LoadTrust(a.TrustFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return message.TrustSet{}, nil
+	}
+	if err != nil {
+		return message.TrustSet{}, err
+	}
+	return message.OpenTrust(m)
+}
+
+func (a *Authority) writeTrust(set, last message.TrustSet, signer key) error {
+	set.Version, set.IssuedAt = last.Version+1, a.options.Now().UTC().Truncate(time.Second)
+	m, err := message.SignTrust(set, keySigner{signer})
+	if err != nil {
+		return fmt.Errorf("sign trust set %d: %w", set.Version, err)
+	}
+	data, err := message.EncodeTrust(m)
+	if err != nil {
+		return err
+	}
+	return writeFile(a.TrustFile(), data)
+}
+
+// keySigner signs messages with a key of the directory.
+type keySigner struct{ key }
+
+// PublicKey is the key's, as package message asks for it.
+func (s keySigner) PublicKey() string { return s.public }
+
+// Sign opens the seed.
+func (s keySigner) Sign(data []byte) ([]byte, error) {
+	pair, err := s.open()
+	if err != nil {
+		return nil, err
+	}
+	return pair.Sign(data)
+}
+
+// trustSet is what the next set has to say, without version, time and signers.
+func (a *Authority) trustSet(last message.TrustSet, revoked []message.RevokedKey) (message.TrustSet, error) {
+	set := message.TrustSet{Account: a.account.public, Issuers: a.issuers(), MaxNodes: a.MaxNodes(),
+		Keys: []message.TrustedKey{}, Revoked: slices.Clone(last.Revoked)}
+	var err error
+	if set.Curve, err = a.curve(); err != nil {
+		return set, err
+	}
+	users, faults := a.trusted()
+	gone := make(map[string]bool)
+	for _, k := range set.Revoked {
+		gone[k.Key] = true
+	}
+	for _, k := range revoked {
+		if gone[k.Key] {
 			continue
 		}
-		t.Keys = append(t.Keys, TrustedKey{u.Key, u.Name, u.Role, a.sentBy(u)})
+		gone[k.Key] = true
+		set.Revoked = append(set.Revoked, a.complete(k, users, last))
 	}
-	return t
+	here := make(map[string]bool)
+	for _, u := range users {
+		here[u.Key] = true
+		if slices.Contains(subjects.Senders(), u.Role) && !gone[u.Key] {
+			set.Keys = append(set.Keys, a.trustedKey(u))
+		}
+	}
+	for _, k := range last.Keys {
+		switch {
+		case here[k.Key] || gone[k.Key]:
+		case faults != nil: // it may be one that could not be read
+			set.Keys = append(set.Keys, k)
+		default:
+			set.Revoked = append(set.Revoked, a.complete(message.RevokedKey{Key: k.Key, Reason: "the user was removed"}, users, last))
+		}
+	}
+	return set, nil
 }
 
-// LoadTrust reads a trust file strictly: an unknown field, an unknown role or
-// a key that stands twice is Invalid.
-func LoadTrust(path string) (Trust, error) {
+// complete fills what is known of a key that is taken back: name, role, limits,
+// and now where no time is given.
+func (a *Authority) complete(k message.RevokedKey, users []User, last message.TrustSet) message.RevokedKey {
+	if k.At.IsZero() {
+		k.At = a.options.Now()
+	}
+	k.At = k.At.UTC().Truncate(time.Millisecond)
+	for _, u := range users {
+		if u.Key == k.Key {
+			t := a.trustedKey(u)
+			k.Name, k.Role, k.Methods, k.Nodes = t.Name, t.Role, t.Methods, t.Nodes
+		}
+	}
+	for _, t := range last.Keys {
+		if t.Key == k.Key {
+			k.Name, k.Role, k.Methods, k.Nodes = t.Name, t.Role, t.Methods, t.Nodes
+		}
+	}
+	return k
+}
+
+// trustedKey is what nodes and stations are told of a user. A person is trusted
+// for as long as the JWT holds; a station's JWT the broker judges alone, since a
+// fleet must not stand still where the trust set is late.
+func (a *Authority) trustedKey(u User) message.TrustedKey {
+	k := message.TrustedKey{Key: u.Key, Name: u.Name, Role: u.Role, Methods: a.sentBy(u), Nodes: u.Nodes}
+	if u.Role != subjects.Station {
+		k.Until = u.Expires
+	}
+	return k
+}
+
+// LoadTrust reads a file with a signed trust set. One that is missing is
+// Invalid and os.ErrNotExist.
+func LoadTrust(path string) (message.Message, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
-		return Trust{}, fleet.Errorf(fleet.Invalid, "read trusted keys: %w", err)
+		return message.Message{}, fleet.Errorf(fleet.Invalid, "read whom to trust: %w", err)
 	}
-	var t Trust
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&t); err != nil {
-		return Trust{}, fleet.Errorf(fleet.Invalid, "trusted keys %s: %w", path, err)
-	}
-	if err := t.validate(); err != nil {
-		return Trust{}, fmt.Errorf("trusted keys %s: %w", path, err)
-	}
-	return t, nil
-}
-
-// WriteTrust puts a trust file in place in one step.
-func WriteTrust(path string, t Trust) error {
-	if err := t.validate(); err != nil {
-		return err
-	}
-	data, err := json.MarshalIndent(t, "", "  ")
+	m, err := message.DecodeTrust(data)
 	if err != nil {
-		return err
+		return m, fmt.Errorf("whom to trust, %s: %w", path, err)
 	}
-	return writeFile(path, append(data, '\n'))
-}
-
-func (t Trust) validate() error {
-	var faults fleet.Faults
-	if t.Curve != "" && !message.ValidCurve(t.Curve) {
-		faults.Addf("curve", "%q is not a public curve key (X…)", t.Curve)
-	}
-	seen := make(map[string]bool)
-	for i, k := range t.Keys {
-		at := fmt.Sprintf("keys[%d]", i)
-		if !nkeys.IsValidPublicUserKey(k.Key) {
-			faults.Addf(at+".key", "%q is not a user's public key (U…)", k.Key)
-		}
-		if seen[k.Key] {
-			faults.Addf(at+".key", "%s stands twice", k.Key)
-		}
-		seen[k.Key] = true
-		if err := fleet.CheckNode(k.Name); err != nil {
-			faults.Addf(at+".name", "%v", err)
-		}
-		if !slices.Contains(subjects.Senders(), k.Role) {
-			faults.Addf(at+".role", "%q may not command nodes: use one of %v", k.Role, subjects.Senders())
-		}
-	}
-	return faults.Err()
+	return m, nil
 }

@@ -45,9 +45,15 @@ func VerifyStored(m Message, at time.Time, trust Trust, roles ...subjects.Role) 
 	if err := m.CheckSignature(); err != nil {
 		return Trusted{}, err
 	}
-	owner, ok := trust(m.Key)
+	return Stands(m.Key, at, trust, roles...)
+}
+
+// Stands is the part of VerifyStored that another trust set can change: whose
+// key it is, and what that one may write.
+func Stands(key string, at time.Time, trust Trust, roles ...subjects.Role) (Trusted, error) {
+	owner, ok := trust(key)
 	if !ok && !owner.stood(at) {
-		return owner, owner.unbelieved(m.Key, "")
+		return owner, owner.unbelieved(key, "")
 	}
 	if !slices.Contains(roles, owner.Role) {
 		return owner, fleet.Errorf(fleet.Refused, "%s is %s and may not write this", owner.Name, owner.Role)

@@ -90,7 +90,7 @@ func (s TrustSet) Lookup(now func() time.Time) Trust {
 	}
 	revoked := make(map[string]bool, len(s.Revoked))
 	for _, k := range s.Revoked {
-		t := Trusted{Name: k.Name, Role: k.Role, Ended: k.At}
+		t := Trusted{Name: k.Name, Role: k.Role, Methods: k.Methods, Nodes: k.Nodes, Ended: k.At}
 		t.Why = fmt.Sprintf("the key of %s was revoked on %s", k.Name, k.At.UTC().Format(time.RFC3339))
 		if k.Reason != "" {
 			t.Why += ": " + k.Reason

@@ -44,13 +44,16 @@ type TrustedKey struct {
 
 // RevokedKey is a key that is believed no more, a person's, a station's or a
 // node's. Nodes take nothing that it signed. What it wrote to a bucket before
-// At, by the broker's clock, stands: who leaves does not take the sites along.
+// At, by the broker's clock, stands as far as its limits went: who leaves does
+// not take the sites along.
 type RevokedKey struct {
-	Key    string        `json:"key"`
-	Name   string        `json:"name"`
-	Role   subjects.Role `json:"role"`
-	At     time.Time     `json:"at"`
-	Reason string        `json:"reason,omitempty"`
+	Key     string        `json:"key"`
+	Name    string        `json:"name"`
+	Role    subjects.Role `json:"role"`
+	Methods []string      `json:"methods,omitempty"`
+	Nodes   []string      `json:"nodes,omitempty"`
+	At      time.Time     `json:"at"`
+	Reason  string        `json:"reason,omitempty"`
 }
 
 // TrustSubject is what the signature of a trust set covers.

@@ -44,7 +44,8 @@ type compiler struct {
 
 type resource struct {
 	resource fleet.Resource
-	by       string
+	by       string    // name of who wrote it
+	signed   signature // and their key
 }
 
 type desiredEntry struct {
@@ -72,7 +73,7 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		defer c.wake()
-		r, owner, err := c.read(e)
+		r, err := c.read(e)
 		if err != nil {
 			c.station.log.Error("ignored a resource", "key", e.Key, "error", err)
 			err = c.keep(ctx, e.Key)
@@ -80,11 +81,11 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 			return err
 		}
 		c.sequence = max(c.sequence, e.Sequence)
-		c.author = owner
+		c.author = r.by
 		if e.Deleted {
 			delete(c.resources, e.Key)
 		} else {
-			c.resources[e.Key] = resource{r, owner}
+			c.resources[e.Key] = r
 		}
 		return nil
 	})
@@ -93,48 +94,67 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 // keep leaves the last good revision of a resource in force. A station that
 // starts looks for it among the older ones. The lock is held.
 func (c *compiler) keep(ctx context.Context, key string) error {
-	if _, known := c.resources[key]; known {
-		return nil
+	if r, known := c.resources[key]; known {
+		if _, err := c.mayWrite(r.resource.Kind, r.signed); err == nil {
+			return nil
+		}
+		delete(c.resources, key)
 	}
 	return c.station.conn.History(ctx, subjects.Fleet, key, func(e bus.Entry) error {
-		r, owner, err := c.read(e)
+		r, err := c.read(e)
 		switch {
 		case err != nil:
 		case e.Deleted:
 			delete(c.resources, key)
 		default:
-			c.resources[key] = resource{r, owner}
+			c.resources[key] = r
 		}
 		return nil
 	})
 }
 
 // read proves who wrote a resource and that they may.
-func (c *compiler) read(e bus.Entry) (r fleet.Resource, owner string, err error) {
+func (c *compiler) read(e bus.Entry) (r resource, err error) {
 	kind, name, ok := strings.Cut(e.Key, ".")
 	if !ok {
-		return r, "", fleet.Errorf(fleet.Invalid, "key %s is not <kind>.<name>", e.Key)
+		return r, fleet.Errorf(fleet.Invalid, "key %s is not <kind>.<name>", e.Key)
 	}
 	m, err := e.Message(message.ResourceSubject(kind, name))
-	if err != nil {
-		return r, "", err
+	if err == nil {
+		err = m.CheckSignature()
 	}
+	if err != nil {
+		return r, err
+	}
+	r.signed = signature{m.Key, e.At}
+	owner, err := c.mayWrite(kind, r.signed)
+	r.by = owner.Name
+	if err != nil || e.Deleted {
+		return r, err
+	}
+	r.resource, err = DecodeResource(e.Body)
+	if err == nil && (r.resource.Kind != kind || r.resource.Metadata.Name != name) {
+		err = fleet.Errorf(fleet.Invalid, "key %s holds %s", e.Key, r.resource.ID())
+	}
+	return r, err
+}
+
+// mayWrite decides whether who signed a resource may write one of its kind. Who
+// is limited to some nodes may write none: a resource chooses its nodes itself.
+func (c *compiler) mayWrite(kind string, by signature) (owner message.Trusted, err error) {
 	roles := []subjects.Role{subjects.Admin, subjects.Operator}
 	if kind == "ConfigFile" || kind == "NodePolicy" { // either has nginx do as root what it says
 		roles = roles[:1]
 	}
-	if err := message.VerifyDocument(m, c.station.cfg.Trust, roles...); err != nil {
-		return r, "", err
+	owner, err = message.Stands(by.key, by.at, c.station.trust.Find, roles...)
+	switch {
+	case err != nil:
+	case len(owner.Nodes) > 0:
+		err = fleet.Errorf(fleet.Refused, "%s may command some nodes only, and a resource chooses its nodes itself", owner.Name)
+	case !owner.May(handlers.MethodNginxConfig):
+		err = fleet.Errorf(fleet.Refused, "%s may not send %s, and so write no resource", owner.Name, handlers.MethodNginxConfig)
 	}
-	trusted, _ := c.station.cfg.Trust(m.Key)
-	if e.Deleted {
-		return r, trusted.Name, nil
-	}
-	r, err = DecodeResource(e.Body)
-	if err == nil && (r.Kind != kind || r.Metadata.Name != name) {
-		err = fleet.Errorf(fleet.Invalid, "key %s holds %s", e.Key, r.ID())
-	}
-	return r, trusted.Name, err
+	return owner, err
 }
 
 func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
@@ -144,11 +164,12 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 		if !ok || method != handlers.MethodNginxConfig || domain != desiredDomain {
 			return nil
 		}
-		d, err := c.readDesired(e, name)
+		d, err := c.readDesired(e, time.Time{}, name)
 		if known, _ := c.of(name); err == nil && e.Sequence > known.sequence && d.Revision < known.Revision {
 			err = fleet.Errorf(fleet.Refused, "revision %d was written behind revision %d: somebody wrote an old one again", d.Revision, known.Revision)
 		}
-		if err != nil {
+		refused := err != nil
+		if refused {
 			c.station.log.Error("a desired state is not a station's and will be written anew", "node", name, "error", err)
 			if d.Revision, err = c.lastRevision(ctx, e.Key, name); err != nil {
 				return err
@@ -157,20 +178,21 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 		}
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		if e.Sequence > c.desired[name].sequence {
+		if known := c.desired[name].sequence; e.Sequence > known || refused && e.Sequence == known {
 			c.desired[name] = desiredEntry{sequence: e.Sequence, Desired: d}
 		}
 		return nil
 	})
 }
 
-// readDesired proves that a station wrote a node's desired state.
-func (c *compiler) readDesired(e bus.Entry, name string) (d nginx.Desired, err error) {
+// readDesired proves that a station wrote a node's desired state: one that is
+// believed now, or at a moment at which the state was stored.
+func (c *compiler) readDesired(e bus.Entry, at time.Time, name string) (d nginx.Desired, err error) {
 	m, err := e.Message(message.DesiredSubject(name, handlers.MethodNginxConfig, desiredDomain))
 	if err != nil {
 		return d, err
 	}
-	if err := message.VerifyDocument(m, c.station.cfg.Trust, subjects.Station); err != nil {
+	if _, err := message.VerifyStored(m, at, c.station.trust.Find, subjects.Station); err != nil {
 		return d, err
 	}
 	if e.Deleted {
@@ -188,7 +210,7 @@ func (c *compiler) lastRevision(ctx context.Context, key, name string) (revision
 	known, _ := c.of(name)
 	revision = known.Revision
 	err = c.station.conn.History(ctx, subjects.Desired, key, func(e bus.Entry) error {
-		if d, err := c.readDesired(e, name); err == nil {
+		if d, err := c.readDesired(e, e.At, name); err == nil {
 			revision = max(revision, d.Revision)
 		}
 		return nil
@@ -292,6 +314,9 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 // write stores a node's desired state if it is another than before.
 // The error is fleet.Faults where the node cannot have it.
 func (c *compiler) write(ctx context.Context, plan Plan, author string, secrets *secrets) error {
+	if owner, _ := c.station.trust.Find(c.station.register.key(plan.Node)); owner.Why != "" {
+		return fleet.Faults{{Path: plan.Node, Message: owner.Why}}
+	}
 	c.mu.Lock()
 	before := c.desired[plan.Node]
 	c.mu.Unlock()

@@ -16,7 +16,7 @@ type Config struct {
 	TLS         bus.TLS
 	Server      bus.InProcess // instead of URL
 	Credentials bus.Credentials
-	Trust       message.Trust     // whose resources it takes: stations and people
+	Trust       message.Message   // the signed trust set to begin with: whose word counts
 	Storage     subjects.Settings // of streams and buckets; zero fields take the defaults
 	Version     string
 	// Curve opens the private keys of certificates; without it none is served.
@@ -61,8 +61,10 @@ func (c Config) Validate() error {
 	if c.Credentials == nil {
 		faults.Addf("credentials", "are missing")
 	}
-	if c.Trust == nil {
+	if c.Trust.Signature == "" {
 		faults.Addf("trust", "is missing")
+	} else if _, err := message.OpenTrust(c.Trust); err != nil {
+		faults.Addf("trust", "%v", err)
 	}
 	return faults.Err()
 }

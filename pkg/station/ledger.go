@@ -203,7 +203,7 @@ func (l *ledger) event(d message.Delivery) {
 		l.station.log.Warn("ignored a malformed event", "subject", m.Subject.String(), "error", d.Fault)
 		return
 	}
-	if err := message.VerifyEvent(m, d.StoredAt, l.station.register.key(m.Subject.Node), l.station.cfg.Trust); err != nil {
+	if err := message.VerifyEvent(m, d.StoredAt, l.station.register.key(m.Subject.Node), l.station.trust.Find); err != nil {
 		l.station.log.Warn("ignored an event", "subject", m.Subject.String(), "id", m.ID, "error", err)
 		return
 	}

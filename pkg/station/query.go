@@ -179,13 +179,14 @@ type KeyQuestion struct {
 
 // KeyAnswer says so; Name is empty for a key that the station does not trust.
 type KeyAnswer struct {
-	Name string        `json:"name,omitempty"`
-	Role subjects.Role `json:"role,omitempty"`
+	Name  string        `json:"name,omitempty"`
+	Role  subjects.Role `json:"role,omitempty"`
+	Ended time.Time     `json:"ended,omitzero"` // since when the key is not trusted any more
 }
 
 func (s *Station) answerKey(_ context.Context, q KeyQuestion) (KeyAnswer, error) {
-	owner, _ := s.cfg.Trust(q.Key)
-	return KeyAnswer{owner.Name, owner.Role}, nil
+	owner, _ := s.trust.Find(q.Key)
+	return KeyAnswer{owner.Name, owner.Role, owner.Ended}, nil
 }
 
 func (s *Station) queries() []bus.Endpoint {

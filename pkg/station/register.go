@@ -69,6 +69,7 @@ type register struct {
 // node is what a station knows of a node.
 type node struct {
 	record    NodeRecord
+	by        signature // of the record
 	seen      time.Time // broker's time of the last event
 	every     time.Duration
 	lifecycle message.Lifecycle
@@ -103,7 +104,7 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 			delete(r.nodes, e.Key)
 			return nil
 		}
-		record, err := r.read(e)
+		record, by, err := r.read(e)
 		if err != nil {
 			r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
 			return r.keep(ctx, e.Key)
@@ -112,7 +113,7 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		if n.record.Key != record.Key {
 			n.facts = nil // said by the holder of another key
 		}
-		n.record = record
+		n.record, n.by = record, by
 		return nil
 	})
 }
@@ -121,33 +122,47 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 // looks for it among the older ones. The lock is held.
 func (r *register) keep(ctx context.Context, name string) error {
 	if n, known := r.nodes[name]; known && n.record.Key != "" {
-		return nil
+		if _, err := message.Stands(n.by.key, n.by.at, r.station.trust.Find, recordWriters...); err == nil {
+			return nil
+		}
+		n.record, n.by = NodeRecord{Name: name}, signature{}
 	}
 	return r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
 		if e.Deleted {
 			delete(r.nodes, name)
-		} else if record, err := r.read(e); err == nil {
-			r.node(name).record = record
+		} else if record, by, err := r.read(e); err == nil {
+			n := r.node(name)
+			n.record, n.by = record, by
 		}
 		return nil
 	})
 }
 
-func (r *register) read(e bus.Entry) (record NodeRecord, err error) {
+// recordWriters are the roles that may register nodes.
+var recordWriters = []subjects.Role{subjects.Admin, subjects.Station}
+
+func (r *register) read(e bus.Entry) (record NodeRecord, by signature, err error) {
 	m, err := e.Message(message.RegisterSubject(e.Key))
 	if err != nil {
-		return record, err
+		return record, by, err
 	}
-	if err := message.VerifyDocument(m, r.station.cfg.Trust, subjects.Admin, subjects.Station); err != nil {
-		return record, err
+	if _, err := message.VerifyStored(m, e.At, r.station.trust.Find, recordWriters...); err != nil {
+		return record, by, err
 	}
 	if err := json.Unmarshal(e.Body, &record); err != nil {
-		return record, err
+		return record, by, err
 	}
 	if record.Name != e.Key {
-		return record, fleet.Errorf(fleet.Invalid, "the entry of %s says it is %s", e.Key, record.Name)
+		return record, by, fleet.Errorf(fleet.Invalid, "the entry of %s says it is %s", e.Key, record.Name)
 	}
-	return record, nil
+	return record, signature{m.Key, e.At}, nil
+}
+
+// signature is who signed a document, and when it was stored by the broker's
+// clock: what decides whether it still stands under another trust set.
+type signature struct {
+	key string
+	at  time.Time
 }
 
 // node returns the entry of a name, made if need be. The lock is held.
@@ -169,7 +184,7 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 		}
 		m, err := e.Message(message.ReportedSubject(name, method, domain))
 		if err == nil {
-			err = message.VerifyEvent(m, e.At, r.key(name), r.station.cfg.Trust)
+			err = message.VerifyEvent(m, e.At, r.key(name), r.station.trust.Find)
 		}
 		switch {
 		case err != nil:
@@ -248,7 +263,7 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		s := d.Message.Subject
 		err := d.Fault
 		if err == nil {
-			err = message.VerifyEvent(d.Message, i.At, r.key(s.Node), r.station.cfg.Trust)
+			err = message.VerifyEvent(d.Message, i.At, r.key(s.Node), r.station.trust.Find)
 		}
 		if err != nil {
 			r.station.log.Warn("ignored a health report", "subject", i.Subject, "error", err)

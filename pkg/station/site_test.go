@@ -38,6 +38,7 @@ type site struct {
 	conns     map[string]*bus.Conn
 	client    *client.Client
 	stations  int
+	trust     message.Message // without the untrusted
 }
 
 func open(t *testing.T) *site {
@@ -54,9 +55,13 @@ func open(t *testing.T) *site {
 	runs(t, b.Ready(), b.Run)
 	s.url = b.URL()
 	for name, role := range map[string]subjects.Role{"alice": subjects.Admin, "olga": subjects.Operator, "vera": subjects.Viewer,
-		"station-a": subjects.Station, "station-b": subjects.Station, untrusted: subjects.Admin} {
+		"station-a": subjects.Station, "station-b": subjects.Station} {
 		s.creds(name, role)
 	}
+	if s.trust, err = a.TrustSet(); err != nil {
+		t.Fatal(err)
+	}
+	s.creds(untrusted, subjects.Admin)
 	if err := s.conn("station-a", subjects.Station).EnsureStorage(t.Context(), subjects.Settings{LogsBytes: 1 << 30}); err != nil {
 		t.Fatal(err)
 	}
@@ -99,16 +104,8 @@ func runs(t *testing.T, ready <-chan struct{}, run func(context.Context) error) 
 	return stop
 }
 
-func (s *site) trust() message.Trust {
-	lookup := s.authority.Trust().Lookup()
-	return func(key string) (message.Trusted, bool) {
-		owner, ok := lookup(key)
-		return owner, ok && owner.Name != untrusted
-	}
-}
-
 func (s *site) config() station.Config {
-	return station.Config{URL: s.url, Credentials: s.users["station-a"], Trust: s.trust(), SweepEvery: 50 * time.Millisecond,
+	return station.Config{URL: s.url, Credentials: s.users["station-a"], Trust: s.trust, SweepEvery: 50 * time.Millisecond,
 		Storage: subjects.Settings{LogsBytes: 1 << 30}}
 }
 

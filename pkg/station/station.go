@@ -18,6 +18,7 @@ type Station struct {
 	log      *slog.Logger
 	conn     *bus.Conn
 	clock    bus.Clock
+	trust    *message.TrustKeeper
 	register *register
 	ledger   *ledger
 	compiler *compiler
@@ -32,6 +33,10 @@ func New(cfg Config) (*Station, error) {
 		return nil, err
 	}
 	s := &Station{cfg: cfg, log: cfg.Logger, ready: make(chan struct{})}
+	var err error
+	if s.trust, err = message.NewTrustKeeper(cfg.Trust, s.clock.Now); err != nil {
+		return nil, err
+	}
 	s.register = newRegister(s)
 	s.ledger = newLedger(s)
 	s.compiler = newCompiler(s)
@@ -74,22 +79,19 @@ func (s *Station) Run(ctx context.Context) error {
 	}
 	// Each stage knows what the one before it read: the register says whose
 	// signature proves an answer, the ledger who waits for which revision.
-	stages := []struct {
-		name string
-		run  func(ctx context.Context, caughtUp func()) error
-	}{
-		{"register", s.register.follow},
-		{"resources", s.compiler.followResources},
-		{"desired state", s.compiler.followDesired},
-		{"reported state", s.register.followReported},
-		{"commands", s.ledger.followCommands},
-		{"answers", s.ledger.followEvents},
-		{"health", s.register.followHealth},
-	}
-	for _, stage := range stages {
+	for _, stage := range []stage{
+		{name: "trust set", run: s.followTrust},
+		{name: "register", run: s.register.follow, judges: true},
+		{name: "resources", run: s.compiler.followResources, judges: true},
+		{name: "desired state", run: s.compiler.followDesired, judges: true},
+		{name: "reported state", run: s.register.followReported},
+		{name: "commands", run: s.ledger.followCommands},
+		{name: "answers", run: s.ledger.followEvents},
+		{name: "health", run: s.register.followHealth},
+	} {
 		known := make(chan struct{})
 		all.Go(func() {
-			if err := s.persist(ctx, stage.name, stage.run, sync.OnceFunc(func() { close(known) })); err != nil {
+			if err := s.persist(ctx, stage, sync.OnceFunc(func() { close(known) })); err != nil {
 				fail(err)
 			}
 		})
@@ -122,15 +124,33 @@ func (s *Station) Run(ctx context.Context) error {
 	}
 }
 
+// stage is one thing that a station reads and follows.
+type stage struct {
+	name string
+	run  func(ctx context.Context, caughtUp func()) error
+	// judges: what is read holds or not by the trust set, and is read anew with
+	// each.
+	judges bool
+}
+
 // persist runs a stage again when its stream cannot be read for a while; what
 // it hands over twice is known and does nothing.
-func (s *Station) persist(ctx context.Context, name string, run func(context.Context, func()) error, caughtUp func()) error {
+func (s *Station) persist(ctx context.Context, stage stage, caughtUp func()) error {
 	for {
-		err := run(ctx, caughtUp)
+		sctx, end := ctx, func() {}
+		if stage.judges {
+			sctx, end = s.untilTrust(ctx)
+		}
+		err := stage.run(sctx, caughtUp)
+		anew := sctx.Err() != nil
+		end()
 		if ctx.Err() != nil {
 			return nil
 		}
-		s.log.Warn("reading was interrupted, beginning again", "what", name, "error", err)
+		if anew {
+			continue
+		}
+		s.log.Warn("reading was interrupted, beginning again", "what", stage.name, "error", err)
 		pause(ctx, connectPause)
 	}
 }
