@@ -132,9 +132,15 @@ func (e *Engine) notes(b Bundle) []string { return e.sightOf(b.locals(), b.Polic
 
 // activate commits a version, proves it, probes what changed and records it,
 // or rolls it back.
-func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps *Steps) error {
+func (e *Engine) activate(ctx context.Context, v version, probes []probe, steps *Steps) (err error) {
 	old := e.workersNow()
 	began := time.Now()
+	exits, killed := e.control.exits.Load(), e.control.killed.Load()
+	defer func() {
+		if err != nil {
+			e.spareTrial(exits, killed)
+		}
+	}()
 	if err := e.reclaim(); err != nil {
 		return &nodeFault{err}
 	}

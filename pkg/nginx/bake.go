@@ -38,11 +38,14 @@ type trial struct {
 	Before   Answered      `json:"before"` // what the last good version answered
 	Percent  int           `json:"percent"`
 	Least    int           `json:"least"` // answers to judge by
+	// Restarts is how often nginx ended meanwhile and was started with it again.
+	Restarts int `json:"restarts,omitempty"`
 
 	version  version
 	fallback version // the last good version, which comes back when this one fails
 	rebooted bool    // it began before the host was started
 	exits    uint64  // workers that had died of a signal when it began
+	killed   uint64  // and of SIGKILL
 	allowed  uint64  // how many of them died while the version before served
 }
 
@@ -56,7 +59,10 @@ const (
 // newTrial is a version's trial as its policy wants it, nil where it wants
 // none, or where there is nothing behind it to go back to.
 func (e *Engine) newTrial(v version) *trial {
-	policy, behind := v.policy().Bake, e.behind(v)
+	policy, behind := v.policy().Bake, e.good
+	if t := e.trial.Load(); t != nil {
+		behind = t.fallback // what it takes the place of has not stood its own trial
+	}
 	if policy == nil || behind.Name == "" || behind.Manifest.Revision == 0 || v.Manifest.Digest == e.good.Manifest.Digest {
 		return nil
 	}
@@ -67,7 +73,7 @@ func (e *Engine) newTrial(v version) *trial {
 	t := &trial{
 		Version: v.Name, Revision: v.Manifest.Revision, Boot: host.BootID(), Length: length, Ends: host.BootClock() + length,
 		Before: e.tally.before(Short(e.good.Manifest.Digest)), Percent: policy.MaxErrorPercent, Least: policy.MinRequests,
-		version: v, fallback: behind, exits: e.control.exits.Load(),
+		version: v, fallback: behind, exits: e.control.exits.Load(), killed: e.control.killed.Load(),
 	}
 	t.allowed = t.exits - e.exits
 	if t.Least == 0 {
@@ -76,14 +82,13 @@ func (e *Engine) newTrial(v version) *trial {
 	return t
 }
 
-// behind is the version that comes back when v fails: the last good one, or
-// what bakes where v is only another spelling of it for this node.
+// behind is the version that comes back when v fails: what served before it,
+// whose own trial then goes on; where v is on trial, the last good one.
 func (e *Engine) behind(v version) version {
-	t := e.trial.Load()
-	if t == nil || v.Name != t.Version && v.Manifest.Digest == t.version.Manifest.Digest {
-		return e.good
+	if t := e.trial.Load(); t != nil && v.Name == t.Version {
+		return t.fallback
 	}
-	return t.fallback
+	return e.good
 }
 
 // serving is the version that serves, for who does not hold the lock: the one
@@ -178,7 +183,7 @@ func (e *Engine) savedTrial() *trial {
 		return nil
 	}
 	t.version.Manifest.Revision, t.version.Manifest.Whole = t.Revision, t.Whole
-	t.exits, t.fallback = e.control.exits.Load(), e.good
+	t.exits, t.killed, t.fallback = e.control.exits.Load(), e.control.killed.Load(), e.good
 	if t.Boot != host.BootID() {
 		t.rebooted = true
 		t.Boot, t.Ends = host.BootID(), host.BootClock()+t.Length
@@ -186,28 +191,54 @@ func (e *Engine) savedTrial() *trial {
 	return t
 }
 
-// startTrial starts nginx with a version whose trial the host's restart cut
-// short. One under which nginx ended is not started again.
-func (e *Engine) startTrial(ctx context.Context) bool {
-	t := e.savedTrial()
-	if t == nil {
-		return false
-	}
-	why := "rolled back during bake: nginx ended"
-	if t.rebooted {
-		err := e.backTo(t.version)
+// startTrial starts nginx with a version whose trial the end of nginx or of the
+// host cut short. The end of nginx may be somebody's doing, or the kernel's for
+// want of memory, and is held against the version only when it happens twice.
+func (e *Engine) startTrial(ctx context.Context, t *trial) bool {
+	why := "nginx ended twice"
+	if t.rebooted || t.Restarts == 0 {
+		err := e.tryAgain(ctx, *t)
 		if err == nil {
-			f := e.start(ctx, t.version)
-			if f == nil {
-				e.take(t.version)
-				return true
-			}
-			err = f
+			return true
 		}
-		why = "rolled back during bake: after a restart of the host: " + err.Error()
+		why = "nginx ended, and not started again: " + err.Error()
 	}
-	e.failTrial(t, why)
+	e.failTrial(t, "rolled back during bake: "+why)
 	return false
+}
+
+// tryAgain notes the restart first: whatever ends the agent too, it counts.
+func (e *Engine) tryAgain(ctx context.Context, t trial) error {
+	if !t.rebooted {
+		t.Restarts++
+	}
+	if err := e.saveTrial(&t); err != nil {
+		return err
+	}
+	if e.trial.Load() != nil {
+		e.trial.Store(&t)
+	}
+	if err := e.makeDirs(); err != nil {
+		e.log.Warn("directories of nginx are missing", "error", err)
+	}
+	if err := e.startWith(ctx, t.version); err != nil {
+		return err
+	}
+	e.take(t.version)
+	e.ended = false
+	e.recovered(fmt.Sprintf("started with %s, which goes on baking", t.version))
+	return nil
+}
+
+// spareTrial has the trial that goes on after a newer version failed know nothing
+// of the workers that died meanwhile.
+func (e *Engine) spareTrial(exits, killed uint64) {
+	if t := e.trial.Load(); t != nil {
+		next := *t
+		next.exits += e.control.exits.Load() - exits
+		next.killed += e.control.killed.Load() - killed
+		e.trial.Store(&next)
+	}
 }
 
 // failTrial notes that a trial failed, before the last good version comes back.
@@ -234,7 +265,7 @@ func (e *Engine) bake(ctx context.Context) {
 			continue
 		}
 		c, worst := e.tally.counted()
-		fault := t.fault(c, worst, e.control.exits.Load()-t.exits)
+		fault := t.fault(c, worst, e.control.exits.Load()-t.exits, e.control.killed.Load()-t.killed)
 		if fault != "" || t.remaining() <= 0 && e.up() { // nobody stands a trial by not running
 			e.judgeTrial(ctx, t, c, fault)
 		}
@@ -245,9 +276,11 @@ func (e *Engine) bake(ctx context.Context) {
 	}
 }
 
-// fault is why a version is to be taken back, "" for nothing so far.
-func (t *trial) fault(c Answered, worst string, exits uint64) string {
-	if exits > t.allowed {
+// fault is why a version is to be taken back, "" for nothing so far. Of the
+// workers that died of a signal one may have died of SIGKILL: no fault of nginx
+// itself ends it so, but a person does, or the kernel for want of memory.
+func (t *trial) fault(c Answered, worst string, exits, killed uint64) string {
+	if exits > t.allowed+min(killed, 1) {
 		return fmt.Sprintf("%d workers died of a signal, %d before", exits, t.allowed)
 	}
 	if c.Answers < uint64(t.Least) || !t.tooMany(c) {

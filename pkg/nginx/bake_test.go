@@ -103,43 +103,100 @@ func TestBakeGoesOnAfterARestartOfTheAgent(t *testing.T) {
 	n.wantEvent(nginx.EventRolledBack, "revision 3", "rolled back during bake")
 }
 
-func TestVersionThatFailsDuringABakeGoesBackBeforeTheBake(t *testing.T) {
+// What fails leaves what it met as it was: on trial.
+func TestVersionThatFailsDuringABakeGoesBackToWhatBakes(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
 	good := n.mustApply(1, bakes("1h"), answering(port, 200))
-	n.mustApply(2, bakes("1h"), answering(port, 201))
+	bad := n.mustApply(2, bakes("1h"), answering(port, 500))
 	loop := raw("loop", "server { listen "+n.listen(port)+"; server_name loop.example.org; location / { root /nonexistent; try_files /a /b; } }")
 	_, err := n.apply(3, bakes("1h"), answering(port, 202), loop)
-	wantFailure(t, err, "answers 500", "revision 1", "serves again")
-	if s := n.status(); s.Bake != nil || s.Revision != 1 || s.Running != good.Digest {
-		t.Errorf("%+v", s)
+	wantFailure(t, err, "answers 500", "revision 2", "serves again")
+	if s := n.status(); s.Bake == nil || s.Bake.Revision != 2 || s.Revision != 2 || s.Running != bad.Digest {
+		t.Errorf("%+v, %+v", s, s.Bake)
 	}
+	n.crash() // the next agent knows of both
+	n.start()
+	if s := n.status(); s.Bake == nil || s.Bake.Revision != 2 || s.Running != bad.Digest {
+		t.Errorf("after a restart of the agent: %+v, %+v", s, s.Bake)
+	}
+	n.asks(port, "the trial goes on and fails", func() bool { return n.status().Running == good.Digest })
+	n.wantEvent(nginx.EventRolledBack, "revision 2", "answers were 5xx", "revision 1", "serves again")
+
 	n.mustApply(4, bakes("1h"), answering(port, 202))
 	if s := n.status(); s.Bake == nil || s.Bake.Revision != 4 {
 		t.Errorf("%+v", s)
 	}
-	n.mustApply(5, bakes("1h"), answering(port, 203)) // takes the place of the one that bakes
+	n.mustApply(5, bakes("1h"), answering(port, 501)) // takes the place of the one that bakes, which has not stood its trial
 	if s := n.status(); s.Bake == nil || s.Bake.Revision != 5 {
 		t.Errorf("%+v", s)
 	}
+	n.asks(port, "the last good one serves", func() bool { return n.status().Running == good.Digest })
 }
 
-func TestVersionUnderWhichNginxDiesIsTakenBack(t *testing.T) {
+// One death may be somebody's doing; two are the version's.
+func TestVersionUnderWhichNginxDiesTwiceIsTakenBack(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()
 	good := n.mustApply(1, bakes("1h"), answering(port, 200))
 	n.mustApply(2, bakes("1h"), answering(port, 201))
-	if err := syscall.Kill(n.status().PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	kill := func() {
+		t.Helper()
+		if err := syscall.Kill(n.status().PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
 	}
+	kill()
+	n.wantEvent(nginx.EventRecovered, "killed by SIGKILL", "started with revision 2", "goes on baking")
+	if s := n.status(); !s.Up || s.Bake == nil || s.Bake.Revision != 2 || len(s.Quarantine) != 0 || n.get(port, "web.example.org", "/") != "201 x" {
+		t.Fatalf("%+v, %+v", s, s.Bake)
+	}
+	kill()
 	eventually(t, "the last good one serves", func() bool { s := n.status(); return s.Up && s.Running == good.Digest })
-	n.wantEvent(nginx.EventRolledBack, "revision 2", "nginx ended")
+	n.wantEvent(nginx.EventRolledBack, "revision 2", "nginx ended twice")
+	if s := n.status(); s.Bake != nil || len(s.Quarantine) != 1 {
+		t.Errorf("%+v", s)
+	}
+
+	// The same while no agent looks: the next one starts it once.
+	n.mustApply(3, bakes("1h"), answering(port, 202))
+	for _, baking := range []bool{true, false} {
+		pid := n.status().PID
+		n.crash()
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		n.start()
+		if s := n.status(); s.PID == pid || (s.Bake != nil) != baking {
+			t.Errorf("pid was %d, %+v", pid, s)
+		}
+	}
+	if s := n.status(); s.Bake != nil || s.Running != good.Digest || len(s.Quarantine) != 2 {
+		t.Errorf("%+v", s)
+	}
+	n.wantEvent(nginx.EventRolledBack, "revision 3", "nginx ended twice")
+}
+
+func TestVersionWhoseWorkersDieIsTakenBack(t *testing.T) {
+	n := newNode(t)
+	port := n.freePort()
+	good := n.mustApply(1, bakes("1h"), answering(port, 200))
+	n.mustApply(2, bakes("1h"), answering(port, 201))
+	kill := func(s syscall.Signal) {
+		t.Helper()
+		before := n.workers()
+		if err := syscall.Kill(atoi(strings.Fields(strings.Trim(before, "[]"))[0]), s); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "there is another worker", func() bool { now := n.workers(); return now != before && strings.Count(now, " ") == 1 })
+	}
+	kill(syscall.SIGKILL) // as a person or a want of memory does
+	kill(syscall.SIGKILL)
+	eventually(t, "the last good one serves", func() bool { return n.status().Running == good.Digest })
+	n.wantEvent(nginx.EventRolledBack, "revision 2", "2 workers died of a signal, 0 before")
 
 	n.mustApply(3, bakes("1h"), answering(port, 202))
-	worker := strings.Fields(strings.Trim(n.workers(), "[]"))[0]
-	if err := syscall.Kill(atoi(worker), syscall.SIGSEGV); err != nil {
-		t.Fatal(err)
-	}
+	kill(syscall.SIGSEGV) // which nobody else sends
 	eventually(t, "the last good one serves again", func() bool { return n.status().Running == good.Digest })
 	n.wantEvent(nginx.EventRolledBack, "revision 3", "1 workers died of a signal")
 }

@@ -19,6 +19,7 @@ type control struct {
 	master     atomic.Int64 // only its complaints count: a worker's are about requests
 	complaints chan complaint
 	exits      atomic.Uint64     // workers that died of a signal
+	killed     atomic.Uint64     // and those of SIGKILL
 	reads      atomic.Int64      // how often the master has told that it reads its configuration again
 	started    map[int]int64     // reads when a worker was started, by pid, for handle alone
 	dying      []complaint       // the last [emerg] and [alert] lines of others, for handle alone
@@ -130,7 +131,10 @@ func (c *control) handle(r syslog.Record) {
 	if read, known := c.started[said.about()]; known {
 		said.read = read
 	}
-	if killedWorker.MatchString(text) {
+	if m := killedWorker.FindStringSubmatch(text); m != nil {
+		if m[1] == sigkill {
+			c.killed.Add(1) // before exits, which bake reads before this
+		}
 		c.exits.Add(1)
 		c.crashed(text)
 	}
@@ -185,8 +189,11 @@ const mostDying = 16
 var (
 	startedWorker = regexp.MustCompile(`start worker process (\d+)$`)
 	exitedWorker  = regexp.MustCompile(`process (\d+) exited`)
-	killedWorker  = regexp.MustCompile(`worker process \d+ exited on signal`)
+	killedWorker  = regexp.MustCompile(`worker process \d+ exited on signal (\d+)`)
 )
+
+// sigkill is how nginx writes it.
+const sigkill = "9"
 
 // about is the pid of the worker whose end a complaint reports, 0 for none.
 func (c complaint) about() int {

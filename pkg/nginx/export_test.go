@@ -60,7 +60,7 @@ func (e *Engine) FilesRight() bool { return e.drift.right() }
 // TooMany says whether so many errors of so many answers end a bake.
 func TooMany(now, before Answered, percent, least int) bool {
 	t := &trial{Before: before, Percent: percent, Least: least}
-	return t.fault(now, "", 0) != ""
+	return t.fault(now, "", 0, 0) != ""
 }
 
 // SetMemory makes an engine believe that so many bytes are free.

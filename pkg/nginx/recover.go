@@ -58,7 +58,7 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.setMaster(master)
 		return e.adopt(ctx, good)
 	}
-	if e.cfg.Manage == Child && e.startTrial(ctx) {
+	if t := e.savedTrial(); t != nil && e.cfg.Manage == Child && e.startTrial(ctx, t) {
 		return nil
 	}
 	if err := e.backTo(good); err != nil {

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"context"
+	"fmt"
 
 	"fairlead/pkg/fleet"
 )
@@ -16,12 +17,15 @@ func (e *Engine) rollBack(ctx context.Context, v version, why *failure) error {
 	return err
 }
 
+// takeBack goes back to what served before; where that was on trial and does
+// not serve again, to the last good version.
 func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
 	why.text = v.Manifest.ownLines(why.text)
-	good := e.behind(v)
-	if t := e.trial.Load(); t != nil && good.Name == t.fallback.Name {
+	t, good := e.trial.Load(), e.behind(v)
+	if t != nil && v.Name == t.Version {
 		e.good = good
 		e.endTrial()
+		t = nil
 	}
 	e.log.Warn("a version of nginx's configuration failed", "revision", v.Manifest.Revision, "digest", Short(v.Manifest.Digest), "reason", why.text, "back_to", good.Manifest.Revision)
 	if good.Name == "" {
@@ -31,15 +35,31 @@ func (e *Engine) takeBack(ctx context.Context, v version, why *failure) error {
 		return fleet.Errorf(why.kind, "%s: %s\nthe host's own configuration serves again", v, why.text)
 	}
 	e.tidy(true)
-	if err := e.store.commit(good); err != nil {
-		return fleet.Errorf(why.kind, "%s: %s\nand the last good version could not be linked again: %w", v, why.text, err)
+	err := e.linkAgain(ctx, good, why)
+	if err != nil && t != nil && good.Name == t.Version {
+		why.text += fmt.Sprintf("\nand %s, which was baking, does not serve again: %v", good, err)
+		good = t.fallback
+		e.good = good
+		e.endTrial()
+		err = e.linkAgain(ctx, good, why)
 	}
-	if f := e.restore(ctx, good, why); f != nil {
-		return fleet.Errorf(why.kind, "%s: %s\nand %s does not serve again: %s", v, why.text, good, f.text)
+	if err != nil {
+		return fleet.Errorf(why.kind, "%s: %s\nand %s does not serve again: %w", v, why.text, good, err)
 	}
 	e.proven(good)
 	e.tell(EventRolledBack, "%s: %s; %s serves again", v, why.text, good)
 	return fleet.Errorf(why.kind, "%s: %s\n%s serves again", v, why.text, good)
+}
+
+// linkAgain links a version that served before, and has nginx serve it.
+func (e *Engine) linkAgain(ctx context.Context, v version, why *failure) error {
+	if err := e.store.commit(v); err != nil {
+		return err
+	}
+	if f := e.restore(ctx, v, why); f != nil {
+		return f
+	}
+	return nil
 }
 
 // restore proves the last good version, without a reload where nginx never

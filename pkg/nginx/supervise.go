@@ -62,8 +62,8 @@ func (e *Engine) revive(ctx context.Context) {
 	if e.stopped {
 		return
 	}
-	if t := e.trial.Load(); t != nil && e.starts() {
-		e.failTrial(t, "rolled back during bake: nginx ended")
+	if t := e.trial.Load(); t != nil && e.starts() && e.startTrial(ctx, t) {
+		return
 	}
 	if err := e.bringBack(ctx); err != nil && ctx.Err() == nil {
 		e.log.Error("nginx does not serve", "error", err)
