@@ -278,6 +278,12 @@ func agentConfig(dir, url, name, state string) (agent.Config, error) {
 // start runs the node's agent in this process; change may be nil.
 func (n *node) start(t *testing.T, change func(*agent.Config)) (stop func()) {
 	t.Helper()
+	_, stop = n.run(t, change)
+	return stop
+}
+
+func (n *node) run(t *testing.T, change func(*agent.Config)) (a *agent.Agent, stop func()) {
+	t.Helper()
 	cfg, err := agentConfig(n.dir(), n.url, n.name, n.state)
 	if err != nil {
 		t.Fatal(err)
@@ -287,11 +293,10 @@ func (n *node) start(t *testing.T, change func(*agent.Config)) (stop func()) {
 	if change != nil {
 		change(&cfg)
 	}
-	a, err := agent.New(cfg)
-	if err != nil {
+	if a, err = agent.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	return runs(t, t.Cleanup, a.Ready(), a.Run)
+	return a, runs(t, t.Cleanup, a.Ready(), a.Run)
 }
 
 func (n *node) dir() string { return n.system.dir }

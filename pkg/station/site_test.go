@@ -112,6 +112,12 @@ func (s *site) config() station.Config {
 // station runs one in this process; change may be nil.
 func (s *site) station(change func(*station.Config)) (stop func()) {
 	s.t.Helper()
+	_, stop = s.run(change)
+	return stop
+}
+
+func (s *site) run(change func(*station.Config)) (st *station.Station, stop func()) {
+	s.t.Helper()
 	cfg := s.config()
 	if change != nil {
 		change(&cfg)
@@ -122,7 +128,7 @@ func (s *site) station(change func(*station.Config)) (stop func()) {
 	}
 	end := runs(s.t, st.Ready(), st.Run)
 	s.stations++
-	return func() {
+	return st, func() {
 		s.stations--
 		end()
 	}
