@@ -1,15 +1,19 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
+	"time"
 
 	"fairlead/handlers"
 	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 	"fairlead/pkg/journal"
 	"fairlead/pkg/message"
@@ -67,7 +71,8 @@ func (a *Agent) Ready() <-chan struct{} { return a.ready }
 func (a *Agent) Engine() *nginx.Engine { return a.engine }
 
 // Run runs the agent until ctx ends: it then takes no more commands, lets the
-// running ones end within the grace, and leaves nginx as it is.
+// running ones end within the grace, and leaves nginx as it is. What does not end
+// although it is told to is left behind, and the error, a Timeout, names it.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	a.bootID = host.BootID()
 	a.journal, err = journal.Open(filepath.Join(a.cfg.State, "journal.db"), journal.Options{
@@ -152,14 +157,35 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	a.log.Info("agent stops")
 	a.inbox.stop()
-	a.lanes.drain(a.cfg.Grace)
+	rest := a.cfg.Overrun
+	if stuck := a.lanes.drain(a.cfg.Grace, a.cfg.Overrun); len(stuck) > 0 {
+		err = errors.Join(err, leftBehind(stuck))
+		rest = min(rest, lastWait) // the engine of nginx may wait for one of them
+	}
 	stopServing()
-	services.Wait()
+	if !endsWithin(rest, services.Wait) {
+		a.log.Error("the service of a handler does not end")
+	}
 	a.farewell()
 	stopWork()
-	background.Wait()
+	if !endsWithin(rest, background.Wait) {
+		a.log.Error("a part of the agent does not end")
+	}
 	a.conn.Close()
 	return err
+}
+
+// lastWait is how long the other parts of an agent may take once something does
+// not end: systemd waits for 90 s in all.
+const lastWait = 5 * time.Second
+
+// leftBehind names the commands that the agent does not wait for.
+func leftBehind(stuck []*work) error {
+	var names []string
+	for _, w := range stuck {
+		names = append(names, fmt.Sprintf("%s.%s (%s)", w.command.Subject.Method, w.command.Subject.Domain, cmp.Or(w.command.ID, "its own")))
+	}
+	return fleet.Errorf(fleet.Timeout, "stopped without waiting longer for what does not end: %s", strings.Join(names, ", "))
 }
 
 func (a *Agent) connect(ctx context.Context) (err error) {

@@ -34,6 +34,7 @@ type Config struct {
 	ConvergeEvery time.Duration // 1 min: desired against running, when nothing else woke it; below 0 never
 	Waiting       int           // 4096: commands that may wait before new ones are refused
 	Grace         time.Duration // 10 s: what a running command may take to end when the agent stops
+	Overrun       time.Duration // 1 min: what it may take after that, when it was told to end; a change of nginx is proven or taken back in it
 	SpoolBytes    int64         // 64 MiB of log batches
 	NoSync        bool          // the journal does not sync: for measurements only
 
@@ -60,6 +61,7 @@ func (c Config) withDefaults() Config {
 	set(&c.ConvergeEvery, time.Minute)
 	set(&c.Waiting, 4096)
 	set(&c.Grace, 10*time.Second)
+	set(&c.Overrun, time.Minute)
 	if c.Registry.Methods() == nil || len(c.Registry.Methods()) == 0 {
 		c.Registry = handlers.All()
 	}

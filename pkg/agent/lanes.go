@@ -224,13 +224,43 @@ func (l *lanes) interrupted(w *work) bool {
 }
 
 // drain lets what runs end within the grace, then cuts it off. What waits
-// stays in the mailbox.
-func (l *lanes) drain(grace time.Duration) {
+// stays in the mailbox. What does not end within the overrun either is returned;
+// the journal knows that it began, where its handler wants that.
+func (l *lanes) drain(grace, overrun time.Duration) (stuck []*work) {
 	l.mu.Lock()
 	l.stopped = true
 	l.mu.Unlock()
-	timer := time.AfterFunc(grace, l.cut)
-	defer timer.Stop()
-	l.all.Wait()
+	defer l.cut()
+	if endsWithin(grace, l.all.Wait) {
+		return nil
+	}
 	l.cut()
+	if endsWithin(overrun, l.all.Wait) {
+		return nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, in := range l.byName {
+		if in.running != nil {
+			stuck = append(stuck, in.running)
+		}
+	}
+	return stuck
+}
+
+// endsWithin reports whether wait returns in time; if not it is left behind.
+func endsWithin(d time.Duration, wait func()) bool {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		wait()
+	}()
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }

@@ -101,6 +101,7 @@ const (
 
 	panics  = "panics"
 	slow    = "slow"    // never ends by itself
+	deaf    = "deaf"    // waits at its gate whatever its context says; it is not run again
 	notJSON = "notjson" // its result cannot be encoded
 	huge    = "huge"    // its result is larger than an answer may be
 )
@@ -164,6 +165,12 @@ func registry(e effects, interrupt func()) handlers.Registry {
 		with(slow, func(ctx context.Context) (handlers.Result, error) {
 			<-ctx.Done()
 			return handlers.Result{}, ctx.Err()
+		}),
+		define(deaf, func(d *handlers.Definition[workBody]) {
+			d.Once = true
+			d.Handle = func(ctx context.Context, n *handlers.Node, c handlers.Command[workBody]) (handlers.Result, error) {
+				return run(context.WithoutCancel(ctx), n, c)
+			}
 		}),
 		with(notJSON, func(context.Context) (handlers.Result, error) { return handlers.Result{Data: math.NaN()}, nil }),
 		with(huge, func(context.Context) (handlers.Result, error) {
