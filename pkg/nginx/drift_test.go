@@ -252,6 +252,20 @@ func TestAReloadWhileTheAgentWasAwayIsNoticed(t *testing.T) {
 	}
 }
 
+func TestTheAgentsOwnReloadIsNobodyElsesAfterARestart(t *testing.T) {
+	n := newNode(t)
+	n.mustApply(1, site("web", n.freePort(), "hello"))
+	if _, err := n.Reload(t.Context(), false, 0); err != nil {
+		t.Fatal(err)
+	}
+	n.crash()
+	n.start()
+	n.looked()
+	if slices.Contains(n.told(), nginx.EventReloaded) {
+		t.Error(n.told())
+	}
+}
+
 func TestDriftIsFoundWhenTheAgentStarts(t *testing.T) {
 	n := newNode(t)
 	port := n.freePort()

@@ -2,6 +2,7 @@ package nginx
 
 import (
 	"encoding/json"
+	"errors"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -88,8 +89,9 @@ type generation struct {
 func (e *Engine) generationFile() string { return filepath.Join(e.cfg.State, "generation.json") }
 
 // reads says that nginx is about to read its files because the engine has it
-// do so: new workers are no surprise then.
+// do so: new workers are no surprise then, for this agent or the next one.
 func (e *Engine) reads() {
+	_ = os.Remove(e.generationFile())
 	e.drift.reading()
 	e.drift.crashed.Store(false)
 	e.drift.loaded = generation{}
@@ -120,7 +122,8 @@ func (e *Engine) loadedNow(v version) {
 	if err == nil {
 		err = os.Rename(tmp, e.generationFile())
 	}
-	if err != nil {
+	if err != nil { // an older record would have it that somebody else told nginx to reload
+		err = errors.Join(err, os.RemoveAll(tmp), os.RemoveAll(e.generationFile()))
 		e.log.Warn("the workers of nginx are not recorded", "error", err)
 	}
 }

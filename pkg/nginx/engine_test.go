@@ -64,6 +64,12 @@ var nextAddress atomic.Int32
 // the path of a socket has 107 bytes at most.
 func newNode(t *testing.T) *node {
 	t.Helper()
+	dir := newDir(t)
+	return newNodeIn(t, dir, filepath.Join(dir, "run"))
+}
+
+func newDir(t *testing.T) string {
+	t.Helper()
 	dir, err := os.MkdirTemp("", "fl")
 	if err != nil {
 		t.Fatal(err)
@@ -71,10 +77,16 @@ func newNode(t *testing.T) *node {
 	if err := os.Chmod(dir, 0o711); err != nil {
 		t.Fatal(err)
 	}
+	return dir
+}
+
+// newNodeIn has its files in dir, which it removes in the end, and its sockets in run.
+func newNodeIn(t *testing.T, dir, run string) *node {
+	t.Helper()
 	n := &node{t: t, address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%250, nextAddress.Add(1)), events: new(eventLog)}
 	n.cfg = nginx.Config{
 		State: filepath.Join(dir, "state"), Conf: filepath.Join(dir, "conf"),
-		Run: filepath.Join(dir, "run"), Logs: filepath.Join(dir, "logs"),
+		Run: run, Logs: filepath.Join(dir, "logs"),
 		Workers: 2, Logger: slog.New(slog.NewTextHandler(&testLog{t: t}, nil)), Event: n.events.add, Open: openForTest,
 	}
 	t.Cleanup(func() {

@@ -111,6 +111,7 @@ func (e *Engine) Reload(ctx context.Context, resumed bool, since time.Duration) 
 	} else if f := e.load(context.WithoutCancel(ctx), v, old); f != nil {
 		return Verdict{}, fleet.Errorf(f.kind, "reload: %s", f.text)
 	}
+	e.loadedNow(e.good)
 	verdict.Took = time.Since(began)
 	verdict.Steps.Prove = verdict.Took
 	e.log.Info("nginx reloaded", "workers", verdict.Workers, "took", verdict.Took)

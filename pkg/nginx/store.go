@@ -60,26 +60,28 @@ func (s store) stage(m manifest, fill func(dir string) []File) (version, error) 
 		if slices.Contains(inUse, name) {
 			continue
 		}
-		// The archive goes first: that of another version of this name, beside files
-		// that an agent did not live to archive, would be what drift is healed from.
-		err := os.RemoveAll(filepath.Dir(s.pristineFile(name)))
-		if err == nil {
-			err = os.RemoveAll(v.Dir)
-		}
-		if err == nil {
-			err = v.write(files, s.group)
-		}
-		if err == nil {
-			err = s.keep(v)
-		}
-		if err == nil {
-			err = host.SyncFilesystem(v.Dir)
-		}
-		if err != nil {
-			return version{}, fleet.Errorf(fleet.Failed, "stage %s: %w", v, err)
+		if err := s.write(v, files); err != nil {
+			return version{}, fleet.Errorf(fleet.Failed, "stage %s: %w", v, errors.Join(err, s.discard(v)))
 		}
 		return v, nil
 	}
+}
+
+// write puts a version on disk, and its archive. Where it fails, parts of both
+// may be there.
+func (s store) write(v version, files []File) error {
+	// The archive goes first: that of another version of this name, beside files
+	// that an agent did not live to archive, would be what drift is healed from.
+	if err := errors.Join(os.RemoveAll(filepath.Dir(s.pristineFile(v.Name))), os.RemoveAll(v.Dir)); err != nil {
+		return err
+	}
+	if err := v.write(files, s.group); err != nil {
+		return err
+	}
+	if err := s.keep(v); err != nil {
+		return err
+	}
+	return host.SyncFilesystem(v.Dir)
 }
 
 // commit makes nginx load a version from now on. It is durable on return.
