@@ -21,6 +21,8 @@ type Node struct {
 	Spool  Spool
 	// Takeover is nil on a node without nginx.
 	Takeover Takeover
+	// Identity is nil on a node whose credentials are not renewed.
+	Identity Identity
 
 	Usage       func(ctx context.Context) (host.HostUsage, error)
 	HealthEvery time.Duration     // 0 sends no health report by itself

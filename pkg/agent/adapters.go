@@ -28,7 +28,7 @@ func (e events) Emit(ctx context.Context, method, domain, id string, body []byte
 		Subject: subjects.Subject{Node: e.agent.cfg.Name, Direction: subjects.Event, Method: method, Domain: domain},
 		ID:      id, From: e.agent.cfg.Name, Body: body,
 	}
-	if err := m.Sign(e.agent.cfg.Credentials); err != nil {
+	if err := m.Sign(e.agent.signer()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, emitTime)

@@ -36,6 +36,7 @@ type Agent struct {
 	outbox  *outbox
 	state   *state
 	node    *handlers.Node
+	renewer *renewer      // nil for credentials that are not renewed
 	curve   message.Curve // opens what was sealed to this node
 	bootID  string
 	ready   chan struct{}
@@ -95,6 +96,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.outbox = newOutbox(a)
 	a.lanes = newLanes(a)
 	a.inbox = newInbox(a)
+	if a.cfg.Renewal != nil {
+		a.renewer = &renewer{agent: a, keys: a.cfg.Renewal}
+	}
 	a.node = a.handlersNode()
 
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
@@ -148,6 +152,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	start("sync", a.inbox.run)
 	start("convergence", a.convergence)
 	start("facts", a.tellFacts)
+	if a.renewer != nil {
+		start("renewal", a.renewer.run)
+	}
 	close(a.ready)
 	a.log.Info("agent runs", "version", a.cfg.Version, "broker", a.cfg.URL)
 
@@ -226,6 +233,9 @@ func (a *Agent) handlersNode() *handlers.Node {
 		n.Nginx, n.Takeover = a.engine, a.engine
 	} else {
 		n.Nginx = noNginx{}
+	}
+	if a.renewer != nil {
+		n.Identity = a.renewer
 	}
 	return n
 }

@@ -21,6 +21,7 @@ type Config struct {
 	TLS         bus.TLS
 	Server      bus.InProcess   // instead of URL
 	Credentials bus.Credentials // the node's
+	Renewal     Renewal         // keeps them when they are renewed; nil for those that are not
 	Trust       message.Message // the signed trust set to begin with: whose commands it takes
 	State       string          // directory for journal and nginx versions
 

@@ -55,7 +55,7 @@ func (a *Agent) nginxEvent(event, text string) {
 
 // outgoing signs an event for the outbox.
 func (a *Agent) outgoing(m message.Message) (journal.Event, error) {
-	if err := m.Sign(a.cfg.Credentials); err != nil {
+	if err := m.Sign(a.signer()); err != nil {
 		return journal.Event{}, err
 	}
 	out := outgoing{Stored: message.Stored{Subject: m.StoredSubject(), Headers: m.Headers(), Body: m.Body}}

@@ -153,7 +153,7 @@ func (s *state) store(ctx context.Context, key string, r report) error {
 		Subject: message.ReportedSubject(s.agent.cfg.Name, r.method, r.domain),
 		ID:      message.NewID(), From: s.agent.cfg.Name, Body: r.document,
 	}
-	if err := m.Sign(s.agent.cfg.Credentials); err != nil {
+	if err := m.Sign(s.agent.signer()); err != nil {
 		return err
 	}
 	if _, err := s.agent.conn.Put(ctx, subjects.Reported, bus.Change{Key: key, Document: m, Expect: bus.Any}); err != nil {

@@ -108,7 +108,7 @@ func (a *Agent) known(m message.Message) (bool, *message.Message) {
 	}
 	answer := message.Message{Subject: m.Subject.Answer(), ID: message.AnswerID(m.ID, m.Subject.Domain, message.State(entry.State)),
 		From: a.cfg.Name, Command: m.ID, State: message.State(entry.State), Trace: m.Trace, Body: entry.Answer}
-	if err := answer.Sign(a.cfg.Credentials); err != nil {
+	if err := answer.Sign(a.signer()); err != nil {
 		a.log.Error("an answer cannot be signed", "id", m.ID, "error", err)
 		return true, nil
 	}
@@ -206,7 +206,7 @@ func (a *Agent) answer(command message.Message, s message.State, result handlers
 		body.Message = truncate(body.Message, message.MaxBody/4) + " (the result was larger than an answer may be and is left out)"
 		m = message.NewAnswer(command, a.cfg.Name, s, body)
 	}
-	if err := m.Sign(a.cfg.Credentials); err != nil {
+	if err := m.Sign(a.signer()); err != nil {
 		a.log.Error("an answer cannot be signed", "id", command.ID, "error", err)
 	}
 	return m

@@ -198,6 +198,21 @@ func (o Options) call(f func()) {
 // Connected reports whether the connection stands at this moment.
 func (c *Conn) Connected() bool { return c.nc.IsConnected() }
 
+// Refused reports whether there is no connection because the broker did not
+// take the credentials at the last attempt.
+func (c *Conn) Refused() bool {
+	err := c.nc.LastError()
+	return !c.nc.IsConnected() && (errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrAccountAuthExpired))
+}
+
+// Reconnect connects anew at once, with the credentials as they are now.
+func (c *Conn) Reconnect() {
+	if err := c.nc.ForceReconnect(); err != nil {
+		c.log.Debug("the connection is closed already", "error", err)
+	}
+}
+
 // URL is the server's address that the connection uses or tries.
 func (c *Conn) URL() string { return c.nc.ConnectedUrl() }
 

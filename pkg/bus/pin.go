@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
-	"time"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -34,37 +34,55 @@ var errSeen = errors.New("the certificates were seen")
 // FetchCA asks a broker for the certificate, in PEM, that has a fingerprint: for
 // a host that has no file to trust yet. The broker sends it behind its own. It
 // says nothing about whether the broker's own leads to it, which a connection
-// with that CA checks; no credentials are shown. The error is Refused where the
-// broker does not send it, Unavailable where there is none.
-func FetchCA(url, fingerprint string) (text []byte, err error) {
-	seen := false
-	look := &tls.Config{
-		MinVersion:         tls.VersionTLS13,
+// with the TLS that is returned checks once the certificate is in a file; no
+// credentials are shown. The error is Refused where the broker does not send it,
+// Unavailable where there is none.
+func FetchCA(url, fingerprint string) (text []byte, secure TLS, err error) {
+	var l look
+	if err = l.at(url, fingerprint, nats.TLSHandshakeFirst()); !l.seen && greets(err) {
+		secure.GreetsFirst = true
+		err = l.at(url, fingerprint)
+	}
+	switch {
+	case l.found != nil:
+		return l.found, secure, nil
+	case l.seen:
+		err = fleet.Errorf(fleet.Refused, "it has another certificate than the token names: it is another broker, or its authority was made anew since; ask for another token")
+	case err == nil:
+		err = fleet.Errorf(fleet.Refused, "it does not speak TLS, and the token names its certificate")
+	}
+	return nil, secure, kinded(Options{URL: url}.explain(err), "look at the broker's certificate, "+url)
+}
+
+// look is a look at the certificates of a broker.
+type look struct {
+	seen  bool   // there were some
+	found []byte // the one that was looked for, in PEM
+}
+
+func (l *look) at(url, fingerprint string, how ...nats.Option) error {
+	config := &tls.Config{
+		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true, // nothing is believed but the fingerprint, and nothing said
 		VerifyConnection: func(state tls.ConnectionState) error {
-			seen = true
+			l.seen = true
 			for _, cert := range state.PeerCertificates {
 				if Fingerprint(cert.Raw) == fingerprint {
-					text = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+					l.found = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
 				}
 			}
 			return errSeen
 		},
 	}
-	nc, err := nats.Connect(url, nats.Secure(look), nats.Timeout(fetchTime), nats.NoReconnect())
+	nc, err := nats.Connect(url, append(how, nats.Secure(config), nats.Timeout(connectTime), nats.NoReconnect())...)
 	if err == nil {
 		nc.Close()
 	}
-	switch {
-	case text != nil:
-		return text, nil
-	case seen:
-		return nil, fleet.Errorf(fleet.Refused, "the broker at %s has another certificate than the token names: it is another broker, or its authority was made anew since; ask for another token", url)
-	case err == nil:
-		return nil, fleet.Errorf(fleet.Refused, "the broker at %s does not speak TLS, and the token names its certificate", url)
-	}
-	return nil, kinded(err, "connect to "+url)
+	return err
 }
 
-// fetchTime bounds the look at one broker's certificates.
-const fetchTime = 5 * time.Second
+// greets reports whether a server spoke where TLS should have begun.
+func greets(err error) bool {
+	var noTLS tls.RecordHeaderError
+	return errors.As(err, &noTLS) && strings.HasPrefix(string(noTLS.RecordHeader[:]), "INFO")
+}

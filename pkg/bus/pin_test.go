@@ -41,7 +41,7 @@ func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
 		"a certificate for another name":   {withCertificate(t, own.Issue("elsewhere.example.org"), own.Root), false},
 		"one that does not show it":        {withCertificate(t, own.Issue("127.0.0.1")), false},
 	} {
-		text, err := bus.FetchCA(try.site.url, pin)
+		text, secure, err := bus.FetchCA(try.site.url, pin)
 		if err == nil {
 			if !bytes.Equal(text, certtest.PEM(own.Root)) {
 				t.Errorf("%s: fetched %s", name, text)
@@ -50,8 +50,9 @@ func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
 			if err := os.WriteFile(file, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
+			secure.CA = file
 			var c *bus.Conn
-			if c, err = bus.Connect(t.Context(), bus.Options{URL: try.site.url, TLS: bus.TLS{CA: file, GreetsFirst: true}, Credentials: try.site.credentials("alice", subjects.Admin)}); err == nil {
+			if c, err = bus.Connect(t.Context(), bus.Options{URL: try.site.url, TLS: secure, Credentials: try.site.credentials("alice", subjects.Admin)}); err == nil {
 				c.Close()
 			}
 		}
@@ -60,7 +61,7 @@ func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
 		}
 	}
 	plain := bare(t)
-	if _, err := bus.FetchCA(plain.url, pin); err == nil {
+	if _, _, err := bus.FetchCA(plain.url, pin); err == nil {
 		t.Error("a broker without TLS has the certificate")
 	}
 }

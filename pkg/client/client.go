@@ -43,6 +43,7 @@ type Client struct {
 	mu      sync.Mutex
 	waiters map[*Waiter]bool
 	keys    map[string]string            // public keys of nodes, as asked for
+	former  map[string]period            // of nodes' other keys, as asked for
 	owners  map[string]station.KeyAnswer // of keys that are no nodes', as asked for
 }
 
@@ -52,7 +53,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Client{creds: o.Credentials, log: o.Logger, waiters: make(map[*Waiter]bool),
-		keys: make(map[string]string), owners: make(map[string]station.KeyAnswer)}
+		keys: make(map[string]string), former: make(map[string]period), owners: make(map[string]station.KeyAnswer)}
 	if o.Trust.Signature != "" {
 		var err error
 		if c.trust, err = message.NewTrustKeeper(o.Trust, time.Now); err != nil {
@@ -202,7 +203,7 @@ func (c *Client) Proven(ctx context.Context, d message.Delivery) bool {
 		return false
 	}
 	if m.Subject.Direction == subjects.Event && m.From == m.Subject.Node {
-		return m.Key == c.key(ctx, m.From) && !c.takenBack(ctx, m.Key, d.StoredAt)
+		return c.signedBy(ctx, m.From, m.Key, d.StoredAt) && !c.takenBack(ctx, m.Key, d.StoredAt)
 	}
 	owner := c.owner(ctx, m.Key)
 	return owner.Name != "" && owner.Name == m.From && !endedBy(owner, d.StoredAt) &&

@@ -53,11 +53,12 @@ var layout = []struct{ name, may string }{
 	// The two ends, which know each other by their messages alone.
 	{"pkg/station", "handlers pkg/bus pkg/fleet pkg/message pkg/nginx subjects"},
 	{"pkg/agent", "handlers pkg/bus pkg/fleet pkg/host pkg/journal pkg/message pkg/nginx subjects"},
+	{"pkg/join", "pkg/bus pkg/fleet pkg/identity pkg/message subjects"},
 	// Who uses them.
 	{"pkg/client", "handlers pkg/bus pkg/fleet pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
-	{"pkg/bench", "handlers pkg/agent pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/message pkg/nginx pkg/station subjects"},
+	{"pkg/bench", "handlers pkg/agent pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/join pkg/message pkg/nginx pkg/station subjects"},
 	{"pkg/dev", "handlers pkg/agent pkg/broker pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
-	{"cmd/fairlead", "handlers pkg/agent pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
+	{"cmd/fairlead", "handlers pkg/agent pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
 }
 
 // owners are the packages that alone may import something from outside, so

@@ -254,6 +254,8 @@ func (n *Node) write(node, renew string, seed []byte) error {
 // Connection says where a node's broker is.
 type Connection struct {
 	URL string `json:"url"` // several are separated by commas
+	// GreetsFirst is for a server that speaks before TLS begins.
+	GreetsFirst bool `json:"greetsFirst,omitempty"`
 }
 
 const nodeConnection = "connection.json"

@@ -50,6 +50,7 @@ type RenewRequest struct {
 type RenewReply struct {
 	Node  string    `json:"node"`
 	Renew string    `json:"renew"`
+	Trust Enclosed  `json:"trust,omitzero"` // the signed trust set: who issues JWTs now
 	Now   time.Time `json:"now"`
 }
 

@@ -1,6 +1,7 @@
 package station
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -22,6 +23,14 @@ type Config struct {
 	// Curve opens the private keys of certificates; without it none is served.
 	Curve message.StationCurve
 
+	// Issuer makes the JWTs of nodes; without it nobody joins or renews here.
+	Issuer Issuer
+	// NodeLife is how long a node's JWT holds; 90 days. For as long again the
+	// node may renew it and do nothing else.
+	NodeLife time.Duration
+	// JoinHelper decides about each node that wants to join, where there is one.
+	JoinHelper func(context.Context, JoinCandidate) (JoinVerdict, error)
+
 	// SweepEvery is the pause between looks for commands that ended, expired or
 	// seem stuck; a second.
 	SweepEvery time.Duration
@@ -36,6 +45,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
+	set(&c.NodeLife, 90*24*time.Hour)
 	set(&c.SweepEvery, time.Second)
 	set(&c.NudgeAfter, 5*time.Second)
 	set(&c.ExpireAfter, time.Minute)

@@ -176,7 +176,7 @@ func (l *ledger) followEvents(ctx context.Context, caughtUp func()) error {
 	// health reports tell as well.
 	return l.station.conn.Read(ctx, subjects.Events, bus.ReadOptions{Since: l.oldest(), Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
 		l.station.clock.Observe(i.At)
-		l.event(message.Receive(i.Stored))
+		l.event(ctx, message.Receive(i.Stored))
 		return nil
 	})
 }
@@ -197,13 +197,13 @@ func (l *ledger) oldest() time.Time {
 }
 
 // event takes an answer or a lifecycle event, once its signature is proven.
-func (l *ledger) event(d message.Delivery) {
+func (l *ledger) event(ctx context.Context, d message.Delivery) {
 	m := d.Message
 	if d.Fault != nil {
 		l.station.log.Warn("ignored a malformed event", "subject", m.Subject.String(), "error", d.Fault)
 		return
 	}
-	if err := message.VerifyEvent(m, d.StoredAt, l.station.register.key(m.Subject.Node), l.station.trust.Find); err != nil {
+	if err := l.station.register.proves(ctx, m, d.StoredAt); err != nil {
 		l.station.log.Warn("ignored an event", "subject", m.Subject.String(), "id", m.ID, "error", err)
 		return
 	}

@@ -22,6 +22,7 @@ const (
 	QueryCommand  = "command"  // CommandQuestion → CommandAnswer
 	QueryKey      = "key"      // KeyQuestion → KeyAnswer
 	QueryCurve    = "curve"    // CurveQuestion → CurveAnswer
+	QueryToken    = "token"    // TokenQuestion → TokenAnswer
 )
 
 // Presence and sync of a node, in words. Unknown is never told as good.
@@ -197,6 +198,7 @@ func (s *Station) queries() []bus.Endpoint {
 		endpoint(QueryCommand, s.answerCommand),
 		endpoint(QueryKey, s.answerKey),
 		endpoint(QueryCurve, s.answerCurve),
+		endpoint(QueryToken, s.answerToken),
 	}
 }
 

@@ -28,6 +28,8 @@ type NodeRecord struct {
 	// empty is every address of the node.
 	Address string    `json:"address,omitempty"`
 	Since   time.Time `json:"since"`
+	// Former are keys that the node had, the newest first.
+	Former []FormerKey `json:"former,omitempty"`
 
 	facts *fleet.Facts // by WithFacts
 	able  string       // what of the facts decides which resources the node can take
@@ -64,12 +66,15 @@ type register struct {
 	station *Station
 	mu      sync.RWMutex
 	nodes   map[string]*node
+	removed []bus.Entry          // deletions that the audit is to hear of
+	asked   map[string]time.Time // when an entry was looked up, by this host's clock
 }
 
 // node is what a station knows of a node.
 type node struct {
 	record    NodeRecord
 	by        signature // of the record
+	sequence  uint64    // its
 	seen      time.Time // broker's time of the last event
 	every     time.Duration
 	lifecycle message.Lifecycle
@@ -81,7 +86,7 @@ type node struct {
 }
 
 func newRegister(s *Station) *register {
-	return &register{station: s, nodes: make(map[string]*node)}
+	return &register{station: s, nodes: make(map[string]*node), asked: make(map[string]time.Time)}
 }
 
 // SignRecord makes the signed document of a register entry.
@@ -100,8 +105,14 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		defer r.station.compiler.wake()
+		if n, known := r.nodes[e.Key]; known && e.Sequence < n.sequence {
+			return nil // what this station wrote since is known already
+		}
 		if e.Deleted {
 			delete(r.nodes, e.Key)
+			if e.At.After(r.station.clock.Now().Add(-lookBack)) {
+				r.removed = append(r.removed, e)
+			}
 			return nil
 		}
 		record, by, err := r.read(e)
@@ -109,11 +120,7 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 			r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
 			return r.keep(ctx, e.Key)
 		}
-		n := r.node(record.Name)
-		if n.record.Key != record.Key {
-			n.facts = nil // said by the holder of another key
-		}
-		n.record, n.by = record, by
+		r.put(record, by, e.Sequence)
 		return nil
 	})
 }
@@ -132,7 +139,7 @@ func (r *register) keep(ctx context.Context, name string) error {
 			delete(r.nodes, name)
 		} else if record, by, err := r.read(e); err == nil {
 			n := r.node(name)
-			n.record, n.by = record, by
+			n.record, n.by, n.sequence = record, by, e.Sequence
 		}
 		return nil
 	})
@@ -184,7 +191,7 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 		}
 		m, err := e.Message(message.ReportedSubject(name, method, domain))
 		if err == nil {
-			err = message.VerifyEvent(m, e.At, r.key(name), r.station.trust.Find)
+			err = r.proves(ctx, m, e.At)
 		}
 		switch {
 		case err != nil:
@@ -242,18 +249,22 @@ func DecodeFacts(body []byte) (f fleet.Facts, err error) {
 	if err := json.Unmarshal(body, &f); err != nil {
 		return f, fleet.Errorf(fleet.Invalid, "facts: %w", err)
 	}
+	return f, checkFacts(f)
+}
+
+func checkFacts(f fleet.Facts) error {
 	for _, text := range slices.Concat([]string{f.Hostname, f.OS, f.Arch, f.Nginx, f.Curve}, f.Features, f.Modules) {
 		if len(text) > maxFact {
-			return f, fleet.Errorf(fleet.Invalid, "facts: a text has %d bytes, more than %d", len(text), maxFact)
+			return fleet.Errorf(fleet.Invalid, "facts: a text has %d bytes, more than %d", len(text), maxFact)
 		}
 	}
 	if f.Curve != "" && !message.ValidCurve(f.Curve) {
-		return f, fleet.Errorf(fleet.Invalid, "facts: %q is not a public curve key", f.Curve)
+		return fleet.Errorf(fleet.Invalid, "facts: %q is not a public curve key", f.Curve)
 	}
 	if len(f.Features) > mostFact || len(f.Modules) > mostFact {
-		return f, fleet.Errorf(fleet.Invalid, "facts: a list is longer than %d", mostFact)
+		return fleet.Errorf(fleet.Invalid, "facts: a list is longer than %d", mostFact)
 	}
-	return f, nil
+	return nil
 }
 
 func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
@@ -263,7 +274,7 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		s := d.Message.Subject
 		err := d.Fault
 		if err == nil {
-			err = message.VerifyEvent(d.Message, i.At, r.key(s.Node), r.station.trust.Find)
+			err = r.proves(ctx, d.Message, i.At)
 		}
 		if err != nil {
 			r.station.log.Warn("ignored a health report", "subject", i.Subject, "error", err)

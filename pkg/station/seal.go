@@ -60,7 +60,7 @@ func (r *register) lookUpFacts(ctx context.Context, node NodeRecord) error {
 	}
 	m, err := e.Message(message.ReportedSubject(node.Name, subjects.MethodLifecycle, message.LifecycleDomain))
 	if err == nil {
-		err = message.VerifyEvent(m, e.At, node.Key, r.station.trust.Find)
+		err = message.VerifyEvent(m, e.At, node.keyAt(m.Key, e.At), r.station.trust.Find)
 	}
 	if err != nil {
 		return err

@@ -23,6 +23,8 @@ type Station struct {
 	ledger   *ledger
 	compiler *compiler
 	barrier  *barrier
+	tokens   *tokens
+	refusals refusals
 	ready    chan struct{}
 }
 
@@ -41,6 +43,7 @@ func New(cfg Config) (*Station, error) {
 	s.ledger = newLedger(s)
 	s.compiler = newCompiler(s)
 	s.barrier = &barrier{station: s}
+	s.tokens = newTokens(s)
 	return s, nil
 }
 
@@ -88,6 +91,7 @@ func (s *Station) Run(ctx context.Context) error {
 		{name: "commands", run: s.ledger.followCommands},
 		{name: "answers", run: s.ledger.followEvents},
 		{name: "health", run: s.register.followHealth},
+		{name: "tokens", run: s.tokens.follow},
 	} {
 		known := make(chan struct{})
 		all.Go(func() {

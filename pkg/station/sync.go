@@ -178,7 +178,15 @@ func (s *Station) serve(ctx context.Context) (stop func(), err error) {
 		stopSync()
 		return nil, err
 	}
-	return func() { stopSync(); stopQuery() }, nil
+	stopJoin, err := s.conn.Service(ctx, "fairlead-join", serviceVersion, "makes hosts nodes, and renews what nodes prove themselves with",
+		bus.Endpoint{Name: "join", Subject: subjects.JoinAll, Handle: s.join},
+		bus.Endpoint{Name: "renew", Subject: subjects.RenewAll, Handle: s.renew})
+	if err != nil {
+		stopSync()
+		stopQuery()
+		return nil, err
+	}
+	return func() { stopSync(); stopQuery(); stopJoin() }, nil
 }
 
 // serviceVersion is that of the questions and answers, not of the program.

@@ -1,0 +1,78 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+)
+
+// period is until when a node had a key that is no longer its own; zero where it
+// never had.
+type period struct {
+	until time.Time
+	asked time.Time // by this host's clock
+}
+
+// askAgain is how long a key counts as nobody's: its node may be in the register
+// a moment later.
+const askAgain = time.Second
+
+// signedBy reports whether a key was a node's at a moment of the broker's clock:
+// it is now, or was before the node took another one, was removed, or joined anew.
+func (c *Client) signedBy(ctx context.Context, node, key string, at time.Time) bool {
+	if c.key(ctx, node) == key {
+		return true
+	}
+	c.mu.Lock()
+	p, known := c.former[node+"."+key]
+	c.mu.Unlock()
+	if !known || p.until.IsZero() && time.Since(p.asked) > askAgain {
+		until, err := c.had(ctx, node, key)
+		if err != nil {
+			return false // perhaps it can be read the next time
+		}
+		p = period{until, time.Now()}
+		c.mu.Lock()
+		c.former[node+"."+key] = p
+		c.mu.Unlock()
+	}
+	return at.Before(p.until)
+}
+
+// had is until when a node had a key, by what the register keeps of older
+// entries; zero where it never had.
+func (c *Client) had(ctx context.Context, node, key string) (until time.Time, err error) {
+	last := ""
+	err = c.conn.History(ctx, subjects.Nodes, node, func(e bus.Entry) error {
+		now := ""
+		if !e.Deleted {
+			now = c.keyIn(ctx, e)
+		}
+		if last == key && now != key {
+			until = e.At
+			var r station.NodeRecord
+			if json.Unmarshal(e.Body, &r) == nil {
+				for _, f := range r.Former {
+					if f.Key == key {
+						until = f.Until
+					}
+				}
+			}
+		}
+		last = now
+		return nil
+	})
+	if err == nil && last != "" {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.keys[node] = last
+		if last == key {
+			until = time.Unix(1<<40, 0) // it is the node's now, and the next question finds it so
+		}
+	}
+	return until, err
+}
