@@ -119,6 +119,18 @@ func trustDocument(s message.Stored) message.Message {
 	return m
 }
 
+// StoredTrust is the trust set that is stored, whoever signed it; the error is
+// Unknown where there is none.
+func (c *Conn) StoredTrust(ctx context.Context) (message.Message, error) {
+	e, err := c.Get(ctx, subjects.Trust, subjects.TrustKey)
+	if err != nil {
+		return message.Message{}, err
+	}
+	m := trustDocument(message.Stored{Headers: e.Headers, Body: e.Body})
+	_, err = message.OpenTrust(m)
+	return m, err
+}
+
 // PutTrust stores a trust set, unless what is stored is as new and signed by a
 // key that this set knows: then the error is Conflict, or nil where it is the
 // same. Anything else that lies there is no trust set that could follow.

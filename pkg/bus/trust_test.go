@@ -88,8 +88,15 @@ func TestANodeReadsTheNewestTrustSet(t *testing.T) {
 	if err := ship1.NewestTrust(within(t), k); err != nil { // nothing is stored
 		t.Error(err)
 	}
+	if _, err := station.StoredTrust(within(t)); fleet.KindOf(err) != fleet.Unknown {
+		t.Errorf("nothing is stored: %v", err)
+	}
 	sets.next(nil)
-	putTrust(t, station, sets.next(nil))
+	third := sets.next(nil)
+	putTrust(t, station, third)
+	if m, err := station.StoredTrust(within(t)); err != nil || m.Signature != third.Signature {
+		t.Errorf("stored is %s, %v", m.Body, err)
+	}
 	if err := ship1.NewestTrust(within(t), k); err != nil {
 		t.Error(err)
 	}

@@ -23,6 +23,14 @@ func (a *Authority) TrustFile() string { return a.in("trust.json") }
 // was taken back. It is signed anew, as the next version, where it is another
 // than TrustFile has.
 func (a *Authority) TrustSet() (message.Message, error) {
+	return a.Distrust()
+}
+
+// Distrust is TrustSet after keys were taken back, each as of a moment, now
+// where none is given: what was stored since is not believed. A key that was
+// taken back already is so as of the earlier moment. Brokers hear nothing of
+// it: Revoke is for those too.
+func (a *Authority) Distrust(keys ...message.RevokedKey) (message.Message, error) {
 	unlock, err := lock(a.dir)
 	if err != nil {
 		return message.Message{}, err
@@ -31,10 +39,41 @@ func (a *Authority) TrustSet() (message.Message, error) {
 	if err := a.updateLocked(nil); err != nil {
 		return message.Message{}, err
 	}
-	if err := a.updateTrust(); err != nil {
+	if err := a.updateTrust(keys...); err != nil {
 		return message.Message{}, err
 	}
 	return LoadTrust(a.TrustFile())
+}
+
+// AdoptTrust takes over a trust set that is newer than what the directory knows,
+// as one that was restored from a backup finds it at the brokers: what follows
+// must be newer still. The error is Refused for one that this directory's key
+// did not sign, and Conflict for one that is not newer.
+func (a *Authority) AdoptTrust(m message.Message) error {
+	unlock, err := lock(a.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := a.updateLocked(nil); err != nil {
+		return err
+	}
+	keys, last, err := a.openTrust()
+	if err != nil {
+		return err
+	}
+	if last.Version == 0 {
+		last.Account = a.account.public
+	}
+	last.Signers = append(keys.public(), last.Signers...)
+	if _, err := last.Accept(m); err != nil {
+		return err
+	}
+	data, err := message.EncodeTrust(m)
+	if err != nil {
+		return err
+	}
+	return writeFile(a.TrustFile(), data)
 }
 
 // updateTrust writes the next version of the trust set where it is another than
@@ -196,16 +235,19 @@ func (a *Authority) trustSet(last message.TrustSet, revoked []message.RevokedKey
 		return set, err
 	}
 	users, faults := a.trusted()
+	for _, k := range revoked {
+		k = a.complete(k, users, last)
+		i := slices.IndexFunc(set.Revoked, func(r message.RevokedKey) bool { return r.Key == k.Key })
+		switch {
+		case i < 0:
+			set.Revoked = append(set.Revoked, k)
+		case k.At.Before(set.Revoked[i].At):
+			set.Revoked[i].At = k.At
+		}
+	}
 	gone := make(map[string]bool)
 	for _, k := range set.Revoked {
 		gone[k.Key] = true
-	}
-	for _, k := range revoked {
-		if gone[k.Key] {
-			continue
-		}
-		gone[k.Key] = true
-		set.Revoked = append(set.Revoked, a.complete(k, users, last))
 	}
 	here := make(map[string]bool)
 	for _, u := range users {

@@ -116,6 +116,11 @@ func TestATrustSetHasANewVersionForEachChangeAndForNothingElse(t *testing.T) {
 	if err := a.RevokeKey(alice, "again"); err != nil || trusted(t, a).Version != 4 {
 		t.Error("taken back twice", err)
 	}
+	since := fourth.Revoked[0].At.Add(-time.Hour)
+	m, err := a.Distrust(message.RevokedKey{Key: alice.Key, At: since})
+	if s := set(t, m, err); len(s.Revoked) != 1 || !s.Revoked[0].At.Equal(since) || s.Revoked[0].Reason != "left" || s.Revoked[0].Name != "alice" {
+		t.Errorf("%+v", s.Revoked)
+	}
 	// So is who is not there any more, but not while a file cannot be read.
 	if err := os.Rename(olga.CredsFile, filepath.Join(t.TempDir(), "olga.creds")); err != nil {
 		t.Fatal(err)
@@ -211,6 +216,45 @@ func TestATrustSetIsNotSignedByAnotherKeyThanItNames(t *testing.T) {
 	put(t, seed, tree(t, other)["tenants/main/trust.seed"])
 	if _, err := a.TrustSet(); err == nil || !strings.Contains(err.Error(), "does not belong to the seeds beside it") {
 		t.Error(err)
+	}
+}
+
+// Nodes have seen more versions than a directory remembers that was restored.
+func TestADirectoryFromABackupGoesOnBehindWhatItOnceSigned(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir, identity.Options{})
+	first := trusted(t, a)
+	backup := tree(t, dir)
+	bob := member(t, a, "bob", subjects.Admin)
+	m, err := a.TrustSet()
+	newest := set(t, m, err)
+
+	restored := t.TempDir()
+	for name, content := range backup {
+		put(t, filepath.Join(restored, name), content)
+	}
+	b := open(t, restored, identity.Options{})
+	stranger, err := open(t, t.TempDir(), identity.Options{}).TrustSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AdoptTrust(stranger); fleet.KindOf(err) != fleet.Refused {
+		t.Errorf("a stranger's is taken over: %v", err)
+	}
+	if err := b.AdoptTrust(m); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.AdoptTrust(m); fleet.KindOf(err) != fleet.Conflict {
+		t.Errorf("taken over twice: %v", err)
+	}
+	member(t, b, "carol", subjects.Admin)
+	m, err = b.TrustSet()
+	next := set(t, m, err)
+	if _, err := newest.Accept(m); err != nil || next.Version != first.Version+2 {
+		t.Errorf("%v: %+v", err, next)
+	}
+	if len(next.Revoked) != 1 || next.Revoked[0].Key != bob.Key { // whom the backup does not know
+		t.Errorf("%+v", next)
 	}
 }
 
