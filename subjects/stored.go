@@ -36,6 +36,26 @@ func ParseStored(text string) (s Subject, id string, err error) {
 	return s, id, err
 }
 
+// Salvage is what can be read of the subject of a command that is none, with the
+// prefix and id or without: a method or domain that is not in order is NoID. It is
+// where the node answers that it is not. Where node or direction are not in order
+// nobody could, and it is the zero Subject.
+func Salvage(text string) Subject {
+	tokens := strings.Split(strings.TrimPrefix(text, prefix+"."), ".")
+	if len(tokens) < 4 || Direction(tokens[1]) != Command || fleet.CheckNode(tokens[0]) != nil {
+		return Subject{}
+	}
+	for i, what := range []string{"method", "domain"} {
+		if fleet.CheckName(what, tokens[2+i]) != nil {
+			tokens[2+i] = NoID
+		}
+	}
+	return Subject{tokens[0], Command, tokens[2], tokens[3]}
+}
+
+// Salvaged reports whether a part of the subject was not in order.
+func (s Subject) Salvaged() bool { return s.Method == NoID || s.Domain == NoID }
+
 // maxID is room for a command's id (at most half of it), a domain and a state.
 const maxID = 160
 

@@ -143,6 +143,24 @@ func refusals(t *testing.T, n, other *node) map[string]struct {
 	garbage = &nats.Msg{Subject: subjects.Stored(n.subject(work, "refused"), message.NewID()), Header: nats.Header{
 		message.HeaderID: {n.name + strings.Repeat("\x02", 64_000)}}}
 	rejected("id as large as headers may be", garbage, "", fleet.Refused, "not signed")
+	// Subjects that the broker takes and that are none.
+	for name, change := range map[string]func(string) string{
+		"method": func(s string) string { return strings.Replace(s, "."+work+".", ".wo$rk.", 1) },
+		"domain": func(s string) string { return strings.Replace(s, ".refused", ".überall", 1) },
+	} {
+		bare := &nats.Msg{Subject: change(n.subject(work, "refused").String())}
+		rejected("no "+name, bare, "", fleet.Invalid, name+" ")
+		m = good(nil)
+		n.misnamed[m.ID] = true
+		signed := encoded(m)
+		signed.Subject = change(signed.Subject)
+		rejected("signed, and no "+name, signed, "", fleet.Invalid, name+" ")
+	}
+	m = good(nil)
+	n.misnamed[m.ID] = true
+	odd := encoded(m)
+	odd.Subject = strings.TrimSuffix(odd.Subject, m.ID) + "i$d"
+	rejected("no id", odd, "", fleet.Invalid, "is not a message id")
 	// The marks that a stream adds to what it shows, from somebody else.
 	forged := &nats.Msg{Subject: subjects.Stored(n.subject(work, "refused"), message.NewID()), Header: nats.Header{
 		"Nats-Stream": {"COMMANDS"}, "Nats-Subject": {subjects.Stored(other.subject(work, "refused"), "x")},

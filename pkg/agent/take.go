@@ -79,7 +79,7 @@ func (a *Agent) admit(d message.Delivery) *work {
 // verify decides whether the command may run.
 func (a *Agent) verify(d message.Delivery) (handlers.Handler, error) {
 	m := d.Message
-	if d.Fault != nil && m.Signature != "" {
+	if d.Fault != nil && (m.Signature != "" || m.Subject.Salvaged()) {
 		return handlers.Handler{}, fleet.Errorf(fleet.Invalid, "malformed message: %w", d.Fault)
 	}
 	owner, err := message.VerifyCommand(m, a.cfg.Name, a.trust.Find, a.clock.Now())

@@ -30,11 +30,14 @@ type Delivery struct {
 
 // Receive decodes a stored message. A message without an id of its own, or
 // whose id is not the one that it is stored under, is named by its sequence,
-// so that its refusal can be told from every other.
+// so that its refusal can be told from every other. So is a command whose subject
+// is none; it has one under which its node can answer, where there is a node.
 func Receive(s Stored) Delivery {
 	subject, id, err := subjects.ParseStored(s.Subject)
 	if err != nil {
-		return Delivery{Message: Message{ID: sequenceID(s.Sequence), Body: s.Body}, Sequence: s.Sequence, StoredAt: s.At, Fault: err}
+		m, _ := DecodeAs(subjects.Salvage(s.Subject), s.Headers, s.Body) // whatever is wrong with it, this is first
+		m.ID = sequenceID(s.Sequence)
+		return Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: err}
 	}
 	m, faults := DecodeAs(subject, s.Headers, s.Body)
 	d := Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: faults.Err()}
@@ -54,6 +57,9 @@ func Receive(s Stored) Delivery {
 // ids; origin is the sequence in the stream that it was copied from.
 func ReceiveCopied(s Stored, origin uint64) Delivery {
 	m, err := Decode(s.Subject, s.Headers, s.Body)
+	if m.Subject == (subjects.Subject{}) {
+		m.Subject, m.ID = subjects.Salvage(s.Subject), ""
+	}
 	if m.ID == "" {
 		m.ID = sequenceID(origin)
 	}

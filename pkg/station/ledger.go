@@ -112,8 +112,9 @@ func (l *ledger) published(stored message.Stored) {
 		l.again(key, c, stored.Sequence)
 		return
 	}
-	if d.Message.Subject.Node == "" { // nobody hears it and nobody can end it
-		l.station.log.Warn("ignored a command to nobody", "subject", stored.Subject, "error", d.Fault)
+	if d.Message.Subject.Node == "" { // nobody hears it and nobody can answer: the audit has it, and the mailbox has no use for it
+		l.station.log.Warn("a command to nobody is cleared away", "subject", stored.Subject, "error", d.Fault)
+		l.ended, l.lastEnd = append(l.ended, ended{stored.Sequence, key}), time.Now()
 		return
 	}
 	c := &command{stored: stored, message: d.Message, state: message.Published}

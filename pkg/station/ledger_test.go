@@ -303,6 +303,7 @@ func TestACommandToNobodyIsClearedAndStopsNothing(t *testing.T) {
 		if _, err := nc.Request(subject, []byte("x"), patience); err != nil {
 			t.Fatalf("%s: %v", subject, err)
 		}
+		s.emptied() // though nothing else ends
 	}
 	for range 2 {
 		sent := s.send("ship1", "reload", 1, 0, nil)[0]
@@ -312,6 +313,33 @@ func TestACommandToNobodyIsClearedAndStopsNothing(t *testing.T) {
 		stop()
 		stop = s.station(nil)
 	}
+}
+
+// A subject that is none has a node all the same: it is the node's to refuse, and
+// the station's to end where the node does not.
+func TestACommandUnderASubjectThatIsNoneWaitsForItsNode(t *testing.T) {
+	s := open(t)
+	s.station(nil)
+	s.nodes(nil, "ship1")
+	nc, err := nats.Connect(s.url, nats.UserCredentials(s.users["alice"].File), nats.CustomInboxPrefix(subjects.Inbox("alice")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for i, subject := range []string{"ship1.command.re$load.nginx", "ship1.command.reload.ngin×"} {
+		if _, err := nc.Request(subject, []byte("x"), patience); err != nil {
+			t.Fatalf("%s: %v", subject, err)
+		}
+		eventually(t, "it waits", func() bool { return s.node("ship1").Waiting == i+1 })
+	}
+	got, _ := s.sync("ship1")
+	if !slices.Equal(got, []string{"seq-1", "seq-2"}) {
+		t.Errorf("the node gets %v", got)
+	}
+	for i, subject := range []string{"ship1.command._.nginx", "ship1.command.reload._"} {
+		s.end(client.Sent{ID: got[i], Subject: subject, Node: "ship1"})
+	}
+	s.emptied()
 }
 
 func TestAnUnknownCommandHasNoState(t *testing.T) {
