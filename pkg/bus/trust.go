@@ -61,12 +61,8 @@ func (c *Conn) FollowTrust(keeper *message.TrustKeeper, accepted func()) (*Subsc
 			return
 		}
 		before := keeper.Current().Version
-		if c.offer(stored, keeper) != nil {
-			ctx, cancel := context.WithTimeout(context.Background(), trustTime)
-			defer cancel()
-			if err := c.NewestTrust(ctx, keeper); err != nil {
-				c.log.Warn("the trust set cannot be read", "error", err)
-			}
+		if err := c.follow(context.Background(), stored, keeper); err != nil {
+			c.log.Warn("the trust set cannot be read", "error", err)
 		}
 		if accepted != nil && keeper.Current().Version > before {
 			accepted()
@@ -80,10 +76,8 @@ func (c *Conn) FollowTrust(keeper *message.TrustKeeper, accepted func()) (*Subsc
 func (c *Conn) WatchTrust(ctx context.Context, keeper *message.TrustKeeper, caughtUp func(), each func(message.Message) error) error {
 	options := ReadOptions{Filter: subjects.KeySubject(subjects.Trust, subjects.TrustKey), Latest: true, Follow: true, CaughtUp: caughtUp}
 	return c.Read(ctx, subjects.BucketStream(subjects.Trust), options, func(i Item) error {
-		if c.offer(i.Stored, keeper) != nil {
-			if err := c.NewestTrust(ctx, keeper); err != nil {
-				return err
-			}
+		if err := c.follow(ctx, i.Stored, keeper); err != nil {
+			return err
 		}
 		return each(trustDocument(i.Stored))
 	})
@@ -91,6 +85,17 @@ func (c *Conn) WatchTrust(ctx context.Context, keeper *message.TrustKeeper, caug
 
 // trustTime bounds the reading of the trust set when a new one was heard.
 const trustTime = 30 * time.Second
+
+// follow offers what was stored, and where that cannot be accepted by itself
+// reads what leads to it.
+func (c *Conn) follow(ctx context.Context, stored message.Stored, keeper *message.TrustKeeper) error {
+	if c.offer(stored, keeper) == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, trustTime)
+	defer cancel()
+	return c.NewestTrust(ctx, keeper)
+}
 
 // offer hands a stored trust set to a keeper. The error is that it cannot be
 // accepted; one that is known or older is nothing to act upon.
