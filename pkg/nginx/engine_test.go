@@ -166,14 +166,18 @@ func (n *node) status() nginx.Status {
 	return s
 }
 
-// workers is the pids of all children of the master, as text.
+// workers is the pids of the workers that take connections, as text. Old ones
+// may take their time to end.
 func (n *node) workers() string {
 	n.t.Helper()
 	pids, err := host.Children(n.status().PID)
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	return fmt.Sprint(pids)
+	return fmt.Sprint(slices.DeleteFunc(pids, func(pid int) bool {
+		title, err := host.Title(pid)
+		return err != nil || title != "nginx: worker process"
+	}))
 }
 
 // freePort is a port that nobody listens on at the node's address.

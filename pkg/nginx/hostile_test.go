@@ -1,7 +1,6 @@
 package nginx_test
 
 import (
-	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,7 +12,6 @@ import (
 	"testing"
 
 	"fairlead/pkg/fleet"
-	"fairlead/pkg/host"
 )
 
 // hostileInput is an input that hurts an nginx that is given it as it is.
@@ -57,7 +55,7 @@ func TestHostileInputsHurtNothing(t *testing.T) {
 					t.Fatal(o.Summary())
 				}
 			}
-			workers, pid := n.serving(), n.status().PID
+			workers, pid := n.workers(), n.status().PID
 			serves := n.get(port, "web.example.org", "/")
 			revision++
 			said, changes := "", false
@@ -80,8 +78,8 @@ func TestHostileInputsHurtNothing(t *testing.T) {
 			if got := n.get(port, "web.example.org", "/"); got != serves {
 				t.Errorf("the site answers %q, before %q", got, serves)
 			}
-			if same := n.status().PID == pid && (changes || n.serving() == workers); same == in.anew {
-				t.Errorf("master %d, workers %s; before %d, %s", n.status().PID, n.serving(), pid, workers)
+			if same := n.status().PID == pid && (changes || n.workers() == workers); same == in.anew {
+				t.Errorf("master %d, workers %s; before %d, %s", n.status().PID, n.workers(), pid, workers)
 			}
 			revision++
 			if o := n.mustConverge(revision, web(text())); !o.Whole() || n.get(port, "web.example.org", "/") != "200 "+text() {
@@ -89,23 +87,6 @@ func TestHostileInputsHurtNothing(t *testing.T) {
 			}
 		})
 	}
-}
-
-// serving are the workers that take connections, once they are as many as there should be.
-func (n *node) serving() string {
-	n.t.Helper()
-	var found []int
-	eventually(n.t, "all workers are there", func() bool {
-		found = nil
-		pids, err := host.Children(n.status().PID)
-		for _, pid := range pids {
-			if title, err := host.Title(pid); err == nil && title == "nginx: worker process" {
-				found = append(found, pid)
-			}
-		}
-		return err == nil && len(found) == n.cfg.Workers
-	})
-	return fmt.Sprint(found)
 }
 
 var documented = regexp.MustCompile(`(?m)^\| (\d+) \| (.+?) \|`)
