@@ -67,6 +67,7 @@ func newBenchDispatch(a *app) *cobra.Command {
 	f.IntVar(&o.Singles, "singles", 1000, "commands one after the other")
 	f.IntVar(&o.Burst, "burst", 1000, "commands at once to one agent")
 	f.StringVar(&o.Sync, "sync", "2m", "when the broker's disk is synced: an interval, or always")
+	f.BoolVar(&o.Plain, "plain", false, "without TLS, to see what it costs")
 	f.StringVar(&o.Data, "data", "", "directory of the broker (default a temporary one)")
 	f.StringVar(&o.Journals, "journals", "", "directory of the agents' journals (default in memory: one disk must not stand for a thousand)")
 	return c

@@ -123,7 +123,7 @@ func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAdd
 
 // devContext writes the context, and selects it when none is.
 func (a *app) devContext(d *dev.Dev) (selected bool, err error) {
-	if err := saveContext(devContext, "everything on this host, by fairlead dev", d.URL(), bus.TLS{}, d.AdminCreds(), dev.AdminUser); err != nil {
+	if err := saveContext(devContext, "everything on this host, by fairlead dev", d.URL(), d.TLS(), d.AdminCreds(), dev.AdminUser); err != nil {
 		return false, err
 	}
 	now, err := bus.SelectedContext()
@@ -162,7 +162,7 @@ func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddr
 	}
 	p := func(name, value string) { fmt.Fprintf(a.stdout, "  %-9s %s\n", name, value) }
 	fmt.Fprintf(a.stdout, "\n%s in %s\n\n", a.paint(green, "Fairlead runs"), took.Round(time.Millisecond))
-	p("broker", d.URL()+"  (NATS with JetStream, authenticated)")
+	p("broker", d.URL()+"  (NATS with JetStream, TLS, authenticated)")
 	p("context", devContext+note(selected, "  (selected)", "  (another is selected: give --context "+devContext+")"))
 	p("nodes", client.NameNodes(names))
 	p("data", d.Data())

@@ -54,7 +54,7 @@ func TestDevSaysWhatItStartedAndStopsItAll(t *testing.T) {
 		`^VirtualHost/hello created$`,
 		`^node1 +nginxconfig.nginx +succeeded +revision 1 serves`,
 		`^Fairlead runs in `,
-		`^  broker +nats://127\.0\.0\.1:\d+ `,
+		`^  broker +tls://127\.0\.0\.1:\d+ `,
 		`^  context +fairlead-dev  \(selected\)$`,
 		`^  nodes +node1 ` + regexp.QuoteMeta(address) + `$`,
 		`^  data +` + regexp.QuoteMeta(d.data) + `$`,
@@ -108,7 +108,7 @@ func TestDevSaysWhatItStartedAndStopsItAll(t *testing.T) {
 func TestTwoDevsDoNotGetInEachOthersWay(t *testing.T) {
 	dir := ownDir(t)
 	d := startDev(t, dir, loopbackBlock(2))
-	port := d.out.await(t, `nats://(127\.0\.0\.1:\d+)`)[1]
+	port := d.out.await(t, `tls://(127\.0\.0\.1:\d+)`)[1]
 
 	_, stderr := fairlead(t, d.env, 2, "dev", "--data", filepath.Join(dir, "other"), "--nats", port, "--address", loopbackBlock(3))
 	if !strings.Contains(stderr, port+" is in use") || !strings.Contains(stderr, "--nats") {

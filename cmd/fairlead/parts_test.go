@@ -49,8 +49,17 @@ func startParts(t *testing.T, address string) *parts {
 		t.Fatalf("want admin, station, ship1, ship2, got %+v", users)
 	}
 
-	broker := start(t, p.env, "broker", "--data", p.dir, "--listen", "127.0.0.1:0", "--sync", "2m")
-	p.url = broker.err.await(t, `broker is ready.* url=(nats://\S+)`)[1]
+	// The broker's host gets nothing but what a broker needs.
+	host := filepath.Join(p.dir, "host")
+	if err := os.CopyFS(filepath.Join(host, "identity/broker"), os.DirFS(filepath.Join(p.dir, "identity/broker"))); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr := fairlead(t, p.env, 2, "broker", "--data", host, "--node", "ship9", "--print-users")
+	if !strings.Contains(stderr, "the keys that make users are not on this host") {
+		t.Errorf("users on a host without keys:\n%s", stderr)
+	}
+	broker := start(t, p.env, "broker", "--data", host, "--listen", "127.0.0.1:0", "--sync", "2m")
+	p.url = broker.err.await(t, `broker is ready.* url=(tls://\S+)`)[1]
 	start(t, p.env, "station", "--url", p.url, "--creds", p.creds("station"), "--trust", p.trust())
 
 	fairlead(t, p.env, 0, "context", "add", "parts", "--url", p.url, "--creds", p.creds("admin"))

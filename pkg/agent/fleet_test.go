@@ -145,7 +145,7 @@ func trustOf(dir string) (message.Message, error) {
 // brokerHere runs the broker in this process.
 func (s *system) brokerHere(t *testing.T, cleanup func(func())) {
 	t.Helper()
-	b, err := broker.New(broker.Config{StoreDir: filepath.Join(s.dir, "broker"), Sync: "2m", Drain: -1,
+	b, err := broker.New(broker.Config{StoreDir: filepath.Join(s.dir, "broker"), Sync: "2m", Drain: -1, Plain: true,
 		Server: s.authority.Server(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

@@ -68,7 +68,7 @@ func beChild(text string) error {
 		if err != nil {
 			return err
 		}
-		b, err := broker.New(broker.Config{StoreDir: filepath.Join(c.Dir, "broker"), Port: c.Port, Sync: "always",
+		b, err := broker.New(broker.Config{StoreDir: filepath.Join(c.Dir, "broker"), Port: c.Port, Sync: "always", Plain: true,
 			Server: authority.Server(), Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err

@@ -139,7 +139,7 @@ func (s *system) singles(ctx context.Context, d *Dispatched) ([]Figures, error) 
 	}
 	defer w.Close()
 	conn := s.client.Conn()
-	other, err := client.Open(ctx, client.Options{URL: s.url, Credentials: s.client.Credentials()})
+	other, err := client.Open(ctx, client.Options{URL: s.url, TLS: s.secure, Credentials: s.client.Credentials()})
 	if err != nil {
 		return nil, err
 	}

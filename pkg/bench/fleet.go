@@ -13,6 +13,7 @@ import (
 
 	"fairlead/handlers"
 	"fairlead/pkg/agent"
+	"fairlead/pkg/bus"
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
@@ -27,6 +28,7 @@ type Options struct {
 	Data     string // directory of the broker; a temporary one when empty
 	Journals string // directory of the agents' journals; below /dev/shm when empty, where there is one
 	Sync     string // of the broker, see package broker
+	Plain    bool   // no TLS
 	Nodes    int
 	Commands int // for the fan-out
 	Singles  int // one after the other
@@ -75,6 +77,7 @@ type system struct {
 	dirs      []string // removed at the end
 	authority *identity.Authority
 	url       string
+	secure    bus.TLS
 	broker    *host.Process
 	station   *host.Process
 	client    *client.Client
@@ -149,9 +152,14 @@ func (s *system) daemons(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.url = "nats://" + port
+	s.url, s.secure = "tls://"+port, bus.TLS{CA: s.authority.CAFile()}
 	s.options.Progress("starting the broker on %s", port)
-	if s.broker, err = s.daemon("broker", "broker", "--data", s.options.Data, "--listen", port, "--sync", s.options.Sync); err != nil {
+	args := []string{"broker", "--data", s.options.Data, "--listen", port, "--sync", s.options.Sync}
+	if s.options.Plain {
+		s.url, s.secure = "nats://"+port, bus.TLS{}
+		args = append(args, "--plain")
+	}
+	if s.broker, err = s.daemon("broker", args...); err != nil {
 		return err
 	}
 	admin, err := identity.LoadCreds(filepath.Join(tenant, "users", "admin.creds"))
@@ -160,7 +168,7 @@ func (s *system) daemons(ctx context.Context) error {
 	}
 	err = eventually(ctx, s.broker, func() error {
 		var err error
-		s.client, err = client.Open(ctx, client.Options{URL: s.url, Credentials: admin})
+		s.client, err = client.Open(ctx, client.Options{URL: s.url, TLS: s.secure, Credentials: admin})
 		return err
 	})
 	if err != nil {
@@ -219,7 +227,7 @@ func (s *system) startAgents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a, err := agent.New(agent.Config{Name: u.Name, URL: s.url, Credentials: creds, Trust: trust,
+		a, err := agent.New(agent.Config{Name: u.Name, URL: s.url, TLS: s.secure, Credentials: creds, Trust: trust,
 			State: filepath.Join(s.options.Journals, u.Name), Registry: registry(), HealthEvery: time.Minute, Logger: s.options.Logger})
 		if err != nil {
 			return err

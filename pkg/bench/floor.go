@@ -27,7 +27,7 @@ func (s *system) floor(ctx context.Context) (Figures, error) {
 		if err != nil {
 			return Figures{}, err
 		}
-		conn, err := bus.Connect(ctx, bus.Options{URL: s.url, Credentials: creds})
+		conn, err := bus.Connect(ctx, bus.Options{URL: s.url, TLS: s.secure, Credentials: creds})
 		if err != nil {
 			return Figures{}, err
 		}

@@ -56,7 +56,7 @@ func (s *site) system(t *testing.T) *bus.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := bus.Connect(t.Context(), bus.Options{URL: s.URL(), Credentials: creds})
+	c, err := bus.Connect(t.Context(), bus.Options{URL: s.URL(), TLS: trusts(s.Authority), Credentials: creds})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,7 +74,7 @@ func (s *site) push(t *testing.T, account string) {
 // takes reports whether the broker lets a user in.
 func takes(t *testing.T, s *site, u identity.User) bool {
 	t.Helper()
-	nc, err := nats.Connect(s.URL(), nats.UserCredentials(u.CredsFile))
+	nc, err := nats.Connect(s.URL(), secure(s.Authority), nats.UserCredentials(u.CredsFile))
 	if err == nil {
 		nc.Close()
 	} else if !errors.Is(err, nats.ErrAuthorization) {
@@ -108,7 +108,7 @@ func TestARevokedUserIsCutOffAtOnceAndStaysOut(t *testing.T) {
 	s := startOf(t, authority(t, dir, identity.Options{}), nil)
 	mallory, alice := user(t, s.Authority, "mallory", subjects.Admin), user(t, s.Authority, "alice", subjects.Admin)
 	told := make(chan error, 16)
-	nc, err := nats.Connect(s.URL(), nats.UserCredentials(mallory.CredsFile), nats.NoReconnect(),
+	nc, err := nats.Connect(s.URL(), secure(s.Authority), nats.UserCredentials(mallory.CredsFile), nats.NoReconnect(),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { told <- err }))
 	if err != nil {
 		t.Fatal(err)
@@ -156,7 +156,7 @@ func TestWhoIsNotOfTheSystemAccountPushesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := bus.Connect(t.Context(), bus.Options{URL: s.URL(), Credentials: creds})
+	c, err := bus.Connect(t.Context(), bus.Options{URL: s.URL(), TLS: trusts(s.Authority), Credentials: creds})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,7 +178,7 @@ func TestAnAccountReachesAllBrokersOfAClusterAndThoseThatWereAway(t *testing.T) 
 	mallory := user(t, sites[0].Authority, "mallory", subjects.Admin)
 	var conns []*nats.Conn
 	for _, s := range sites[:2] {
-		nc, err := nats.Connect(s.URL(), nats.UserCredentials(mallory.CredsFile), nats.NoReconnect(),
+		nc, err := nats.Connect(s.URL(), secure(s.Authority), nats.UserCredentials(mallory.CredsFile), nats.NoReconnect(),
 			nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 		if err != nil {
 			t.Fatal(err)

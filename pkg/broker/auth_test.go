@@ -37,7 +37,7 @@ func TestNobodyConnectsWithoutCredentialsOfThisOperator(t *testing.T) {
 		"a bare nkey":               nats.Nkey(mine.Key, creds.Sign),
 	}
 	for name, option := range ways {
-		if nc, err := nats.Connect(s.URL(), option); !errors.Is(err, nats.ErrAuthorization) {
+		if nc, err := nats.Connect(s.URL(), secure(s.Authority), option); !errors.Is(err, nats.ErrAuthorization) {
 			t.Errorf("%s: %v, %v", name, nc, err)
 		}
 	}
@@ -47,7 +47,7 @@ func TestNobodyConnectsWithoutCredentialsOfThisOperator(t *testing.T) {
 		nc.Close()
 		t.Error("anonymous, within the process")
 	}
-	if nc, err := nats.Connect(s.URL(), nats.UserCredentials(mine.CredsFile)); err != nil {
+	if nc, err := nats.Connect(s.URL(), secure(s.Authority), nats.UserCredentials(mine.CredsFile)); err != nil {
 		t.Error("its own user:", err)
 	} else {
 		nc.Close()

@@ -55,7 +55,7 @@ func storage(b *testing.B, sync string, clustered bool) *nats.Conn {
 	if err != nil {
 		b.Fatal(err)
 	}
-	c, err := bus.Connect(b.Context(), bus.Options{URL: urls(sites), Credentials: creds})
+	c, err := bus.Connect(b.Context(), bus.Options{URL: urls(sites), TLS: trusts(sites[0].Authority), Credentials: creds})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -63,7 +63,7 @@ func storage(b *testing.B, sync string, clustered bool) *nats.Conn {
 	eventually(b, func(ctx context.Context) error {
 		return c.EnsureStorage(ctx, subjects.Settings{Replicas: replicas, LogsBytes: 1 << 30})
 	})
-	nc, err := nats.Connect(urls(sites), nats.UserCredentials(user(b, sites[0].Authority, "admin", subjects.Admin).CredsFile),
+	nc, err := nats.Connect(urls(sites), secure(sites[0].Authority), nats.UserCredentials(user(b, sites[0].Authority, "admin", subjects.Admin).CredsFile),
 		nats.CustomInboxPrefix(subjects.Inbox("admin")))
 	if err != nil {
 		b.Fatal(err)

@@ -86,6 +86,16 @@ func user(t testing.TB, a *identity.Authority, name string, role subjects.Role) 
 	return u
 }
 
+// trusts says how to trust the brokers of an authority.
+func trusts(a *identity.Authority) bus.TLS { return bus.TLS{CA: a.Server().TLS.CA} }
+
+// secure is the same for a client of nats.go.
+func secure(a *identity.Authority) nats.Option {
+	return func(o *nats.Options) error {
+		return errors.Join(nats.RootCAs(a.Server().TLS.CA)(o), nats.TLSHandshakeFirst()(o))
+	}
+}
+
 // connect is a client as any NATS program makes one.
 func (s *site) connect(t *testing.T, name string, role subjects.Role) *nats.Conn {
 	t.Helper()
@@ -94,7 +104,7 @@ func (s *site) connect(t *testing.T, name string, role subjects.Role) *nats.Conn
 
 func dial(t *testing.T, s *site, u identity.User) *nats.Conn {
 	t.Helper()
-	nc, err := nats.Connect(s.URL(), nats.InProcessServer(s), nats.UserCredentials(u.CredsFile),
+	nc, err := nats.Connect(s.URL(), nats.InProcessServer(s), secure(s.Authority), nats.UserCredentials(u.CredsFile),
 		nats.CustomInboxPrefix(subjects.InboxOf(u.Role, u.Name)),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
@@ -116,7 +126,7 @@ func ensureStorage(t testing.TB, url string, a *identity.Authority) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := bus.Connect(t.Context(), bus.Options{URL: url, Credentials: creds})
+	c, err := bus.Connect(t.Context(), bus.Options{URL: url, TLS: trusts(a), Credentials: creds})
 	if err != nil {
 		t.Fatal(err)
 	}

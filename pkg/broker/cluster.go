@@ -17,9 +17,8 @@ import (
 // is stored lies on several hosts and outlives any one of them. Three brokers
 // go on when one is gone; two do not when the other is.
 //
-// Each broker has a Name and a StoreDir of its own and a copy of one identity
-// directory. Routes are TLS with a key that follows from the operator's seed
-// in it: nobody else can join or listen.
+// Each broker has a Name and a StoreDir of its own, and a certificate of the
+// same authority. Routes are mutual TLS with it: nobody else can join or listen.
 type ClusterConfig struct {
 	Name   string   // the cluster's, the same everywhere; "fairlead" when empty
 	Listen string   // host:port for the other brokers
@@ -72,14 +71,19 @@ func route(address string) (host string, port int, err error) {
 }
 
 // join adds the cluster to nats-server's options. c is valid.
-func (c Config) join(o *server.Options) {
+func (c Config) join(o *server.Options) error {
+	secure, err := c.Server.TLS.ForBrokers()
+	if err != nil {
+		return err
+	}
 	cluster := c.Cluster.withDefaults()
 	o.Cluster.Name = cluster.Name
 	o.Cluster.Host, o.Cluster.Port, _ = route(cluster.Listen)
-	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = c.Server.Cluster, handshakeSeconds
+	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = secure, handshakeSeconds
 	for _, address := range cluster.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: address})
 	}
+	return nil
 }
 
 // checkKind refuses a store of the other kind. A lone broker's streams are

@@ -70,7 +70,7 @@ func startCluster(t testing.TB, sync string) []*site {
 // about streams are not answered.
 func elected(t testing.TB, sites []*site) {
 	t.Helper()
-	nc, err := nats.Connect(urls(sites), nats.UserCredentials(user(t, sites[0].Authority, "admin", subjects.Admin).CredsFile),
+	nc, err := nats.Connect(urls(sites), secure(sites[0].Authority), nats.UserCredentials(user(t, sites[0].Authority, "admin", subjects.Admin).CredsFile),
 		nats.CustomInboxPrefix(subjects.Inbox("admin")))
 	if err != nil {
 		t.Fatal(err)
@@ -185,7 +185,7 @@ func fleetOn(t *testing.T, sites []*site) *clustered {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := station.New(station.Config{URL: urls(sites), Credentials: stationCreds, Trust: trust,
+	st, err := station.New(station.Config{URL: urls(sites), TLS: trusts(sites[0].Authority), Credentials: stationCreds, Trust: trust,
 		Storage: subjects.Settings{Replicas: 3, LogsBytes: 1 << 30}, NudgeAfter: time.Second})
 	if err != nil {
 		t.Fatal(err)
@@ -194,7 +194,7 @@ func fleetOn(t *testing.T, sites []*site) *clustered {
 
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	if f.client, err = client.Open(ctx, client.Options{URL: urls(sites), Credentials: admin}); err != nil {
+	if f.client, err = client.Open(ctx, client.Options{URL: urls(sites), TLS: trusts(sites[0].Authority), Credentials: admin}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(f.client.Close)
@@ -203,14 +203,14 @@ func fleetOn(t *testing.T, sites []*site) *clustered {
 		if err := f.client.Register(ctx, station.NodeRecord{Name: name, Key: c.Key}); err != nil {
 			t.Fatal(err)
 		}
-		ag, err := agent.New(agent.Config{Name: name, URL: urls(sites), Credentials: c, Trust: trust, State: t.TempDir(),
+		ag, err := agent.New(agent.Config{Name: name, URL: urls(sites), TLS: trusts(sites[0].Authority), Credentials: c, Trust: trust, State: t.TempDir(),
 			Registry: nothing(f.tally.add), HealthEvery: -1, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		runs(t, ag.Ready(), ag.Run)
 	}
-	nc, err := nats.Connect(urls(sites), nats.UserCredentials(admin.File), nats.CustomInboxPrefix(subjects.Inbox(admin.Name)), nats.MaxReconnects(-1))
+	nc, err := nats.Connect(urls(sites), secure(sites[0].Authority), nats.UserCredentials(admin.File), nats.CustomInboxPrefix(subjects.Inbox(admin.Name)), nats.MaxReconnects(-1))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"crypto/tls"
 	"log/slog"
 	"net"
 	"strconv"
@@ -29,8 +28,18 @@ type Config struct {
 	MaxStore int64
 
 	Server  identity.Server
-	TLS     *tls.Config    // nil is none
 	Cluster *ClusterConfig // nil is a broker by itself
+
+	// Clients connect by TLS 1.3, with the handshake first. CertFile and KeyFile
+	// replace the certificate of Server; between brokers that one stays, because
+	// who has a certificate of a public authority is not one of them.
+	CertFile, KeyFile string
+	// VerifyClients takes nobody, people included, who shows no certificate of
+	// the authority for clients, whatever his credentials are.
+	VerifyClients bool
+	// Plain is without TLS, for measurements: it has to be an address of this
+	// host alone.
+	Plain bool
 	// Drain is how long the end takes at most while clients are connected;
 	// 500 ms when zero, negative closes all of them at once.
 	Drain time.Duration
@@ -83,6 +92,7 @@ func (c Config) Validate() error {
 	if c.Server.OperatorJWT == "" {
 		faults.Addf("server", "missing: a broker without an operator would have to trust everybody")
 	}
+	c.validateTLS(&faults)
 	if c.StoreDir == "" {
 		faults.Addf("store", "missing: name a directory for JetStream's files")
 	}
@@ -99,6 +109,24 @@ func (c Config) Validate() error {
 		faults.Addf("monitor", "%v", err)
 	}
 	return faults.Err()
+}
+
+func (c Config) validateTLS(faults *fleet.Faults) {
+	if (c.CertFile == "") != (c.KeyFile == "") {
+		faults.Addf("tls", "a certificate without its key, or a key without its certificate: give both files")
+	}
+	if c.Plain && (c.VerifyClients || c.CertFile != "") {
+		faults.Addf("tls", "a certificate is given or asked for where there is no TLS")
+	}
+	if c.Plain && c.Port != -1 && !loopback(c.Host) {
+		faults.Addf("tls", "without TLS everybody on the way reads along: listen on 127.0.0.1, or with TLS")
+	}
+}
+
+// loopback reports whether an address is of this host alone.
+func loopback(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || ip != nil && ip.IsLoopback()
 }
 
 // syncInterval is 0 for always.
@@ -125,7 +153,7 @@ func (c Config) monitor() (host string, port int, err error) {
 	if port, err = strconv.Atoi(text); err != nil || port < 0 || port > 65535 {
 		return "", 0, fleet.Errorf(fleet.Invalid, "%q: the port is not a number from 0 to 65535", c.MonitorAddr)
 	}
-	if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+	if !loopback(host) {
 		return "", 0, fleet.Errorf(fleet.Invalid, "%q: the monitor has no authentication: use 127.0.0.1, or put a proxy before it", c.MonitorAddr)
 	}
 	if port == 0 {
@@ -150,10 +178,12 @@ func (c Config) options() (*server.Options, error) {
 		// watchers of a bucket included.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		SystemAccount:   c.Server.SystemAccount,
-		TLSConfig:       c.TLS, TLS: c.TLS != nil,
 	}
 	o.TrustedOperators = append(o.TrustedOperators, operator)
 	if o.AccountResolver, err = c.accounts(); err != nil {
+		return nil, err
+	}
+	if err := c.secure(o); err != nil {
 		return nil, err
 	}
 	switch c.Port {
@@ -169,7 +199,26 @@ func (c Config) options() (*server.Options, error) {
 	}
 	o.HTTPHost, o.HTTPPort, _ = c.monitor()
 	if c.Cluster != nil {
-		c.join(o)
+		if err := c.join(o); err != nil {
+			return nil, err
+		}
 	}
 	return o, nil
+}
+
+// secure adds TLS for clients. A client that does not begin with it is told
+// nothing.
+func (c Config) secure(o *server.Options) (err error) {
+	if c.Plain {
+		return nil
+	}
+	files := c.Server.TLS
+	if c.CertFile != "" {
+		files.Cert, files.Key = c.CertFile, c.KeyFile
+	}
+	if o.TLSConfig, err = files.ForClients(c.VerifyClients); err != nil {
+		return err
+	}
+	o.TLS, o.TLSHandshakeFirst, o.TLSVerify = true, true, c.VerifyClients
+	return nil
 }

@@ -3,7 +3,9 @@
 //
 // It never listens without authentication: the server trusts one operator,
 // that of Config.Server, and knows only its accounts; there is no default
-// user and no anonymous one. The HTTP monitor, which has no authentication,
+// user and no anonymous one. Clients connect by TLS 1.3, and hear nothing
+// before its handshake; brokers meet each other by mutual TLS. Certificates are
+// read again when their files change. The HTTP monitor, which has no authentication,
 // is off unless asked for and then bound to this host.
 //
 // Accounts can change while brokers run: an account's JWT that the system user

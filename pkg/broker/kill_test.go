@@ -27,7 +27,7 @@ func TestABrokerThatCannotStoreEnds(t *testing.T) {
 	url := begin(t, cmd)
 	ensureStorage(t, url, a)
 
-	nc, err := nats.Connect(url, nats.UserCredentials(user(t, a, "alice", subjects.Admin).CredsFile), nats.NoReconnect())
+	nc, err := nats.Connect(url, secure(a), nats.UserCredentials(user(t, a, "alice", subjects.Admin).CredsFile), nats.NoReconnect())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,13 +54,13 @@ func TestAKilledBrokerKeepsWhatItAcknowledged(t *testing.T) {
 	url, kill := spawn(t, dir)
 	ensureStorage(t, url, a)
 
-	acknowledged := publishUntilGone(t, url, user(t, a, "alice", subjects.Admin), 300, kill)
+	acknowledged := publishUntilGone(t, url, a, user(t, a, "alice", subjects.Admin), 300, kill)
 	if len(acknowledged) < 300 {
 		t.Fatalf("only %d were acknowledged", len(acknowledged))
 	}
 
 	url, _ = spawn(t, dir) // the dead broker's lock is free
-	nc, err := nats.Connect(url, nats.UserCredentials(user(t, a, "alice", subjects.Admin).CredsFile), nats.CustomInboxPrefix(subjects.Inbox("alice")))
+	nc, err := nats.Connect(url, secure(a), nats.UserCredentials(user(t, a, "alice", subjects.Admin).CredsFile), nats.CustomInboxPrefix(subjects.Inbox("alice")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,10 +76,10 @@ func TestAKilledBrokerKeepsWhatItAcknowledged(t *testing.T) {
 // publishUntilGone publishes without waiting, calls kill after the given
 // number of acknowledgements while more are on their way, and returns all
 // acknowledged subjects by sequence.
-func publishUntilGone(t *testing.T, url string, u identity.User, enough int, kill func()) map[uint64]string {
+func publishUntilGone(t *testing.T, url string, a *identity.Authority, u identity.User, enough int, kill func()) map[uint64]string {
 	t.Helper()
 	closed := make(chan struct{}) // by itself nats.go leaves futures of a closed connection open
-	nc, err := nats.Connect(url, nats.UserCredentials(u.CredsFile), nats.CustomInboxPrefix(subjects.InboxOf(u.Role, u.Name)),
+	nc, err := nats.Connect(url, secure(a), nats.UserCredentials(u.CredsFile), nats.CustomInboxPrefix(subjects.InboxOf(u.Role, u.Name)),
 		nats.NoReconnect(), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	if err != nil {
 		t.Fatal(err)

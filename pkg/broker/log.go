@@ -24,7 +24,6 @@ var _ server.Logger = (*logger)(nil)
 func (l *logger) Noticef(format string, v ...any) { l.log(l.to.Debug, format, v) }
 func (l *logger) Debugf(format string, v ...any)  { l.log(l.to.Debug, format, v) }
 func (l *logger) Tracef(format string, v ...any)  {}
-func (l *logger) Warnf(format string, v ...any)   { l.log(l.to.Warn, format, v) }
 func (l *logger) Errorf(format string, v ...any)  { l.log(l.to.Error, format, v) }
 
 func (l *logger) Fatalf(format string, v ...any) {
@@ -33,6 +32,17 @@ func (l *logger) Fatalf(format string, v ...any) {
 	if l.fatal == nil {
 		l.fatal = errors.New(fmt.Sprintf(format, v...))
 	}
+}
+
+// tlsFirst is what nats-server warns of at each start: it is so by intent.
+const tlsFirst = "Clients that are not using \"TLS Handshake First\" option will fail to connect"
+
+func (l *logger) Warnf(format string, v ...any) {
+	if format == tlsFirst {
+		l.Noticef(format, v...)
+		return
+	}
+	l.log(l.to.Warn, format, v)
 }
 
 // failure is the first fatal message, nil where there was none.

@@ -155,7 +155,7 @@ func TestTheSystemUserMonitorsAndEntersNoTenant(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(s.URL(), nats.UserJWT(func() (string, error) { return u.UserJWT(), nil }, u.Sign))
+	nc, err := nats.Connect(s.URL(), secure(s.Authority), nats.UserJWT(func() (string, error) { return u.UserJWT(), nil }, u.Sign))
 	if err != nil {
 		t.Fatal(err)
 	}

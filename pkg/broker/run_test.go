@@ -58,7 +58,7 @@ func TestAWrongConfigNamesAllFaults(t *testing.T) {
 
 func TestAPortInUseNamesItsOwner(t *testing.T) {
 	s := start(t, func(c *broker.Config) { c.Name = "first" })
-	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL(), "nats://"), ":")
+	_, port, _ := strings.Cut(strings.TrimPrefix(s.URL(), "tls://"), ":")
 	taken, err := net.LookupPort("tcp", port)
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +109,7 @@ func TestRunIsForOnce(t *testing.T) {
 func TestClientsAreToldOfTheEnd(t *testing.T) {
 	s := start(t, func(c *broker.Config) { c.Drain = 0 })
 	told, gone := make(chan struct{}), make(chan struct{})
-	nc, err := nats.Connect(s.URL(), nats.UserCredentials(user(t, s.Authority, "alice", subjects.Admin).CredsFile),
+	nc, err := nats.Connect(s.URL(), secure(s.Authority), nats.UserCredentials(user(t, s.Authority, "alice", subjects.Admin).CredsFile),
 		nats.NoReconnect(), nats.LameDuckModeHandler(func(*nats.Conn) { close(told) }),
 		nats.ClosedHandler(func(*nats.Conn) { close(gone) }))
 	if err != nil {
@@ -140,7 +140,7 @@ func TestTheServersLogGoesToTheLogger(t *testing.T) {
 	s := start(t, func(c *broker.Config) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	})
-	if nc, err := nats.Connect(s.URL()); err == nil {
+	if nc, err := nats.Connect(s.URL(), secure(s.Authority)); err == nil {
 		nc.Close()
 		t.Fatal("an anonymous client connected")
 	}

@@ -134,13 +134,13 @@ func TestWrongCredentialsAreRefusedAndNobodyIsUnavailable(t *testing.T) {
 	s := bare(t)
 	stranger := &site{t: t, authority: newAuthority(t), users: s.users}
 	delete(s.users, "mallory")
-	_, err := bus.Connect(t.Context(), bus.Options{URL: s.url, Credentials: stranger.credentials("mallory", subjects.Admin)})
+	_, err := bus.Connect(t.Context(), bus.Options{URL: s.url, TLS: s.tls(), Credentials: stranger.credentials("mallory", subjects.Admin)})
 	if fleet.KindOf(err) != fleet.Refused {
 		t.Errorf("another authority's user: kind %s, %v", fleet.KindOf(err), err)
 	}
 	creds := s.credentials("alice", subjects.Admin)
 	s.stop()
-	_, err = bus.Connect(t.Context(), bus.Options{URL: s.url, Credentials: creds})
+	_, err = bus.Connect(t.Context(), bus.Options{URL: s.url, TLS: s.tls(), Credentials: creds})
 	if fleet.KindOf(err) != fleet.Unavailable {
 		t.Errorf("nobody listens: kind %s, %v", fleet.KindOf(err), err)
 	}

@@ -2,12 +2,12 @@ package bus_test
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"os"
 	"path/filepath"
 	"testing"
 
+	"fairlead/pkg/broker"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet/certtest"
 	"fairlead/subjects"
@@ -17,15 +17,12 @@ import (
 // certificates, as anybody may.
 func withCertificate(t *testing.T, pair certtest.Pair, behind ...*x509.Certificate) *site {
 	t.Helper()
-	s := bare(t)
-	s.stop()
-	certificate, err := tls.X509KeyPair(append(bytes.Clone(pair.Chain), certtest.PEM(behind...)...), pair.Key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.config.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
-	s.start()
-	return s
+	pair.Chain = append(bytes.Clone(pair.Chain), certtest.PEM(behind...)...)
+	dir := t.TempDir()
+	pair.Write(t, dir, "tls.pem", "tls.key")
+	return bareWith(t, func(c *broker.Config) {
+		c.CertFile, c.KeyFile = filepath.Join(dir, "tls.pem"), filepath.Join(dir, "tls.key")
+	})
 }
 
 func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
@@ -60,7 +57,7 @@ func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	plain := bare(t)
+	plain := bareWith(t, func(c *broker.Config) { c.Plain = true })
 	if _, _, err := bus.FetchCA(plain.url, pin); err == nil {
 		t.Error("a broker without TLS has the certificate")
 	}

@@ -24,7 +24,7 @@ func (o Options) explain(err error) error {
 	var wrongName x509.HostnameError
 	var notNow x509.CertificateInvalidError
 	var noTLS tls.RecordHeaderError
-	var alert tls.AlertError
+	var far *net.OpError
 	refused := func(format string, args ...any) error { return fleet.Errorf(fleet.Refused, format, args...) }
 	switch {
 	case err == nil || errors.As(err, &own):
@@ -41,8 +41,8 @@ func (o Options) explain(err error) error {
 		return refused("the server at %s greets before TLS, if it speaks TLS at all: use a context without tls_first, or a URL that begins with nats:// where no TLS is meant", o.URL)
 	case errors.As(err, &noTLS):
 		return refused("what listens at %s does not speak TLS: look at the address", o.URL)
-	case errors.As(err, &alert):
-		return o.alerted(alert, err)
+	case errors.As(err, &far) && far.Op == "remote error":
+		return o.ended(far.Err)
 	case errors.Is(err, nats.ErrAuthExpired):
 		return refused("the broker does not take the credentials of %q: %s", o.Credentials.UserName(), o.expired("they have expired"))
 	case errors.Is(err, nats.ErrAuthRevoked):
@@ -55,29 +55,25 @@ func (o Options) explain(err error) error {
 }
 
 func (o Options) unknownAuthority(e x509.UnknownAuthorityError) error {
-	from := "certificates that the system trusts"
-	if o.TLS.CA != "" {
-		from = o.TLS.CA
-	}
 	issuer := "somebody"
 	if e.Cert != nil {
 		issuer = fmt.Sprintf("%q", e.Cert.Issuer.CommonName)
 	}
-	return fleet.Errorf(fleet.Refused, "the broker's certificate was signed by %s, who is not in %s: "+
-		"give the certificates to trust with --ca FILE, ca.pem of the broker's identity directory; where that is what you did, it is another fleet's broker, or somebody stands between", issuer, from)
+	if o.TLS.CA == "" {
+		return fleet.Errorf(fleet.Refused, "the broker's certificate was signed by %s, whom this system does not know: "+
+			"give the certificates to trust with --ca FILE, ca.pem of the broker's identity directory", issuer)
+	}
+	return fleet.Errorf(fleet.Refused, "the broker's certificate was signed by %s, and not by who stands in %s: "+
+		"it is another fleet's broker, its authority was made anew, or somebody stands between", issuer, o.TLS.CA)
 }
 
-// alerted is the end of a handshake by the broker, of which nothing is told
-// but a number.
-func (o Options) alerted(alert tls.AlertError, err error) error {
-	const required, bad, unknownCA, expired = 116, 42, 48, 45
-	switch {
-	case alert == required, alert == bad && o.TLS.Cert == "":
-		return fleet.Errorf(fleet.Refused, "the broker wants a certificate of its clients too: give --tls-cert and --tls-key")
-	case alert == bad, alert == unknownCA, alert == expired:
-		return fleet.Errorf(fleet.Refused, "the broker does not take the certificate in %s (%v): it has to be signed by the broker's nodes-ca.pem, and be good still", o.TLS.Cert, alert)
+// ended is what to do where the broker ended the handshake, of which it tells
+// no more than a few words.
+func (o Options) ended(alert error) error {
+	if o.TLS.Cert == "" {
+		return fleet.Errorf(fleet.Refused, "the broker ended the handshake (%w): where it wants a certificate of its clients too, give --tls-cert and --tls-key", alert)
 	}
-	return err
+	return fleet.Errorf(fleet.Refused, "the broker ended the handshake (%w): the certificate in %s has to be signed by the broker's nodes-ca.pem, and be good still", alert, o.TLS.Cert)
 }
 
 // expired says since when the user's JWT has been too old, by this host's

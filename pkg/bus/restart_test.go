@@ -100,6 +100,7 @@ func TestWhoPersistsOutlivesRefusals(t *testing.T) {
 	mine := s.config
 	other := s.config
 	other.Server, other.StoreDir = newAuthority(t).Server(), t.TempDir()
+	other.Server.TLS = mine.Server.TLS
 	s.config = other
 	s.start()
 	next(t, refused)

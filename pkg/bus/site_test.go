@@ -34,8 +34,14 @@ type site struct {
 // bare is a broker without any stream.
 func bare(t *testing.T) *site {
 	t.Helper()
+	return bareWith(t, func(*broker.Config) {})
+}
+
+func bareWith(t *testing.T, change func(*broker.Config)) *site {
+	t.Helper()
 	s := &site{t: t, authority: newAuthority(t), users: map[string]*identity.Credentials{}}
 	s.config = broker.Config{StoreDir: t.TempDir(), Sync: "2m", Drain: -1, Server: s.authority.Server(), Logger: slog.New(slog.DiscardHandler)}
+	change(&s.config)
 	s.start()
 	return s
 }
@@ -112,9 +118,12 @@ func (s *site) credentials(name string, role subjects.Role) *identity.Credential
 	return creds
 }
 
+// tls is how the broker is trusted.
+func (s *site) tls() bus.TLS { return bus.TLS{CA: s.config.Server.TLS.CA} }
+
 func (s *site) connect(o bus.Options) *bus.Conn {
 	s.t.Helper()
-	o.URL = s.url
+	o.URL, o.TLS = s.url, s.tls()
 	c, err := bus.Connect(s.t.Context(), o)
 	if err != nil {
 		s.t.Fatal(err)
@@ -138,7 +147,7 @@ func (s *site) node(name string) *bus.Conn {
 // foreign is a client as any NATS program makes one.
 func (s *site) foreign(name string, role subjects.Role) *nats.Conn {
 	s.t.Helper()
-	nc, err := nats.Connect(s.url, nats.UserCredentials(s.credentials(name, role).File), nats.CustomInboxPrefix(subjects.InboxOf(role, name)),
+	nc, err := nats.Connect(s.url, nats.RootCAs(s.tls().CA), nats.TLSHandshakeFirst(), nats.UserCredentials(s.credentials(name, role).File), nats.CustomInboxPrefix(subjects.InboxOf(role, name)),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	if err != nil {
 		s.t.Fatal(err)

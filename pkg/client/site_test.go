@@ -48,7 +48,7 @@ func open(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, authority: a, users: map[string]*identity.Credentials{}, conns: map[string]*bus.Conn{}}
-	s.broker = broker.Config{StoreDir: filepath.Join(t.TempDir(), "broker"), Sync: "2m", Drain: -1, Server: a.Server(), Logger: slog.New(slog.DiscardHandler)}
+	s.broker = broker.Config{StoreDir: filepath.Join(t.TempDir(), "broker"), Sync: "2m", Drain: -1, Plain: true, Server: a.Server(), Logger: slog.New(slog.DiscardHandler)}
 	s.start()
 	s.creds("bob", subjects.Admin)
 	s.client = s.open("alice")

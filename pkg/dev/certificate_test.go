@@ -359,7 +359,7 @@ func TestAKeyIsSealedToNobodyForWhomTheAccountDoesNotVouch(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	liar, err := station.New(station.Config{URL: r.URL(), Credentials: r.creds(dev.StationUser), Trust: r.trust(),
+	liar, err := station.New(station.Config{URL: r.URL(), TLS: r.TLS(), Credentials: r.creds(dev.StationUser), Trust: r.trust(),
 		Curve: message.StationCurve{Curve: stranger, Account: right.Account, Voucher: right.Voucher}, Storage: subjects.Settings{LogsBytes: 1 << 28}})
 	if err != nil {
 		t.Fatal(err)
@@ -368,7 +368,7 @@ func TestAKeyIsSealedToNobodyForWhomTheAccountDoesNotVouch(t *testing.T) {
 	r.connect()
 	ctx, cancel := patient(t)
 	defer cancel()
-	believing, err := client.Open(ctx, client.Options{URL: r.URL(), Credentials: r.creds(dev.AdminUser)}) // pins nothing
+	believing, err := client.Open(ctx, client.Options{URL: r.URL(), TLS: r.TLS(), Credentials: r.creds(dev.AdminUser)}) // pins nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -403,7 +403,7 @@ func TestAPinnedKeyIsTakenAndNoOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	for kind, pin := range map[fleet.Kind]message.Message{"": r.trust(), fleet.Refused: others} {
-		c, err := client.Open(ctx, client.Options{URL: r.URL(), Credentials: admin, Trust: pin})
+		c, err := client.Open(ctx, client.Options{URL: r.URL(), TLS: r.TLS(), Credentials: admin, Trust: pin})
 		if err != nil {
 			t.Fatal(err)
 		}

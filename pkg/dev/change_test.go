@@ -247,7 +247,7 @@ func (r *rig) desire(m message.Message) {
 	r.t.Helper()
 	ctx, cancel := patient(r.t)
 	defer cancel()
-	conn, err := bus.Connect(ctx, bus.Options{URL: r.URL(), Credentials: r.creds("station")})
+	conn, err := bus.Connect(ctx, bus.Options{URL: r.URL(), TLS: r.TLS(), Credentials: r.creds("station")})
 	if err != nil {
 		r.t.Fatal(err)
 	}

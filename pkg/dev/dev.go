@@ -17,6 +17,7 @@ import (
 	"fairlead/handlers"
 	"fairlead/pkg/agent"
 	"fairlead/pkg/broker"
+	"fairlead/pkg/bus"
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
@@ -73,6 +74,9 @@ func New(o Options) (*Dev, error) {
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "--nats %q: the port is not a number", o.NATS)
 	}
+	if err := authority.IssueBroker(false, broker.Hosts(host)...); err != nil {
+		return nil, err
+	}
 	d.broker, err = broker.New(broker.Config{
 		Name: "fairlead-dev", Host: host, Port: number, StoreDir: filepath.Join(o.Data, "broker"), Sync: o.Sync,
 		Server: authority.Server(), Logger: o.Logger.With("part", "broker"),
@@ -85,6 +89,9 @@ func (d *Dev) OnProgress(f func(string)) { d.progress = f }
 
 // Ready is closed when everything runs.
 func (d *Dev) Ready() <-chan struct{} { return d.ready }
+
+// TLS says how to trust the broker.
+func (d *Dev) TLS() bus.TLS { return bus.TLS{CA: d.authority.CAFile()} }
 
 // URL is the broker's address, once Ready.
 func (d *Dev) URL() string { return d.broker.URL() }
@@ -123,7 +130,7 @@ func (d *Dev) Client(ctx context.Context) (*client.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return client.Open(ctx, client.Options{URL: d.broker.URL(), Credentials: d.admin, Trust: trust, Logger: d.log.With("part", "client")})
+	return client.Open(ctx, client.Options{URL: d.broker.URL(), TLS: d.TLS(), Credentials: d.admin, Trust: trust, Logger: d.log.With("part", "client")})
 }
 
 // Station makes a station of this fleet; any number may run.
@@ -145,7 +152,7 @@ func (d *Dev) Station() (*station.Station, error) {
 		return nil, err
 	}
 	return station.New(station.Config{Curve: keys.Curve,
-		URL: d.broker.URL(), Credentials: creds, Trust: trust, Version: d.options.Version,
+		URL: d.broker.URL(), TLS: d.TLS(), Credentials: creds, Trust: trust, Version: d.options.Version,
 		Storage: d.options.Storage, NudgeAfter: d.options.NudgeAfter, ExpireAfter: d.options.ExpireAfter,
 		Logger: d.log.With("part", "station"),
 	})
@@ -188,7 +195,7 @@ func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
 	}
 	run := filepath.Join(n.Dir, "run")
 	return agent.Config{
-		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), Credentials: creds,
+		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), TLS: d.TLS(), Credentials: creds,
 		Trust: trust, State: filepath.Join(n.Dir, "state"),
 		Nginx: &nginx.Config{
 			State: filepath.Join(n.Dir, "nginx"), Conf: filepath.Join(n.Dir, "conf"), Run: run,

@@ -57,7 +57,7 @@ var layout = []struct{ name, may string }{
 	// Who uses them.
 	{"pkg/client", "handlers pkg/bus pkg/fleet pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
 	{"pkg/bench", "handlers pkg/agent pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/join pkg/message pkg/nginx pkg/station subjects"},
-	{"pkg/dev", "handlers pkg/agent pkg/broker pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
+	{"pkg/dev", "handlers pkg/agent pkg/broker pkg/bus pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
 	{"cmd/fairlead", "handlers pkg/agent pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
 }
 

@@ -1,7 +1,6 @@
 package identity
 
 import (
-	"crypto/tls"
 	"fmt"
 	"maps"
 	"path/filepath"
@@ -75,7 +74,8 @@ type Authority struct {
 	operatorJWT string
 	tenant      *jwt.AccountClaims // as it is issued
 	accountJWTs map[string]string
-	cluster     *tls.Config
+
+	brokers, clients *authorityCA // whose certificates
 }
 
 // Open loads what dir holds and makes what is missing. The error says which
@@ -169,7 +169,7 @@ func (a *Authority) updateLocked(change func(*jwt.AccountClaims) error) error {
 	if err := a.readAccounts(); err != nil {
 		return err
 	}
-	return a.openCluster()
+	return a.openBroker()
 }
 
 // Dir is the identity directory, and Tenant the tenant's name.

@@ -15,6 +15,10 @@
 // code change, Open issues the account anew and every user has the new
 // permissions at its next connection, with the key that it has.
 //
+// A broker gets the directory broker, which follows the others, and in which
+// the key of its own certificate is the only secret. Certificates begin when
+// their authority did, so that a host whose clock is behind believes them.
+//
 // A user who is limited to some nodes or methods has a signing key of his own,
 // whose scope in the account says what he may. So no key in the directory can
 // sign a user with permissions that the account does not know.
@@ -28,6 +32,8 @@
 //	<dir>/tenants/<tenant>/trust.json, trust.seed      whom to believe, and the key that says so
 //	<dir>/tenants/<tenant>/station.keys, curve.pub     what its stations share
 //	<dir>/tenants/<tenant>/users/<name>.creds, .jwt    JWT and private key, or the JWT alone where the key was given away
+//	<dir>/ca/ca.pem, ca.key, nodes.pem, nodes.key      authorities for the certificates of brokers, and of clients
+//	<dir>/broker/                                      all that a broker's host needs, see Server
 //	<dir>/passphrase.age, passphrase.pub               where seeds are encrypted: X.seed.age with X.pub beside it
 //
 // Directories are 0700 and files 0600. User, and all that only reads, is

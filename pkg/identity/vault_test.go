@@ -50,6 +50,9 @@ func TestAnEncryptedDirectoryHoldsNoSeedInTheClear(t *testing.T) {
 				t.Errorf("%s holds a seed in the clear", name)
 			}
 		}
+		if strings.Contains(text, "PRIVATE KEY") && name != "broker/tls.key" {
+			t.Errorf("%s holds a private key in the clear", name)
+		}
 	}
 	if c, err := identity.LoadCreds(out); err != nil || c.Name != "olga" {
 		t.Errorf("her own creds file: %v, %v", c, err)

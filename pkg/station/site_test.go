@@ -48,7 +48,7 @@ func open(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	s := &site{t: t, authority: a, users: map[string]*identity.Credentials{}, conns: map[string]*bus.Conn{}}
-	b, err := broker.New(broker.Config{StoreDir: filepath.Join(t.TempDir(), "broker"), Sync: "2m", Drain: -1, Server: a.Server(), Logger: slog.New(slog.DiscardHandler)})
+	b, err := broker.New(broker.Config{StoreDir: filepath.Join(t.TempDir(), "broker"), Sync: "2m", Drain: -1, Plain: true, Server: a.Server(), Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

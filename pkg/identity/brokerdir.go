@@ -1,0 +1,212 @@
+package identity
+
+import (
+	"crypto"
+	"crypto/x509"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"fairlead/pkg/fleet"
+)
+
+// localHosts are in every broker's certificate.
+var localHosts = []string{"localhost", "127.0.0.1", "::1"}
+
+// openBroker makes the authorities for certificates, and keeps BrokerDir as
+// the rest of the identity directory says.
+func (a *Authority) openBroker() (err error) {
+	if a.brokers, err = a.openCA("ca", brokersCA); err != nil {
+		return err
+	}
+	if a.clients, err = a.openCA("nodes", nodesCA); err != nil {
+		return err
+	}
+	if a.vault.reading {
+		return nil
+	}
+	if err := a.issueBroker(nil, false); err != nil {
+		return err
+	}
+	return a.writeBroker(a.BrokerDir())
+}
+
+// CAFile is the certificate by which clients know the brokers.
+func (a *Authority) CAFile() string { return filepath.Join(a.dir, "ca", "ca.pem") }
+
+// IssueBroker makes sure that the brokers' certificate is for the given names
+// and addresses too, is not about to expire, and fits its key. anew makes
+// another key as well. The error is Unknown where a certificate is needed and
+// the key that signs it is kept elsewhere.
+func (a *Authority) IssueBroker(anew bool, hosts ...string) error {
+	if err := CheckHosts(hosts); err != nil {
+		return err
+	}
+	unlock, err := lock(a.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := a.updateLocked(nil); err != nil {
+		return err
+	}
+	return a.issueBroker(hosts, anew)
+}
+
+// CopyBroker writes the directory of one broker of several: what BrokerDir
+// has, and a key and a certificate of its own for its hosts.
+func (a *Authority) CopyBroker(dir string, hosts ...string) error {
+	if err := CheckHosts(hosts); err != nil {
+		return err
+	}
+	unlock, err := lock(a.dir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := a.updateLocked(nil); err != nil {
+		return err
+	}
+	if err := a.writeBroker(dir); err != nil {
+		return err
+	}
+	return a.issueInto(tlsFiles(dir), hosts, true)
+}
+
+func (a *Authority) issueBroker(hosts []string, anew bool) error {
+	return a.issueInto(tlsFiles(a.BrokerDir()), hosts, anew)
+}
+
+// issueInto writes a certificate where the one that is there will not do. What
+// it is for stays in it.
+func (a *Authority) issueInto(files TLSFiles, hosts []string, anew bool) error {
+	want := append(slices.Clone(localHosts), hosts...)
+	have, private, err := readPair(files)
+	if err != nil {
+		return err
+	}
+	now := a.options.Now()
+	if have != nil {
+		had := hostsOf(have)
+		all := !slices.ContainsFunc(want, func(h string) bool { return !slices.Contains(had, hostText(h)) })
+		ours := have.CheckSignatureFrom(a.brokers.cert) == nil
+		if all && ours && !anew && private != nil && !due(have.NotBefore, have.NotAfter, now) {
+			return nil
+		}
+		want = append(had, want...)
+	}
+	if anew || private == nil {
+		if private, err = makeTLSKey(files.Key, writeFile); err != nil {
+			return err
+		}
+	}
+	cert, err := a.brokers.issue(private.Public(), unique(append([]string{brokerName}, want...)), brokerLife, now, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth)
+	if fleet.KindOf(err) == fleet.Unknown && have != nil && private != nil && len(hosts) == 0 && !anew {
+		return nil // it is due, and `fairlead expiring` says so
+	}
+	if err != nil {
+		return fmt.Errorf("certificate of the broker: %w", err)
+	}
+	return writeFile(files.Cert, encodeCertificates(cert, a.brokers.cert))
+}
+
+// readPair reads a certificate and its key. cert is nil where there is none,
+// private where there is none that fits it.
+func readPair(files TLSFiles) (cert *x509.Certificate, private crypto.Signer, err error) {
+	data, err := readFile(files.Cert)
+	if err != nil {
+		return nil, nil, err
+	}
+	if data != nil {
+		chain, err := parseChain(data)
+		if err != nil {
+			return nil, nil, fmt.Errorf("%s: %w", files.Cert, err)
+		}
+		cert = chain[0]
+	}
+	if data, err = readFile(files.Key); data == nil || err != nil {
+		return cert, nil, err
+	}
+	if private, err = parseTLSKey(data); err != nil {
+		return nil, nil, fmt.Errorf("%s: %w", files.Key, err)
+	}
+	public, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool })
+	if cert != nil && (!ok || !public.Equal(cert.PublicKey)) {
+		return nil, private, nil // a kill came between the two: the key stays
+	}
+	return cert, private, nil
+}
+
+// writeBroker writes what changed of a broker's directory, but its certificate.
+func (a *Authority) writeBroker(dir string) error {
+	files := map[string][]byte{
+		"operator.jwt": []byte(a.operatorJWT),
+		"ca.pem":       encodeCertificates(a.brokers.cert), "nodes-ca.pem": encodeCertificates(a.clients.cert),
+	}
+	for key, text := range a.accountJWTs {
+		files[filepath.Join("accounts", key+".jwt")] = []byte(text)
+	}
+	for name, data := range files {
+		path := filepath.Join(dir, name)
+		have, err := readFile(path)
+		if err != nil {
+			return err
+		}
+		if string(have) == string(data) {
+			continue
+		}
+		if err := writeFile(path, data); err != nil {
+			return err
+		}
+	}
+	return a.dropAccounts(filepath.Join(dir, "accounts"))
+}
+
+// dropAccounts removes tenants that are no more.
+func (a *Authority) dropAccounts(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if key, ok := strings.CutSuffix(e.Name(), ".jwt"); ok && a.accountJWTs[key] == "" {
+			if err := removeFile(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// BrokerCertificate says what a broker's certificate is for and until when.
+func BrokerCertificate(dir string) (hosts []string, until time.Time, err error) {
+	cert, _, err := readPair(tlsFiles(dir))
+	if cert == nil || err != nil {
+		return nil, until, err
+	}
+	return hostsOf(cert), cert.NotAfter, nil
+}
+
+// IssueClient makes a key and a certificate for somebody who connects to
+// brokers that ask their clients for one, as PEM. It is needed beside the
+// credentials, and replaces nothing of them.
+func (a *Authority) IssueClient(name string) (cert, key []byte, until time.Time, err error) {
+	if err := fleet.CheckNode(name); err != nil {
+		return nil, nil, until, err
+	}
+	private, err := makeTLSKey("", func(_ string, data []byte) error {
+		key = data
+		return nil
+	})
+	if err != nil {
+		return nil, nil, until, err
+	}
+	c, err := a.clients.issue(private.Public(), []string{name}, clientLife, a.options.Now(), x509.ExtKeyUsageClientAuth)
+	if err != nil {
+		return nil, nil, until, fmt.Errorf("certificate of %s: %w", name, err)
+	}
+	return encodeCertificates(c), key, c.NotAfter, nil
+}
