@@ -29,11 +29,14 @@ func newAgent(a *app) *cobra.Command {
 		Long: `Makes nginx what the fleet says it should be, runs commands, reports. It dials out to the broker and listens on nothing
 but unix sockets and the syslog addresses that you give. Without a link it goes on with what it has on disk.
 
-The node's name is that of its credentials.`,
-		Example: `  fairlead agent --url tls://broker.example.org:4222 --creds ship1.creds --trust trust.json
-  fairlead agent --creds ship1.creds --trust trust.json --nginx systemd --nginx-unit nginx.service
-  fairlead agent --creds ship1.creds --trust trust.json --nginx external --nginx-pid /run/nginx.pid --nginx-conf /etc/nginx
-  fairlead agent --creds ship1.creds --trust trust.json --allow /usr/bin/uname --syslog edge=udp:127.0.0.1:5514`,
+Where the broker is, who the node is and whom it believes lies in the state directory once the host has joined
+(` + "`fairlead join`" + `); the node's JWT is renewed there. Credentials that are given by a flag, FAIRLEAD_CREDS or a context
+go before that, and are renewed in their place.`,
+		Example: `  fairlead agent
+  fairlead agent --nginx systemd --nginx-unit nginx.service
+  fairlead agent --nginx external --nginx-pid /run/nginx.pid --nginx-conf /etc/nginx
+  fairlead agent --allow /usr/bin/uname --syslog edge=udp:127.0.0.1:5514
+  fairlead agent --url tls://broker.example.org:4222 --creds ship1.creds --trust trust.json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			// An agent is small: a soft limit keeps the collector from letting the
@@ -49,8 +52,9 @@ The node's name is that of its credentials.`,
 				_, err = fmt.Fprint(cmd.OutOrStdout(), text)
 				return err
 			}
-			url, secure, creds, trust, err := a.connection(d)
-			if err != nil {
+			cfg := agent.Config{Version: version, State: journalOf(state), Programs: allow, Syslog: syslogs,
+				HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
+			if err := a.nodeSettings(d, state, &cfg); err != nil {
 				return err
 			}
 			// Workers of nginx, which are not root, pass through it; the journal
@@ -58,8 +62,6 @@ The node's name is that of its credentials.`,
 			if err := os.MkdirAll(state, 0o755); err != nil {
 				return fleet.Errorf(fleet.Invalid, "--state: %w: give a directory that this user may write", err)
 			}
-			cfg := agent.Config{Name: creds.Name, Version: version, URL: url, TLS: secure, Credentials: creds, Trust: trust,
-				State: filepath.Join(state, "journal"), Programs: allow, Syslog: syslogs, HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
 			if !without {
 				n.State = filepath.Join(state, "nginx")
 				n.Run, n.Logs = run, logs
@@ -84,7 +86,7 @@ The node's name is that of its credentials.`,
 	}
 	d.flags(c.Flags())
 	f := c.Flags()
-	f.StringVar(&state, "state", "/var/lib/fairlead/agent", "directory for the journal and nginx versions")
+	f.StringVar(&state, "state", usualState, "directory for the node's identity, the journal and nginx versions")
 	f.StringVar(&run, "run", "/run/fairlead", "directory for sockets")
 	f.StringVar(&logs, "logs", "/var/log/fairlead", "directory for nginx's error logs")
 	f.StringVar(&n.Manage, "nginx", nginx.Child, "who starts nginx: child (the agent), systemd, or external (a container, somebody else)")

@@ -90,13 +90,14 @@ func (a *app) settings() (url string, secure bus.TLS, creds *identity.Credential
 		return "", secure, nil, fleet.Errorf(fleet.Invalid, "context %q has no credentials file: Fairlead signs with it; give --creds FILE", c.Name)
 	}
 	creds, err = identity.LoadCreds(c.Creds)
-	if err != nil {
-		return "", secure, nil, fmt.Errorf("%s%w", from, err)
+	secure = a.secureBy(c, c.URL, c.Creds)
+	if err != nil { // with expired ones: a node can renew them
+		return c.URL, secure, creds, fmt.Errorf("%s%w", from, err)
 	}
 	if creds.Warning != "" {
 		a.logger(slog.LevelWarn).Warn(creds.Warning)
 	}
-	return c.URL, a.secureBy(c, c.URL, c.Creds), creds, nil
+	return c.URL, secure, creds, nil
 }
 
 func or(field *string, value string) {

@@ -29,10 +29,12 @@ func (a *app) connection(d daemonFlags) (url string, secure bus.TLS, creds *iden
 		return "", secure, nil, trust, err
 	}
 	if d.trust == "" {
-		return "", secure, nil, trust, fleet.Errorf(fleet.Invalid, "--trust is missing: without the keys to trust nothing could be believed")
+		return "", secure, nil, trust, errNoTrust
 	}
 	trust, err = trustOf(creds, d.trust)
 	return url, secure, creds, trust, err
 }
+
+var errNoTrust = fleet.Errorf(fleet.Invalid, "--trust is missing: without the keys to trust nothing could be believed")
 
 func (a *app) daemonLogger() *slog.Logger { return a.logger(slog.LevelInfo) }

@@ -109,7 +109,7 @@ and in a second terminal:
 		"change":  {newApply(a), newDiff(a), newDelete(a)},
 		"command": {newPublish(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newShell(a)},
 		"run":     {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},
-		"more":    {newContext(a), newVersion(a)},
+		"more":    {newToken(a), newJoin(a), newContext(a), newVersion(a)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

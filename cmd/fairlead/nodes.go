@@ -45,7 +45,7 @@ func newNodes(a *app) *cobra.Command {
 		}),
 	}
 	c.Flags().StringVarP(&selector, "selector", "l", "", "only nodes whose labels match, such as role=edge,region!=eu")
-	c.AddCommand(newNodesAdd(a))
+	c.AddCommand(newNodesAdd(a), newNodesApprove(a), newNodesRemove(a))
 	return c
 }
 

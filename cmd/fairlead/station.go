@@ -15,7 +15,8 @@ import (
 
 func newStation(a *app) *cobra.Command {
 	var d daemonFlags
-	var httpAddress, keysFile string
+	var httpAddress, keysFile, helper string
+	nodeLife := days(identity.NodeLife)
 	var storage subjects.Settings
 	auditAge, logsAge := days(subjects.DefaultSettings().AuditAge), days(subjects.DefaultSettings().LogsAge)
 	c := &cobra.Command{
@@ -23,7 +24,11 @@ func newStation(a *app) *cobra.Command {
 		Short: "run a management station; any number may run",
 		Long: `Keeps the register of nodes and the ledger of commands, compiles what every node should be, and answers questions.
 It keeps nothing on disk: stop it, start it elsewhere, or run several. With station.keys, which the broker makes,
-it serves certificates; without it everything else.`,
+it serves certificates, lets nodes join and renews their JWTs; without it everything else.
+
+A join helper is a program that is asked about each node that wants to join: it reads
+{"name","key","labels","address","facts","token","tokenBy","now"} and answers {"allow":true,"labels":{…},"address":"…"} or
+{"allow":false,"reason":"…"}. What it does not answer well lets nobody in.`,
 		Example: `  fairlead station --url tls://broker.example.org:4222 --creds station.creds --trust trust.json`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,9 +40,19 @@ it serves certificates; without it everything else.`,
 			if err != nil {
 				return err
 			}
+			cfg := station.Config{URL: url, TLS: secure, Credentials: creds, Trust: trust, Version: version, Curve: keys.Curve,
+				NodeLife: time.Duration(nodeLife), Logger: a.daemonLogger()}
+			if keys.Issuer != nil {
+				cfg.Issuer = keys.Issuer
+			}
+			if helper != "" {
+				if cfg.JoinHelper, err = joinHelper(helper); err != nil {
+					return err
+				}
+			}
 			storage.AuditAge, storage.LogsAge = time.Duration(auditAge), time.Duration(logsAge)
-			s, err := station.New(station.Config{URL: url, TLS: secure, Credentials: creds, Trust: trust, Version: version, Curve: keys.Curve,
-				Storage: storage, Logger: a.daemonLogger()})
+			cfg.Storage = storage
+			s, err := station.New(cfg)
 			if err != nil {
 				return err
 			}
@@ -52,6 +67,8 @@ it serves certificates; without it everything else.`,
 	d.flags(c.Flags())
 	f := c.Flags()
 	f.StringVar(&keysFile, "keys", "", "file with the secrets that stations share (default station.keys beside the credentials, or in the tenant's directory that they lie in)")
+	f.StringVar(&helper, "join-helper", "", "`PROGRAM` that is asked about each node that wants to join")
+	f.Var(&nodeLife, "node-life", "how long a node's JWT holds; nodes renew theirs at two thirds")
 	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics")
 	f.IntVar(&storage.Replicas, "replicas", 1, "replicas of streams and buckets: 1 on a lone broker, 3 on a cluster")
 	f.Var(&auditAge, "audit-age", "how long the audit is kept")

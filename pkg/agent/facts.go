@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"runtime"
 	"strings"
@@ -42,6 +43,24 @@ func (a *Agent) tellFacts(ctx context.Context) error {
 	}
 }
 
+// Facts is what a host can say of itself before it is a node: its curve key is
+// made below the agent's state directory where there is none.
+func Facts(state string) (f fleet.Facts, err error) {
+	if err := os.MkdirAll(state, 0o700); err != nil {
+		return f, fleet.Errorf(fleet.Invalid, "state directory: %w", err)
+	}
+	curve, err := ownCurve(state, slog.New(slog.DiscardHandler))
+	f.Curve = curve.Public()
+	tellHost(&f)
+	return f, err
+}
+
+func tellHost(f *fleet.Facts) {
+	f.Hostname, _ = os.Hostname() // none is a fact too
+	f.OS, f.Arch, f.CPUs = host.OS(), runtime.GOARCH, runtime.NumCPU()
+	f.Hostname = strings.TrimSpace(f.Hostname)
+}
+
 func (a *Agent) facts(ctx context.Context) (f fleet.Facts, err error) {
 	if a.engine != nil {
 		if f, err = a.engine.Facts(ctx); err != nil {
@@ -49,8 +68,6 @@ func (a *Agent) facts(ctx context.Context) (f fleet.Facts, err error) {
 		}
 		f.Curve = a.curve.Public()
 	}
-	f.Hostname, _ = os.Hostname() // none is a fact too
-	f.OS, f.Arch, f.CPUs = host.OS(), runtime.GOARCH, runtime.NumCPU()
-	f.Hostname = strings.TrimSpace(f.Hostname)
+	tellHost(&f)
 	return f, nil
 }

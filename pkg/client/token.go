@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,21 @@ func (c *Client) MakeToken(ctx context.Context, r station.TokenRecord, life time
 		return r, "", err
 	}
 	answer, err := ask[station.TokenAnswer](ctx, c, station.QueryToken, station.TokenQuestion{ID: r.ID()})
-	return r, answer.JWT, err
+	if err != nil { // nobody has it: it need not stay
+		return r, "", errors.Join(err, c.remove(ctx, subjects.Tokens, r.ID(), message.TokenSubject(r.ID()), bus.Any))
+	}
+	return r, answer.JWT, nil
+}
+
+// TrustSet is the newest that this user believes. The error is Invalid where the
+// user has none to begin with: what a broker or a station says of whom to trust
+// is not handed on.
+func (c *Client) TrustSet(ctx context.Context) (message.TrustSet, error) {
+	if c.trust == nil {
+		return message.TrustSet{}, fleet.Errorf(fleet.Invalid, "your credentials have no trust set beside them: lay the tenant's trust.json there")
+	}
+	c.newestTrust(ctx)
+	return c.trust.Current(), nil
 }
 
 // Token is a token and what became of it.

@@ -151,7 +151,7 @@ func (d *Dev) Station() (*station.Station, error) {
 	if err != nil {
 		return nil, err
 	}
-	return station.New(station.Config{Curve: keys.Curve,
+	return station.New(station.Config{Curve: keys.Curve, Issuer: keys.Issuer,
 		URL: d.broker.URL(), TLS: d.TLS(), Credentials: creds, Trust: trust, Version: d.options.Version,
 		Storage: d.options.Storage, NudgeAfter: d.options.NudgeAfter, ExpireAfter: d.options.ExpireAfter,
 		Logger: d.log.With("part", "station"),
@@ -179,15 +179,21 @@ func (d *Dev) Nodes() ([]Node, error) {
 	return all, nil
 }
 
-// AgentConfig is the configuration of a node's agent.
-func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
-	creds, err := d.credentials(n.Name, subjects.Node)
-	if err != nil {
-		return agent.Config{}, err
-	}
+// identityOf is a node's identity: the same files, for as long, as those of a
+// host that joined, and the node renews them itself.
+func (d *Dev) identityOf(n Node) (*identity.Node, error) {
 	// For the workers of nginx to pass through, as above.
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
-		return agent.Config{}, fleet.Errorf(fleet.Invalid, "directory of %s: %w", n.Name, err)
+		return nil, fleet.Errorf(fleet.Invalid, "directory of %s: %w", n.Name, err)
+	}
+	return d.authority.Node(filepath.Join(n.Dir, "identity"), n.Name)
+}
+
+// AgentConfig is the configuration of a node's agent.
+func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
+	id, err := d.identityOf(n)
+	if err != nil {
+		return agent.Config{}, err
 	}
 	trust, err := d.authority.TrustSet()
 	if err != nil {
@@ -195,7 +201,7 @@ func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
 	}
 	run := filepath.Join(n.Dir, "run")
 	return agent.Config{
-		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), TLS: d.TLS(), Credentials: creds,
+		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), TLS: d.TLS(), Credentials: id, Renewal: id,
 		Trust: trust, State: filepath.Join(n.Dir, "state"),
 		Nginx: &nginx.Config{
 			State: filepath.Join(n.Dir, "nginx"), Conf: filepath.Join(n.Dir, "conf"), Run: run,
@@ -288,11 +294,11 @@ func (d *Dev) register(ctx context.Context, nodes []Node) error {
 	}
 	defer c.Close()
 	for i, n := range nodes {
-		user, err := d.authority.User(n.Name, subjects.Node)
+		id, err := d.identityOf(n)
 		if err != nil {
 			return err
 		}
-		record := station.NodeRecord{Name: n.Name, Key: user.Key, Address: n.Address, Since: time.Now().UTC(),
+		record := station.NodeRecord{Name: n.Name, Key: id.PublicKey(), Address: n.Address, Since: time.Now().UTC(),
 			Labels: map[string]string{"env": "dev", "role": "edge", "index": strconv.Itoa(i + 1)}}
 		if err := c.Register(ctx, record); err != nil {
 			return fmt.Errorf("register %s: %w", n.Name, err)

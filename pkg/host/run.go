@@ -1,6 +1,7 @@
 package host
 
 import (
+	"bytes"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -21,6 +22,8 @@ type Command struct {
 	Args []string // without the program's own name
 	Env  []string // nil is the environment of this process
 	Dir  string   // "" is the directory of this process
+	// Stdin is what the command reads; nil is /dev/null.
+	Stdin []byte
 	// MaxOutput is how many bytes of each of stdout and stderr are kept; 0 is 256 KiB.
 	MaxOutput int
 }
@@ -39,7 +42,7 @@ type Result struct {
 	Duration     time.Duration
 }
 
-// Run runs a command with stdin at /dev/null, in a process group of its own.
+// Run runs a command in a process group of its own.
 //
 // A command that exits with another code than 0, or by a signal of its own, is
 // a Result and no error. When ctx ends, the whole group gets TERM and half a
@@ -52,6 +55,9 @@ func Run(ctx context.Context, c Command) (Result, error) {
 	out := newOutput(c.MaxOutput)
 	cmd := exec.CommandContext(ctx, c.Path, c.Args...)
 	cmd.Env, cmd.Dir = c.Env, c.Dir
+	if c.Stdin != nil {
+		cmd.Stdin = bytes.NewReader(c.Stdin)
+	}
 	cmd.Stdout, cmd.Stderr = out.stream(&out.stdout), out.stream(&out.stderr)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }

@@ -1,7 +1,10 @@
 package identity
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -132,4 +135,36 @@ func ReadIssued(token string) (Issued, error) {
 		r.Until = time.Unix(claims.Expires, 0)
 	}
 	return r, nil
+}
+
+// Node is a node whose identity lies in a directory of its own, as if its host
+// had joined: made where there is none, and issued anew where the node could not
+// renew it by itself any more. For fleets on one host, which holds all keys.
+func (a *Authority) Node(dir, name string) (*Node, error) {
+	n, err := OpenNode(dir)
+	switch {
+	case err == nil && n.current.Account == a.account.public && n.current.Name == name:
+		if _, until := n.RenewJWT(); until.After(a.options.Now()) && slices.Contains(a.issuers(), n.current.issuer) {
+			return n, nil
+		}
+	case err == nil, errors.Is(err, os.ErrNotExist):
+		n = newNode(dir)
+		n.current = &Credentials{Name: name, Account: a.account.public}
+	default:
+		return nil, err
+	}
+	key, err := n.Wanted(n.current.Key == "")
+	if err != nil {
+		return nil, err
+	}
+	issuer, now := a.Issuer(), a.options.Now()
+	node, err := issuer.Issue(subjects.Node, name, key.PublicKey(), now.Add(NodeLife))
+	if err != nil {
+		return nil, err
+	}
+	renew, err := issuer.Issue(subjects.Renew, name, key.PublicKey(), now.Add(2*NodeLife))
+	if err != nil {
+		return nil, err
+	}
+	return n, n.Adopt(node, renew, a.issuers())
 }

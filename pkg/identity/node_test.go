@@ -200,3 +200,31 @@ func TestACredsFileIsRenewedInItsPlace(t *testing.T) {
 		t.Error("a person is a node:", err)
 	}
 }
+
+func TestANodeOfOnesOwnHostIsMadeOnce(t *testing.T) {
+	authorities, dir := t.TempDir(), t.TempDir()
+	now := time.Now()
+	o := identity.Options{Now: func() time.Time { return now }}
+	a := open(t, authorities, o)
+	node := func(a *identity.Authority) *identity.Node {
+		n, err := a.Node(dir, "ship1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	first := node(a)
+	again := node(a)
+	if again.PublicKey() != first.PublicKey() || again.UserJWT() != first.UserJWT() {
+		t.Error("issued anew without need")
+	}
+	now = now.Add(2*identity.NodeLife + time.Hour) // it could not renew it itself any more
+	late := node(a)
+	if late.PublicKey() != first.PublicKey() || late.UserJWT() == first.UserJWT() {
+		t.Error("a node that was away too long has no new JWT, or another key")
+	}
+	other := node(open(t, t.TempDir(), o))
+	if other.PublicKey() == first.PublicKey() || other.Credentials().Account == first.Credentials().Account {
+		t.Error("a node of another account has the same key")
+	}
+}

@@ -28,6 +28,9 @@ type Token struct {
 	// least that it may have: an older set may trust who is trusted no more.
 	Signers []string `json:"signers"`
 	Version uint64   `json:"version"`
+	// Node is the name that the host takes, where the token is for one; the
+	// station decides by what the token's maker wrote, not by this.
+	Node string `json:"node,omitempty"`
 	// CA is the SHA-256, in hex, of the certificate that the broker's
 	// certificate leads to; "" where a public authority issued it.
 	CA string `json:"ca,omitempty"`

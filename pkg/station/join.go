@@ -77,7 +77,7 @@ func (s *Station) join(ctx context.Context, subject string, body []byte) (any, e
 	reply, err := a.run(ctx, body)
 	if err == nil && !reply.Waiting {
 		s.tell(ctx, a.request.Name, message.LifecycleJoined, a.joined())
-		s.log.Info("a node joined", "node", a.request.Name, "key", a.request.Key, "token", shortID(a.token), "tokenBy", a.by)
+		s.log.Info("a node joined", "node", a.request.Name, "key", a.request.Key, "token", ShortID(a.token), "tokenBy", a.by)
 	}
 	if err != nil {
 		s.joinRefused(ctx, &a, err)
@@ -259,7 +259,7 @@ func (a *attempt) enter(ctx context.Context) (err error) {
 	}
 	if n > 0 {
 		if err := a.station.tokens.release(ctx, a.token, n); err != nil {
-			a.station.log.Warn("a use of a token led to no node and cannot be given back", "token", shortID(a.token), "error", err)
+			a.station.log.Warn("a use of a token led to no node and cannot be given back", "token", ShortID(a.token), "error", err)
 		}
 	}
 	return fleet.Errorf(fleet.Conflict, "another host took the name %s this moment: choose another one with --name", a.node.Name)

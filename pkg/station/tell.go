@@ -63,16 +63,16 @@ func (s *Station) tellRemoved(ctx context.Context) error {
 
 // joined is what the audit says of a node that joined.
 func (a *attempt) joined() string {
-	return fmt.Sprintf("joined with token %s of %s: key %s", shortID(a.token), a.by, a.request.Key)
+	return fmt.Sprintf("joined with token %s of %s: key %s", ShortID(a.token), a.by, a.request.Key)
 }
 
 // joinRefused puts a refusal into the audit, but not each of very many: who has
 // a token must not be able to fill it.
 func (s *Station) joinRefused(ctx context.Context, a *attempt, why error) {
-	s.log.Warn("a join was refused", "node", clip(a.request.Name), "key", clip(a.request.Key), "token", shortID(a.token), "error", why)
+	s.log.Warn("a join was refused", "node", clip(a.request.Name), "key", clip(a.request.Key), "token", ShortID(a.token), "error", why)
 	if s.refusals.more(a.token) {
 		s.tell(ctx, a.request.Name, message.LifecycleJoinRefused,
-			fmt.Sprintf("%v (token %s, name %q, key %s)", why, shortID(a.token), clip(a.request.Name), clip(a.request.Key)))
+			fmt.Sprintf("%v (token %s, name %q, key %s)", why, ShortID(a.token), clip(a.request.Name), clip(a.request.Key)))
 	}
 }
 

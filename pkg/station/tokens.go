@@ -168,7 +168,7 @@ func (t *tokens) good(ctx context.Context, id string) (TokenRecord, error) {
 	if record.Key == "" { // perhaps it was made this moment
 		e, err := t.station.conn.Get(ctx, subjects.Tokens, id)
 		if fleet.KindOf(err) == fleet.Unknown {
-			return record, fleet.Errorf(fleet.Unknown, "there is no token %s: it was removed, or its time is long over; ask for another one", shortID(id))
+			return record, fleet.Errorf(fleet.Unknown, "there is no token %s: it was removed, or its time is long over; ask for another one", ShortID(id))
 		}
 		if err != nil {
 			return record, err
@@ -188,10 +188,10 @@ func (t *tokens) good(ctx context.Context, id string) (TokenRecord, error) {
 // maker is asked for each time: who is revoked leaves no token behind.
 func (s *Station) believesToken(document message.Message, r TokenRecord) error {
 	if err := message.VerifyDocument(document, s.trust.Find, subjects.Admin, subjects.Operator); err != nil {
-		return fleet.Errorf(fleet.Refused, "the token %s was not made by who may make one: %w", shortID(r.ID()), err)
+		return fleet.Errorf(fleet.Refused, "the token %s was not made by who may make one: %w", ShortID(r.ID()), err)
 	}
 	if owner, _ := s.trust.Find(document.Key); !mayAddNodes(owner) {
-		return fleet.Errorf(fleet.Refused, "the token %s was made by %s, who is limited and may not add nodes", shortID(r.ID()), owner.Name)
+		return fleet.Errorf(fleet.Refused, "the token %s was made by %s, who is limited and may not add nodes", ShortID(r.ID()), owner.Name)
 	}
 	if now := s.clock.Now(); !now.Before(r.Expires) {
 		return fleet.Errorf(fleet.Expired, "the token was good until %s: ask for another one", r.Expires.UTC().Format(time.RFC3339))
@@ -206,8 +206,8 @@ func (t *tokens) madeBy(id string) string {
 	return t.of(id).document.From
 }
 
-// shortID is an id as people see it.
-func shortID(id string) string { return id[:min(len(id), 12)] }
+// ShortID is a token's id as people see it.
+func ShortID(id string) string { return id[:min(len(id), 12)] }
 
 // usedBy is the use of a token by a node, if there is one.
 func (t *tokens) usedBy(id, node, key string) (TokenUse, bool) {
