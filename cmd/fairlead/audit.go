@@ -22,14 +22,16 @@ func newAudit(a *app) *cobra.Command {
 	since := days(24 * time.Hour)
 	w := waiting{timeout: days(time.Minute)}
 	c := &cobra.Command{
-		Use:   "audit [--node N] [--since 24h] [--id ID] [-f] [--replay [--to-node X]]",
+		Use:   "audit [--node N] [--by NAME] [--since 24h] [--id ID] [-f] [--replay [--to-node X]]",
 		Short: "what was done, to whom, by whose order, and how it ended",
-		Long: `Prints the audit from JetStream in the order in which it was stored, one line per message: every command, and every answer to it.
+		Long: `Prints the audit from JetStream in the order in which it was stored, one line per message: every command, and every answer to it,
+with the person or program whose key signed it and the role of that key (-o wide: the key too).
 --replay prints the whole history from its beginning. --replay --to-node X publishes the selected commands again, to node X,
 with new ids that name the old ones; an operator's signature is needed for that, and nginxconfig commands are left out,
 since every node converges to its own desired state.`,
 		Example: `  fairlead audit
   fairlead audit --node node1 --since 7d
+  fairlead audit --by alice --since 7d
   fairlead audit --id 01KAM3S2Y1C6Q8Z5V7W9X0ABCD
   fairlead audit --replay --json
   fairlead audit --replay --node node1 --to-node node2`,
@@ -74,6 +76,7 @@ since every node converges to its own desired state.`,
 	})
 	f := c.Flags()
 	f.StringVar(&o.Node, "node", "", "only what concerns one node")
+	f.StringVar(&o.By, "by", "", "only what somebody sent, by name or public key, and the answers to it")
 	f.StringVar(&o.ID, "id", "", "only one command and its answers")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what comes, until interrupted")
 	f.Var(&since, "since", "how far to look back")
@@ -83,6 +86,7 @@ since every node converges to its own desired state.`,
 	if err := c.RegisterFlagCompletionFunc("node", a.completeNodes); err != nil {
 		panic(err) // the flag was made above
 	}
+	c.AddCommand(newAuditVerify(a))
 	return c
 }
 
@@ -94,7 +98,9 @@ type auditLine struct {
 	ID       string          `json:"id"`
 	From     string          `json:"from,omitempty"`
 	Key      string          `json:"key,omitempty"`
-	Proven   bool            `json:"proven"`
+	By       string          `json:"by,omitempty"` // whose key it is, by the trust set or the register
+	Role     subjects.Role   `json:"role,omitempty"`
+	Proven   bool            `json:"proven"` // by is from, and may send it
 	Command  string          `json:"command,omitempty"`
 	State    message.State   `json:"state,omitempty"`
 	Expires  *time.Time      `json:"expires,omitempty"`
@@ -107,7 +113,7 @@ func (a *app) printRecord(r client.Record) error {
 	m := r.Message
 	if a.streams() {
 		line := auditLine{Sequence: r.Sequence, At: r.StoredAt, Subject: m.Subject.String(), ID: m.ID, From: m.From, Key: m.Key,
-			Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays}
+			By: r.By, Role: r.Role, Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays}
 		if !m.Expires.IsZero() {
 			line.Expires = &m.Expires
 		}
@@ -118,21 +124,32 @@ func (a *app) printRecord(r client.Record) error {
 		}
 		return a.printNext(line)
 	}
-	who := m.From
-	switch {
-	case m.Signature == "":
-		who = "(unsigned)"
-	case !r.Proven:
-		who += " (not proven)"
+	who := author(r)
+	if a.output == "wide" && m.Key != "" {
+		who += " " + m.Key
 	}
 	what, state, id, text := describe(m)
 	if m.Replays != "" {
 		text = strings.TrimSpace("again what was " + m.Replays + " " + text)
 	}
-	line := fmt.Sprintf("%s  %-8s  %-28s  %s  by %-10s  %s  %s", a.paint(dim, r.StoredAt.Local().Format("2006-01-02 15:04:05.000")),
-		m.Subject.Node, what, a.paint(stateColours[state], fmt.Sprintf("%-19s", state)), who, id, oneLine(text))
+	line := fmt.Sprintf("%s  %-8s  %-28s  %s  by %-18s  %s  %s", a.paint(dim, r.StoredAt.Local().Format("2006-01-02 15:04:05.000")),
+		m.Subject.Node, what, a.paint(stateColours[state], fmt.Sprintf("%-19s", state)), oneLine(who), id, oneLine(text))
 	_, err := fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
 	return err
+}
+
+// author is who signed a message, for people.
+func author(r client.Record) string {
+	m := r.Message
+	switch {
+	case m.Signature == "":
+		return "(unsigned)"
+	case r.Proven:
+		return fmt.Sprintf("%s (%s)", m.From, r.Role)
+	case r.By != "" && r.By != m.From:
+		return fmt.Sprintf("%s (not proven: the key of %s, %s)", m.From, r.By, r.Role)
+	}
+	return m.From + " (not proven)"
 }
 
 // describe puts a message into words.

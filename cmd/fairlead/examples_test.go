@@ -99,6 +99,7 @@ func parses(want *cobra.Command, args []string) error {
 var harmless = map[string]int{
 	"fairlead audit":                                               0,
 	"fairlead audit --node node1 --since 7d":                       0,
+	"fairlead audit --by alice --since 7d":                         4,
 	"fairlead audit --id 01KAM3S2Y1C6Q8Z5V7W9X0ABCD":               4,
 	"fairlead audit --replay --json":                               0,
 	"fairlead audit --replay":                                      0,

@@ -172,7 +172,7 @@ func stationConfig(dir, url string) (station.Config, error) {
 	}
 	trust, err := trustOf(dir)
 	return station.Config{URL: url, Credentials: creds, Trust: trust, Storage: subjects.Settings{LogsBytes: 1 << 30},
-		SweepEvery: 100 * time.Millisecond, NudgeAfter: time.Second}, err
+		SweepEvery: 100 * time.Millisecond, NudgeAfter: time.Second, CheckpointEvery: 100 * time.Millisecond}, err
 }
 
 // stationHere runs a station in this process; the returned func ends it.

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"fairlead/pkg/client"
 	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
@@ -90,6 +91,16 @@ func TestAKillOfBrokerOrStationLosesAndDoublesNothing(t *testing.T) {
 			}
 			if stored > 0 {
 				t.Errorf("%d commands that were acknowledged are not in the audit", stored)
+			}
+			// Nor is what a station signed before the kill another one since.
+			var signed client.AuditVerdict
+			eventually(t, "all of the audit is signed", func() (all bool) {
+				var err error
+				signed, err = s.client.VerifyAudit(t.Context(), client.VerifyOptions{})
+				return err == nil && signed.Uncovered == 0
+			})
+			if len(signed.Faults) > 0 || signed.Covered != signed.Last {
+				t.Errorf("%+v", signed)
 			}
 			if left, _ := filepath.Glob(filepath.Join(s.dir, "*", "journal.db.corrupt-*")); len(left) > 0 {
 				t.Errorf("damaged journals: %q", left)

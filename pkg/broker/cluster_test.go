@@ -186,7 +186,7 @@ func fleetOn(t *testing.T, sites []*site) *clustered {
 		t.Fatal(err)
 	}
 	st, err := station.New(station.Config{URL: urls(sites), TLS: trusts(sites[0].Authority), Credentials: stationCreds, Trust: trust,
-		Storage: subjects.Settings{Replicas: 3, LogsBytes: 1 << 30}, NudgeAfter: time.Second})
+		Storage: subjects.Settings{Replicas: 3, LogsBytes: 1 << 30}, NudgeAfter: time.Second, CheckpointEvery: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,6 +349,20 @@ func TestAClusterGoesOnWithoutOneBrokerAndLosesNothing(t *testing.T) {
 	more := f.send(t, 20, nil)
 	f.succeed(t, more)
 	f.endedOnce(t, append(sent, more...))
+
+	// What was signed before is in its place, and what came since is signed too.
+	eventually(t, func(ctx context.Context) error {
+		v, err := f.client.VerifyAudit(ctx, client.VerifyOptions{})
+		switch {
+		case err != nil:
+			return err
+		case len(v.Faults) > 0 || v.Before > 0:
+			t.Fatalf("%+v", v)
+		case v.Uncovered > 0:
+			return fmt.Errorf("%d messages are not signed yet", v.Uncovered)
+		}
+		return nil
+	})
 }
 
 func TestABrokerOfAnotherOperatorDoesNotJoin(t *testing.T) {

@@ -37,6 +37,9 @@ func (c *Conn) End(ctx context.Context, stream, subject string) (*message.Stored
 
 // At is the message at a sequence of a stream, nil where there is none.
 func (c *Conn) At(ctx context.Context, stream string, sequence uint64) (*message.Stored, error) {
+	if sequence == 0 {
+		return nil, nil
+	}
 	return c.leaders(ctx, stream, map[string]any{"seq": sequence})
 }
 
@@ -49,6 +52,8 @@ func (c *Conn) leaders(ctx context.Context, stream string, question map[string]a
 	if err != nil {
 		return nil, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, pullAnswer) // a cluster that loses a member loses questions
+	defer cancel()
 	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+stream, body)
 	if err != nil {
 		return nil, kinded(err, "read stream "+stream)

@@ -177,41 +177,54 @@ func sameRecord(a, b station.NodeRecord) bool {
 // owner is who signs with a key, by the user's own trust set or else a station's;
 // the zero answer for a stranger, and while no station answers.
 func (c *Client) owner(ctx context.Context, key string) station.KeyAnswer {
+	owner, _ := c.whose(ctx, key)
+	return owner
+}
+
+// whose is owner with the error of asking.
+func (c *Client) whose(ctx context.Context, key string) (station.KeyAnswer, error) {
 	if c.trust != nil {
 		c.newestTrust(ctx)
 		owner, _ := c.trust.Find(key)
-		return station.KeyAnswer{Name: owner.Name, Role: owner.Role, Ended: owner.Ended}
+		return station.KeyAnswer{Name: owner.Name, Role: owner.Role, Ended: owner.Ended}, nil
 	}
 	c.mu.Lock()
 	known, ok := c.owners[key]
 	c.mu.Unlock()
 	if ok {
-		return known
+		return known, nil
 	}
 	answer, err := ask[station.KeyAnswer](ctx, c, station.QueryKey, station.KeyQuestion{Key: key})
 	if err != nil {
-		return station.KeyAnswer{}
+		return station.KeyAnswer{}, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.owners[key] = answer
-	return answer
+	return answer, nil
 }
 
 // Proven reports whether a message is by whom it says: signed by the key that
 // the register has for that node, or that is trusted under that name, and
 // stored before that key was taken back, if it was.
 func (c *Client) Proven(ctx context.Context, d message.Delivery) bool {
+	_, proven := c.author(ctx, d)
+	return proven
+}
+
+// author is whose key signed a message, the zero answer for nobody's who is
+// known, and whether that one says so and may.
+func (c *Client) author(ctx context.Context, d message.Delivery) (by station.KeyAnswer, proven bool) {
 	m := d.Message
 	if m.CheckSignature() != nil {
-		return false
+		return by, false
 	}
-	if m.Subject.Direction == subjects.Event && m.From == m.Subject.Node {
-		return c.signedBy(ctx, m.From, m.Key, d.StoredAt) && !c.takenBack(ctx, m.Key, d.StoredAt)
+	if m.Subject.Direction == subjects.Event && m.From == m.Subject.Node && c.signedBy(ctx, m.From, m.Key, d.StoredAt) {
+		return station.KeyAnswer{Name: m.From, Role: subjects.Node}, !c.takenBack(ctx, m.Key, d.StoredAt)
 	}
-	owner := c.owner(ctx, m.Key)
-	return owner.Name != "" && owner.Name == m.From && !endedBy(owner, d.StoredAt) &&
-		(m.Subject.Direction == subjects.Command || owner.Role == subjects.Station)
+	by = c.owner(ctx, m.Key)
+	mine := m.Subject.Direction == subjects.Command || by.Role == subjects.Station && m.From != m.Subject.Node
+	return by, mine && by.Name != "" && by.Name == m.From && !endedBy(by, d.StoredAt)
 }
 
 // learnKeys reads all public keys of the register at once, which is cheaper than

@@ -15,12 +15,17 @@ import (
 type Record struct {
 	message.Delivery
 	Proven bool // it is by whom it says, see Client.Proven
+	// By and Role are of whose key signed it, by the trust set and the register
+	// as they are now; empty where nobody is known who has it.
+	By   string
+	Role subjects.Role
 }
 
 // AuditOptions choose messages of the audit.
 type AuditOptions struct {
 	Node   string    // "" for all
 	ID     string    // a command and its answers
+	By     string    // what somebody sent, by name or by public key, and the answers to that
 	Since  time.Time // by the broker's clock
 	Follow bool
 }
@@ -31,12 +36,24 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 	if node == "" {
 		node = "*"
 	}
+	theirs := make(map[string]bool) // commands that o.By sent
 	return c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.EverythingOf(node), Since: o.Since, Follow: o.Follow}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
-		if o.ID != "" && d.Message.ID != o.ID && d.Message.Command != o.ID {
+		m := d.Message
+		if o.ID != "" && m.ID != o.ID && m.Command != o.ID {
 			return nil
 		}
-		return handle(Record{d, c.Proven(ctx, d)})
+		by, proven := c.author(ctx, d)
+		if o.By != "" {
+			// Also what only says that it is theirs, and what their key signed as another's.
+			if o.By != m.From && o.By != m.Key && o.By != by.Name && !theirs[m.Command] {
+				return nil
+			}
+			if m.Subject.Direction == subjects.Command {
+				theirs[m.ID] = true
+			}
+		}
+		return handle(Record{d, proven, by.Name, by.Role})
 	})
 }
 

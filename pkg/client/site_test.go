@@ -31,14 +31,15 @@ const patience = 60 * time.Second
 // site is a real broker and a station in this process, and alice's client.
 // Nodes are plain connections.
 type site struct {
-	t         *testing.T
-	authority *identity.Authority
-	broker    broker.Config
-	stop      func() // ends the broker
-	url       string
-	users     map[string]*identity.Credentials
-	conns     map[string]*bus.Conn
-	client    *client.Client
+	t           *testing.T
+	authority   *identity.Authority
+	broker      broker.Config
+	stop        func() // ends the broker
+	stopStation func()
+	url         string
+	users       map[string]*identity.Credentials
+	conns       map[string]*bus.Conn
+	client      *client.Client
 }
 
 func open(t *testing.T) *site {
@@ -53,17 +54,27 @@ func open(t *testing.T) *site {
 	s.creds("bob", subjects.Admin)
 	s.client = s.open("alice")
 	s.creds("station-a", subjects.Station)
-	trust, err := a.TrustSet()
-	if err != nil {
-		t.Fatal(err)
-	}
-	st, err := station.New(station.Config{URL: s.url, Credentials: s.users["station-a"], Trust: trust,
-		Storage: subjects.Settings{LogsBytes: 1 << 30}, SweepEvery: 50 * time.Millisecond, ExpireAfter: 100 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	runs(t, st.Ready(), st.Run)
+	s.stopStation = s.runStation(nil)
 	return s
+}
+
+// runStation runs a station; change may be nil.
+func (s *site) runStation(change func(*station.Config)) (stop func()) {
+	s.t.Helper()
+	trust, err := s.authority.TrustSet()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	cfg := station.Config{URL: s.url, Credentials: s.users["station-a"], Trust: trust,
+		Storage: subjects.Settings{LogsBytes: 1 << 30}, SweepEvery: 50 * time.Millisecond, ExpireAfter: 100 * time.Millisecond}
+	if change != nil {
+		change(&cfg)
+	}
+	st, err := station.New(cfg)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return runs(s.t, st.Ready(), st.Run)
 }
 
 // start runs the broker, after a stop on the same port.

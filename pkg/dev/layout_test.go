@@ -32,6 +32,7 @@ var layout = []struct{ name, may string }{
 	// Leaves: words, the machine, a format.
 	{"pkg/fleet", ""},
 	{"pkg/fleet/certtest", ""},
+	{"pkg/broker/tampertest", ""},
 	{"pkg/host", ""},
 	{"pkg/host/hosttest", ""},
 	{"pkg/syslog", ""},
@@ -70,6 +71,7 @@ var owners = map[string]string{
 	"github.com/nats-io/jwt":                  "pkg/identity",
 	"filippo.io/age":                          "pkg/identity",
 	"github.com/nats-io/nkeys":                "pkg/identity pkg/message",
+	"github.com/minio/highwayhash":            "pkg/broker/tampertest",
 	"go.etcd.io/bbolt":                        "pkg/journal",
 	"github.com/leodido/go-syslog":            "pkg/syslog",
 	"github.com/nginxinc/nginx-go-crossplane": "pkg/nginx pkg/adopt",

@@ -94,7 +94,7 @@ func (c Checkpoint) Mark(sequence uint64) Mark {
 // Until is when the last message that is covered was stored, by the broker's
 // clock; zero where none ever was.
 func (c Checkpoint) Until() time.Time {
-	if c.To < c.From {
+	if len(c.Marks) == 0 {
 		return c.After
 	}
 	return c.Mark(c.To).At()

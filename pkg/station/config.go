@@ -40,6 +40,10 @@ type Config struct {
 	// ExpireAfter is how long after a command's time a node may still answer
 	// before the station ends it as expired; a minute.
 	ExpireAfter time.Duration
+	// CheckpointEvery is the pause between checkpoints of the audit while it
+	// grows; 10 seconds. It is the time that somebody who takes the broker has to
+	// change what was just written unseen.
+	CheckpointEvery time.Duration
 
 	Logger *slog.Logger
 }
@@ -49,6 +53,7 @@ func (c Config) withDefaults() Config {
 	set(&c.SweepEvery, time.Second)
 	set(&c.NudgeAfter, 5*time.Second)
 	set(&c.ExpireAfter, time.Minute)
+	set(&c.CheckpointEvery, 10*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

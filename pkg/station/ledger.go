@@ -90,6 +90,7 @@ func (l *ledger) followCommands(ctx context.Context, caughtUp func()) error {
 	}
 	return l.station.conn.Read(ctx, subjects.Commands, bus.ReadOptions{After: l.seen(), Follow: true, CaughtUp: known}, func(i bus.Item) error {
 		l.station.clock.Observe(i.At)
+		l.station.signs.news.Store(true)
 		l.published(i.Stored)
 		return nil
 	})
@@ -177,6 +178,7 @@ func (l *ledger) followEvents(ctx context.Context, caughtUp func()) error {
 	// health reports tell as well.
 	return l.station.conn.Read(ctx, subjects.Events, bus.ReadOptions{Since: l.oldest(), Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
 		l.station.clock.Observe(i.At)
+		l.station.signs.news.Store(true)
 		l.event(ctx, message.Receive(i.Stored))
 		return nil
 	})

@@ -22,6 +22,7 @@ type Station struct {
 	register *register
 	ledger   *ledger
 	compiler *compiler
+	signs    *checkpoints
 	barrier  *barrier
 	tokens   *tokens
 	refusals refusals
@@ -42,6 +43,7 @@ func New(cfg Config) (*Station, error) {
 	s.register = newRegister(s)
 	s.ledger = newLedger(s)
 	s.compiler = newCompiler(s)
+	s.signs = &checkpoints{station: s}
 	s.barrier = &barrier{station: s}
 	s.tokens = newTokens(s)
 	return s, nil
@@ -113,6 +115,7 @@ func (s *Station) Run(ctx context.Context) error {
 	}
 	defer stop()
 	all.Go(func() { s.sweep(ctx) })
+	all.Go(func() { s.signs.run(ctx) })
 	all.Go(func() { s.compiler.run(ctx) })
 	// Questions that come once it is ready must find it.
 	if err := s.conn.Flush(ctx); err != nil && ctx.Err() == nil {
