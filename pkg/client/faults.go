@@ -67,10 +67,11 @@ func newFaults(now stored, changes []ResourceChange, before, after []station.Pla
 	return faults, nil
 }
 
-// faultsOf are why a node can not take its plan.
+// faultsOf are why a node can not take its plan, and what is wrong with what it
+// is spared for another reason: nobody is to store that.
 func faultsOf(p station.Plan) fleet.Faults {
 	faults, _ := p.Err.(fleet.Faults)
-	return faults
+	return append(slices.Clip(faults), p.Wrong...)
 }
 
 // mostSuspects bounds the changes that are tried out.

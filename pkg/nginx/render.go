@@ -52,7 +52,7 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 				files = append(files, certificate(r, spec)...)
 			}
 		case *fleet.ConfigFile:
-			add(spec.Context+".d/"+base, r.ID(), strings.TrimRight(spec.Content, "\n")+"\n")
+			files = append(files, rawFile(r, spec))
 		}
 	}
 	m.streamUpstreams(add)
@@ -68,6 +68,12 @@ func render(address string, resources []fleet.Resource, validate func(fleet.Spec
 	add("mime.types", "", mimeTypes)
 	add("nginx.conf", "", m.base(files))
 	return NewBundle(files), nil
+}
+
+// rawFile is a ConfigFile as it lies in the bundle.
+func rawFile(r fleet.Resource, c *fleet.ConfigFile) File {
+	return File{Path: c.Context + ".d/configfile-" + r.Metadata.Name + ".conf", Mode: 0o600,
+		Content: []byte(strings.TrimRight(c.Content, "\n") + "\n"), Owner: r.ID()}
 }
 
 // model is everything that rendering one file needs to know of the others.

@@ -47,6 +47,29 @@ func UnfitFor(resources []fleet.Resource, facts *fleet.Facts, known map[string]s
 	return why
 }
 
+// InspectUnfit is Inspect for the ConfigFiles that a node cannot take, for the
+// reasons that UnfitFor gave: what would be wrong with them on a node that has
+// every module, and whose policy is this one's but for that.
+func InspectUnfit(resources []fleet.Resource, why map[string]string) fleet.Faults {
+	var policy fleet.NodePolicy
+	var b Bundle
+	for _, r := range resources {
+		switch spec := r.Spec.(type) {
+		case *fleet.NodePolicy:
+			policy = *spec
+		case *fleet.ConfigFile:
+			if _, out := why[r.ID()]; out {
+				b.Files = append(b.Files, rawFile(r, spec))
+			}
+		}
+	}
+	policy.Modules = nil
+	for _, m := range modules {
+		policy.Modules = append(policy.Modules, m.name)
+	}
+	return Inspect(b, policy)
+}
+
 // without says which of a resource's needs is unfit.
 func without(spec fleet.Spec, why map[string]string) string {
 	if s, ok := spec.(fleet.Needing); ok {

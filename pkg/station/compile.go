@@ -14,6 +14,7 @@ type Plan struct {
 	Address   string
 	Resources []fleet.Resource // as they are on the node, without variables, sorted by ID
 	Unfit     []nginx.Unfit    // resources that select the node and are left out, sorted by ID
+	Wrong     fleet.Faults     // with raw configuration that is left out, whatever the node's nginx has
 	Bundle    nginx.Bundle     // empty where Err is set
 	Err       error            // fleet.Faults: why the node cannot take them at all
 }
@@ -53,6 +54,7 @@ func (c *chooser) plan(node NodeRecord, chosen choice) Plan {
 		for _, id := range sortedKeys(why) {
 			plan.Unfit = append(plan.Unfit, nginx.Unfit{Resource: id, Reason: why[id]})
 		}
+		plan.Wrong = nginx.InspectUnfit(chosen.resources, why)
 	}
 	if plan.Bundle, plan.Err = nginx.Render(plan.Address, plan.Resources); plan.Err == nil {
 		plan.Err = nginx.Inspect(plan.Bundle, plan.Bundle.Policy()).Err()

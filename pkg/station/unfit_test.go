@@ -54,6 +54,21 @@ func TestWhatANodeCannotTakeIsLeftOutAndTheRestGoesOn(t *testing.T) {
 	}
 }
 
+// What is wrong with a file is found where a module is missing too; that the
+// module is off there is not what is wrong.
+func TestRawConfigurationThatIsLeftOutIsInspectedToo(t *testing.T) {
+	wrong := file("wrong", "brotli on;\nload_module x.so;\n")
+	tcp := resourceOf("tcp", &fleet.ConfigFile{Context: "stream", Content: "server { listen 127.0.0.1:9; nonsense 1; }\n"})
+	p := compile(t, []fleet.Resource{host("web", "", "x"), wrong, tcp, file("fine", "brotli on;\n"), streamFile("fine-tcp")}, record("n1").WithFacts(bare()))["n1"]
+	if p.Err != nil || !slices.Equal(names(p), []string{"VirtualHost/web"}) || len(p.Unfit) != 4 {
+		t.Errorf("it gets %v without %v, %v", names(p), p.Unfit, p.Err)
+	}
+	if got := p.Wrong; len(got) != 2 || got[0].Subject != "ConfigFile/tcp" || !strings.Contains(got[0].Message, `line 1: "nonsense" is no directive`) ||
+		got[1].Subject != "ConfigFile/wrong" || got[1].Path != "spec.content" || !strings.Contains(got[1].Message, `line 2: "load_module" runs a library as root`) {
+		t.Errorf("wrong is %v", got)
+	}
+}
+
 func TestWhatNeedsSomethingUnfitIsUnfitToo(t *testing.T) {
 	canary := resourceOf("canary", &fleet.Split{Branches: []fleet.Branch{{Upstream: "app"}}})
 	app := upstream("app", "${node.labels.app}:80")
