@@ -61,9 +61,14 @@ func (a *Authority) revokeKeys(users []User, reason, limited string) error {
 	now := a.options.Now()
 	var revoked []message.RevokedKey
 	for _, u := range users {
-		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: now.UTC().Truncate(time.Millisecond), Reason: reason})
+		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: now.UTC().Truncate(time.Millisecond), Reason: reason, Expires: u.Expires})
 	}
-	err := a.updateLocked(func(c *jwt.AccountClaims) error {
+	last, err := a.lastTrust()
+	if err != nil {
+		return err
+	}
+	err = a.updateLocked(func(c *jwt.AccountClaims) error {
+		a.pruneRevoked(c, last.Revoked)
 		for _, u := range users {
 			c.RevokeAt(u.Key, now)
 		}
@@ -76,6 +81,16 @@ func (a *Authority) revokeKeys(users []User, reason, limited string) error {
 		return err
 	}
 	return a.updateTrust(revoked...)
+}
+
+// pruneRevoked drops from an account whose JWTs have ended by themselves, by
+// what the trust set has of them. A day is for clocks that are wrong.
+func (a *Authority) pruneRevoked(c *jwt.AccountClaims, revoked []message.RevokedKey) {
+	for _, k := range revoked {
+		if !k.Expires.IsZero() && a.options.Now().After(k.Expires.Add(24*time.Hour)) {
+			delete(c.Revocations, k.Key)
+		}
+	}
 }
 
 func (a *Authority) forget(name, suffix string) error { return removeFile(a.in("users", name+suffix)) }

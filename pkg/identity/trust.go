@@ -93,6 +93,7 @@ func (a *Authority) updateTrust(revoked ...message.RevokedKey) error {
 	if set.SameContent(last) {
 		return nil
 	}
+	a.prune(&set)
 	return a.writeTrust(set, last, keys.now)
 }
 
@@ -268,8 +269,19 @@ func (a *Authority) trustSet(last message.TrustSet, revoked []message.RevokedKey
 	return set, nil
 }
 
+// prune drops who was taken back, has no JWT any more, and of whom nothing
+// stands: a node, and a person who may write no resource. A key that is neither
+// trusted nor revoked is not believed either; the audit may ask for it longer.
+func (a *Authority) prune(set *message.TrustSet) {
+	long := subjects.MaxCommandAge + subjects.DefaultSettings().AuditAge
+	set.Revoked = slices.DeleteFunc(set.Revoked, func(k message.RevokedKey) bool {
+		writes := k.Role == subjects.Admin || k.Role == subjects.Station || k.Role == subjects.Operator && len(k.Nodes) == 0
+		return !writes && !k.Expires.IsZero() && a.options.Now().After(k.Expires.Add(long))
+	})
+}
+
 // complete fills what is known of a key that is taken back: name, role, limits,
-// and now where no time is given.
+// the end of its JWT, and now where no time is given. A node's name stays here.
 func (a *Authority) complete(k message.RevokedKey, users []User, last message.TrustSet) message.RevokedKey {
 	if k.At.IsZero() {
 		k.At = a.options.Now()
@@ -278,22 +290,40 @@ func (a *Authority) complete(k message.RevokedKey, users []User, last message.Tr
 	for _, u := range users {
 		if u.Key == k.Key {
 			t := a.trustedKey(u)
-			k.Name, k.Role, k.Methods, k.Nodes = t.Name, t.Role, t.Methods, t.Nodes
+			k.Name, k.Role, k.Methods, k.Nodes, k.Expires = t.Name, t.Role, t.Methods, t.Nodes, u.Expires
 		}
 	}
 	for _, t := range last.Keys {
 		if t.Key == k.Key {
 			k.Name, k.Role, k.Methods, k.Nodes = t.Name, t.Role, t.Methods, t.Nodes
+			k.Expires = later(k.Expires, t.Until)
 		}
 	}
+	if k.Role == subjects.Node {
+		k.Name, k.Expires = "", later(k.Expires, a.options.Now().Add(goneAfter).UTC().Truncate(time.Second))
+	}
 	return k
+}
+
+// goneAfter is when the last JWT of a node ends that was issued just now: the
+// one that may renew holds twice as long as the other.
+const goneAfter = 2 * NodeLife
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // trustedKey is what nodes and stations are told of a user. A person is trusted
 // for as long as the JWT holds; a station's JWT the broker judges alone, since a
 // fleet must not stand still where the trust set is late.
 func (a *Authority) trustedKey(u User) message.TrustedKey {
-	k := message.TrustedKey{Key: u.Key, Name: u.Name, Role: u.Role, Methods: a.sentBy(u), Nodes: u.Nodes}
+	k := message.TrustedKey{Key: u.Key, Name: u.Name, Role: u.Role, Methods: a.sentBy(u)}
+	for _, node := range u.Nodes {
+		k.Nodes = append(k.Nodes, message.HashNode(a.account.public, node))
+	}
 	if u.Role != subjects.Station {
 		k.Until = u.Expires
 	}

@@ -139,6 +139,90 @@ func TestATrustSetHasANewVersionForEachChangeAndForNothingElse(t *testing.T) {
 	}
 }
 
+// Every node reads the set.
+func TestATrustSetNamesNoNode(t *testing.T) {
+	a := open(t, t.TempDir(), identity.Options{Methods: map[subjects.Role][]string{subjects.Operator: {"reload"}}})
+	limits := subjects.Limits{Nodes: []string{"ship-secret-1", "ship-secret-2"}}
+	lina, err := a.Create(identity.New{Name: "lina", Role: subjects.Operator, Limits: limits})
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := member(t, a, "ship-secret-3", subjects.Node)
+	here := func() string {
+		t.Helper()
+		m, err := a.TrustSet()
+		owner, known := set(t, m, err).Lookup(time.Now)(lina.Key)
+		if !known || !owner.On("ship-secret-1") || !owner.On("ship-secret-2") || owner.On("ship-secret-3") || owner.On(owner.Nodes[0]) {
+			t.Errorf("%+v, %v", owner, known)
+		}
+		return string(m.Body)
+	}
+	if text := here(); strings.Contains(text, "ship-secret") {
+		t.Error(text)
+	}
+	if _, err := a.Revoke(node.Name, "stolen"); err != nil {
+		t.Fatal(err)
+	}
+	if text := here(); strings.Contains(text, "ship-secret") || !strings.Contains(text, "stolen") {
+		t.Error(text)
+	}
+	if _, err := a.Revoke("lina", "left"); err != nil {
+		t.Fatal(err)
+	}
+	s := trusted(t, a)
+	if owner, known := s.Lookup(time.Now)(lina.Key); known || owner.Name != "lina" || !owner.On("ship-secret-1") || owner.On("ship-secret-3") {
+		t.Errorf("%+v", owner)
+	}
+}
+
+// Who left is forgotten where nothing of theirs can stand and no broker could
+// let them in: else set and account would grow for ever.
+func TestWhoWasRevokedIsForgottenOnceNothingOfTheirsHolds(t *testing.T) {
+	now := time.Now()
+	o := identity.Options{Now: func() time.Time { return now }}
+	a := open(t, t.TempDir(), o)
+	keys := make(map[string]string)
+	for name, role := range map[string]subjects.Role{"ada": subjects.Admin, "vera": subjects.Viewer} {
+		keys[name] = member(t, a, name, role).Key
+		if _, err := a.Revoke(name, "left"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	joined := member(t, open(t, t.TempDir(), o), "ship1", subjects.Node) // of whom the directory knows nothing
+	keys["ship1"] = joined.Key
+	if err := a.RevokeKey(identity.User{Name: "ship1", Role: subjects.Node, Key: joined.Key}, "stolen"); err != nil {
+		t.Fatal(err)
+	}
+	left := func() (inSet, inAccount []string) {
+		for name, key := range keys {
+			if slices.ContainsFunc(trusted(t, a).Revoked, func(k message.RevokedKey) bool { return k.Key == key }) {
+				inSet = append(inSet, name)
+			}
+			if _, there := account(t, a).Revocations[key]; there {
+				inAccount = append(inAccount, name)
+			}
+		}
+		slices.Sort(inSet)
+		slices.Sort(inAccount)
+		return inSet, inAccount
+	}
+	holds := func(when string, set, account []string) {
+		t.Helper()
+		if s, acc := left(); !slices.Equal(s, set) || !slices.Equal(acc, account) {
+			t.Errorf("%s: the set has %v, the account %v", when, s, acc)
+		}
+	}
+	all := []string{"ada", "ship1", "vera"}
+	holds("at first", all, all)
+	now = now.Add(identity.PersonLife + subjects.MaxCommandAge + subjects.DefaultSettings().AuditAge + 24*time.Hour)
+	keys["last"] = member(t, a, "last", subjects.Viewer).Key
+	if _, err := a.Revoke("last", "left"); err != nil {
+		t.Fatal(err)
+	}
+	// What an administrator wrote before stands.
+	holds("in the end", []string{"ada", "last"}, []string{"last"})
+}
+
 func TestTheKeyThatSignsTrustSetsRotates(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir, identity.Options{})

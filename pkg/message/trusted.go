@@ -1,6 +1,7 @@
 package message
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,10 +16,11 @@ const every = "*"
 
 // Trusted says who a key belongs to and what it may send.
 type Trusted struct {
-	Name    string
+	Name    string // empty for a node whose key was taken back
 	Role    subjects.Role
 	Methods []string // "*" is every one
-	Nodes   []string // empty is every one
+	Nodes   []string // HashNode of Account; empty is every one
+	Account string
 	// Ended is since when nothing that the key signs is believed, by the
 	// broker's clock, and Why the reason; zero for a key that is good.
 	Ended time.Time
@@ -26,7 +28,8 @@ type Trusted struct {
 }
 
 // Trust finds the owner of a public key; ok is false for one that is not
-// believed. The owner is known nevertheless where the key was once.
+// believed. The owner is known nevertheless where the key was once, and Why says
+// what became of it.
 type Trust func(key string) (owner Trusted, ok bool)
 
 // May reports whether the owner may send a method.
@@ -35,7 +38,9 @@ func (t Trusted) May(method string) bool {
 }
 
 // On reports whether the owner may command a node.
-func (t Trusted) On(node string) bool { return len(t.Nodes) == 0 || slices.Contains(t.Nodes, node) }
+func (t Trusted) On(node string) bool {
+	return len(t.Nodes) == 0 || slices.Contains(t.Nodes, HashNode(t.Account, node))
+}
 
 // allows says why the owner may not send a command; the error is Refused.
 func (t Trusted) allows(s subjects.Subject) error {
@@ -45,7 +50,7 @@ func (t Trusted) allows(s subjects.Subject) error {
 	case !t.May(s.Method):
 		return fleet.Errorf(fleet.Refused, "%s is %s and may not send %s, only %s", t.Name, t.Role, s.Method, few(t.Methods))
 	case !t.On(s.Node):
-		return fleet.Errorf(fleet.Refused, "%s may not command %s, only %s", t.Name, s.Node, few(t.Nodes))
+		return fleet.Errorf(fleet.Refused, "%s may not command %s: only some nodes, and it is none of them", t.Name, s.Node)
 	}
 	return nil
 }
@@ -63,7 +68,7 @@ func few(names []string) string {
 // names who does not believe it, "" for nobody in particular.
 func (t Trusted) unbelieved(key, by string) error {
 	switch {
-	case t.Name != "":
+	case t.Why != "":
 		return fleet.Errorf(fleet.Refused, "%s", t.Why)
 	case by != "":
 		return fleet.Errorf(fleet.Refused, "key %s is not one that %s trusts", short(key), by)
@@ -82,7 +87,7 @@ func (t Trusted) stood(at time.Time) bool {
 func (s TrustSet) Lookup(now func() time.Time) Trust {
 	byKey := make(map[string]Trusted, len(s.Keys)+len(s.Revoked))
 	for _, k := range s.Keys {
-		t := Trusted{Name: k.Name, Role: k.Role, Methods: k.Methods, Nodes: k.Nodes, Ended: k.Until}
+		t := Trusted{Name: k.Name, Role: k.Role, Methods: k.Methods, Nodes: k.Nodes, Account: s.Account, Ended: k.Until}
 		if !k.Until.IsZero() {
 			t.Why = fmt.Sprintf("the key of %s was good until %s", k.Name, k.Until.UTC().Format(time.RFC3339))
 		}
@@ -90,8 +95,8 @@ func (s TrustSet) Lookup(now func() time.Time) Trust {
 	}
 	revoked := make(map[string]bool, len(s.Revoked))
 	for _, k := range s.Revoked {
-		t := Trusted{Name: k.Name, Role: k.Role, Methods: k.Methods, Nodes: k.Nodes, Ended: k.At}
-		t.Why = fmt.Sprintf("the key of %s was revoked on %s", k.Name, k.At.UTC().Format(time.RFC3339))
+		t := Trusted{Name: k.Name, Role: k.Role, Methods: k.Methods, Nodes: k.Nodes, Account: s.Account, Ended: k.At}
+		t.Why = fmt.Sprintf("the key of %s was revoked on %s", cmp.Or(k.Name, "the "+string(k.Role)), k.At.UTC().Format(time.RFC3339))
 		if k.Reason != "" {
 			t.Why += ": " + k.Reason
 		}

@@ -2,6 +2,8 @@ package message
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -38,7 +40,7 @@ type TrustedKey struct {
 	Name    string        `json:"name"`
 	Role    subjects.Role `json:"role"`
 	Methods []string      `json:"methods"`         // "*" is every one
-	Nodes   []string      `json:"nodes,omitempty"` // empty is every one
+	Nodes   []string      `json:"nodes,omitempty"` // as HashNode has them; empty is every one
 	Until   time.Time     `json:"until,omitzero"`  // by the broker's clock; zero is without end
 }
 
@@ -48,12 +50,15 @@ type TrustedKey struct {
 // not take the sites along.
 type RevokedKey struct {
 	Key     string        `json:"key"`
-	Name    string        `json:"name"`
+	Name    string        `json:"name,omitempty"` // empty for a node, which others are not to know
 	Role    subjects.Role `json:"role"`
 	Methods []string      `json:"methods,omitempty"`
 	Nodes   []string      `json:"nodes,omitempty"`
 	At      time.Time     `json:"at"`
-	Reason  string        `json:"reason,omitempty"`
+	// Expires is when the last JWT of the key ends: whoever signs the next set
+	// may then know that no broker lets it in. Zero where that is unknown.
+	Expires time.Time `json:"expires,omitzero"`
+	Reason  string    `json:"reason,omitempty"`
 }
 
 // TrustSubject is what the signature of a trust set covers.
@@ -167,7 +172,10 @@ func (s TrustSet) validate() error {
 	}
 	for i, k := range s.Revoked {
 		at := fmt.Sprintf("revoked[%d]", i)
-		checkOwner(at, k.Key, k.Name, seen, &faults)
+		checkKey(at, k.Key, seen, &faults)
+		if k.Name != "" || k.Role != subjects.Node {
+			checkName(at, k.Name, &faults)
+		}
 		if !slices.Contains(subjects.Roles(), k.Role) {
 			faults.Addf(at+".role", "%q is not a role: use one of %v", k.Role, subjects.Roles())
 		}
@@ -179,7 +187,8 @@ func (s TrustSet) validate() error {
 }
 
 func (k TrustedKey) check(at string, seen map[string]bool, faults *fleet.Faults) {
-	checkOwner(at, k.Key, k.Name, seen, faults)
+	checkKey(at, k.Key, seen, faults)
+	checkName(at, k.Name, faults)
 	if !slices.Contains(subjects.Senders(), k.Role) {
 		faults.Addf(at+".role", "%q may not command nodes: use one of %v", k.Role, subjects.Senders())
 	}
@@ -189,13 +198,24 @@ func (k TrustedKey) check(at string, seen map[string]bool, faults *fleet.Faults)
 		}
 	}
 	for _, node := range k.Nodes {
-		if err := fleet.CheckNode(node); err != nil {
-			faults.Addf(at+".nodes", "%v", err)
+		if raw, err := hex.DecodeString(node); err != nil || len(raw) != nodeHash {
+			faults.Addf(at+".nodes", "%q is not the hash of a node's name", node)
 		}
 	}
 }
 
-func checkOwner(at, key, name string, seen map[string]bool, faults *fleet.Faults) {
+// nodeHash is how many bytes of its hash stand for a node's name.
+const nodeHash = 16
+
+// HashNode is what a trust set has in the place of a node's name, since every
+// node reads the set and is not to learn the names of others. Who guesses a name
+// can see that it is right.
+func HashNode(account, name string) string {
+	sum := sha256.Sum256([]byte("fairlead node\n" + account + "\n" + name))
+	return hex.EncodeToString(sum[:nodeHash])
+}
+
+func checkKey(at, key string, seen map[string]bool, faults *fleet.Faults) {
 	if !nkeys.IsValidPublicUserKey(key) {
 		faults.Addf(at+".key", "%q is not a user's public key (U…)", key)
 	}
@@ -203,6 +223,9 @@ func checkOwner(at, key, name string, seen map[string]bool, faults *fleet.Faults
 		faults.Addf(at+".key", "%s stands twice", key)
 	}
 	seen[key] = true
+}
+
+func checkName(at, name string, faults *fleet.Faults) {
 	if err := fleet.CheckNode(name); err != nil {
 		faults.Addf(at+".name", "%v", err)
 	}

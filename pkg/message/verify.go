@@ -59,7 +59,7 @@ func VerifyEvent(m Message, at time.Time, nodeKey string, trust Trust) error {
 		return err
 	}
 	owner, ok := trust(m.Key)
-	if ok = ok || owner.stood(at); !ok && owner.Name != "" {
+	if ok = ok || owner.stood(at); !ok && owner.Why != "" {
 		return owner.unbelieved(m.Key, "")
 	}
 	if m.Key == nodeKey || ok && owner.Role == subjects.Station {

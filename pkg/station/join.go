@@ -177,7 +177,9 @@ func (a *attempt) allowed(ctx context.Context) (err error) {
 // answer was lost, finds its own name and is answered again.
 func (a *attempt) free(ctx context.Context) error {
 	s, name := a.station, a.request.Name
-	if owner, known := s.trust.Find(a.request.Key); known || owner.Name != "" {
+	if owner, known := s.trust.Find(a.request.Key); owner.Why != "" {
+		return fleet.Errorf(fleet.Refused, "%s: make another one", owner.Why)
+	} else if known {
 		return fleet.Errorf(fleet.Refused, "key %s is %s's: a node has one of its own", a.request.Key, owner.Name)
 	}
 	if other := s.register.holder(a.request.Key); other != "" && other != name {

@@ -80,7 +80,7 @@ func (s *Station) renew(ctx context.Context, subject string, body []byte) (any, 
 // key there already.
 func (s *Station) mayRenew(ctx context.Context, name, asks string, q message.RenewRequest) error {
 	for _, key := range []string{asks, q.Key} {
-		if owner, known := s.trust.Find(key); known || owner.Name != "" {
+		if owner, known := s.trust.Find(key); known || owner.Why != "" {
 			if owner.Why != "" {
 				return fleet.Errorf(fleet.Refused, "%s: join again with a new token", owner.Why)
 			}

@@ -213,7 +213,7 @@ func TestWhoIsLimitedToNodesOrOtherMethodsWritesNoResource(t *testing.T) {
 	r.nodes(nil, "ship1")
 	olga := r.users["olga"]
 	for _, limited := range []func(*message.TrustSet){
-		limit([]string{handlers.MethodNginxConfig}, "ship1"), limit([]string{handlers.MethodReload}),
+		limit([]string{handlers.MethodNginxConfig}, message.HashNode(r.set.Account, "ship1")), limit([]string{handlers.MethodReload}),
 	} {
 		r.tell(limited, st)
 		r.compiled(r.resource(host("site", "", "x"), olga))
