@@ -18,9 +18,10 @@ func newBench(a *app) *cobra.Command {
 signatures, and measures. Every figure is also a ratio to bare NATS on the same broker, or to bare nginx, in the same run.`,
 		Example: `  fairlead bench dispatch --nodes 100 --commands 500
   fairlead bench apply --runs 50
+  fairlead bench join
   fairlead bench footprint`,
 	}
-	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchFootprint(a))
+	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFootprint(a))
 	return c
 }
 

@@ -212,17 +212,14 @@ func (s *system) register(ctx context.Context) error {
 	return s.client.Register(ctx, records...)
 }
 
+// startAgents runs the agents of the nodes that were made beforehand.
 func (s *system) startAgents(ctx context.Context) error {
-	ctx, s.stop = context.WithCancel(ctx)
 	trust, err := s.authority.TrustSet()
 	if err != nil {
 		return err
 	}
-	users := s.nodes
-	s.options.Progress("starting %d agents", len(users))
-	failed := make(chan error, len(users))
-	var ready []<-chan struct{}
-	for _, u := range users {
+	var agents []*agent.Agent
+	for _, u := range s.nodes {
 		creds, err := identity.LoadCreds(u.CredsFile)
 		if err != nil {
 			return err
@@ -232,23 +229,33 @@ func (s *system) startAgents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		ready = append(ready, a.Ready())
+		agents = append(agents, a)
+	}
+	return s.run(ctx, agents)
+}
+
+// run starts agents and waits until the station hears all of them.
+func (s *system) run(ctx context.Context, agents []*agent.Agent) error {
+	ctx, s.stop = context.WithCancel(ctx)
+	s.options.Progress("starting %d agents", len(agents))
+	failed := make(chan error, len(agents))
+	for _, a := range agents {
 		s.agents.Go(func() {
 			if err := a.Run(ctx); err != nil {
-				failed <- fmt.Errorf("%s: %w", u.Name, err)
+				failed <- err
 			}
 		})
 	}
-	for i, r := range ready {
+	for i, a := range agents {
 		select {
-		case <-r:
+		case <-a.Ready():
 		case err := <-failed:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 		if (i+1)%100 == 0 {
-			s.options.Progress("%d of %d agents run", i+1, len(ready))
+			s.options.Progress("%d of %d agents run", i+1, len(agents))
 		}
 	}
 	// An agent has connected when the station heard from it.
@@ -263,8 +270,8 @@ func (s *system) startAgents(ctx context.Context) error {
 				there++
 			}
 		}
-		if there < len(users) {
-			return fleet.Errorf(fleet.Timeout, "%d of %d agents are there", there, len(users))
+		if there < len(agents) {
+			return fleet.Errorf(fleet.Timeout, "%d of %d agents are there", there, len(agents))
 		}
 		return nil
 	})
