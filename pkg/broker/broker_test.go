@@ -24,7 +24,15 @@ type site struct {
 	*identity.Authority
 	config broker.Config
 	dir    string // of the identities, where a test needs it
+	at     string // the URL of one that is not in this process
 	stop   func() // ends the broker and waits
+}
+
+func (s *site) URL() string {
+	if s.Broker == nil {
+		return s.at
+	}
+	return s.Broker.URL()
 }
 
 // start runs a broker of an authority of its own.

@@ -33,7 +33,11 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	for _, dir := range builtDirs {
+		_ = os.RemoveAll(dir)
+	}
+	os.Exit(code)
 }
 
 // child runs a broker that syncs always, says its URL and waits for its end.
