@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"net"
 	"net/url"
 	"path"
 	"slices"
@@ -206,13 +205,4 @@ func (w *config) mutual(dir string, first bool) {
 		w.text("ca_file", path.Join(dir, "ca.pem"))
 		w.set("verify", true)
 	})
-}
-
-// HostOf is the host of an address, as a certificate names it.
-func HostOf(address string) string {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		return address
-	}
-	return host
 }
