@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"time"
 
 	"fairlead/handlers"
@@ -36,25 +37,61 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 	if node == "" {
 		node = "*"
 	}
-	theirs := make(map[string]bool) // commands that o.By sent
+	sender := newSender(o.By, handle)
 	return c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.EverythingOf(node), Since: o.Since, Follow: o.Follow}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
-		m := d.Message
-		if o.ID != "" && m.ID != o.ID && m.Command != o.ID {
+		if o.ID != "" && d.Message.ID != o.ID && d.Message.Command != o.ID {
 			return nil
 		}
 		by, proven := c.author(ctx, d)
-		if o.By != "" {
-			// Also what only says that it is theirs, and what their key signed as another's.
-			if o.By != m.From && o.By != m.Key && o.By != by.Name && !theirs[m.Command] {
-				return nil
-			}
-			if m.Subject.Direction == subjects.Command {
-				theirs[m.ID] = true
-			}
-		}
-		return handle(Record{d, proven, by.Name, by.Role})
+		return sender.take(Record{d, proven, by.Name, by.Role})
 	})
+}
+
+// sender hands on what somebody sent and the answers to it. The audit copies
+// two streams, so an answer may stand before its command there.
+type sender struct {
+	who    string // "" is everybody
+	handle func(Record) error
+	theirs map[string]bool // ids of commands
+	early  []Record        // answers to commands that were not seen, the newest ones
+}
+
+func newSender(who string, handle func(Record) error) *sender {
+	return &sender{who: who, handle: handle, theirs: make(map[string]bool)}
+}
+
+// earlyMost is how many answers wait for their command: far more than one of
+// the two streams can be copied ahead of the other.
+const earlyMost = 1000
+
+func (s *sender) take(r Record) error {
+	m := r.Message
+	switch {
+	case s.who == "":
+		return s.handle(r)
+	// Also what only says that it is theirs, and what their key signed as another's.
+	case s.who != m.From && s.who != m.Key && s.who != r.By && !s.theirs[m.Command]:
+		if m.Command != "" {
+			s.early = append(s.early[max(0, len(s.early)+1-earlyMost):], r)
+		}
+		return nil
+	case m.Subject.Direction != subjects.Command:
+		return s.handle(r)
+	}
+	s.theirs[m.ID] = true
+	if err := s.handle(r); err != nil {
+		return err
+	}
+	var err error
+	s.early = slices.DeleteFunc(s.early, func(a Record) bool {
+		if a.Message.Command != m.ID || err != nil {
+			return false
+		}
+		err = s.handle(a)
+		return true
+	})
+	return err
 }
 
 // Happening is something that a node told of its nginx by itself.

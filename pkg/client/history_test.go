@@ -76,6 +76,48 @@ func TestTheAuditIsChosenByNodeByCommandAndByTime(t *testing.T) {
 	}
 }
 
+func TestTheAuditTellsWhoDidWhatInWhichRole(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1")
+	bob := s.open("bob")
+	hers := s.send("ship1", 2)
+	his, err := bob.Send(within(t), command("ship1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, sent := range append(hers, his...) {
+		s.answer(sent, message.Succeeded, "ship1", nil)
+	}
+	// Somebody else in her name.
+	m := message.Message{Subject: command("ship1").Subject, ID: message.NewID(), From: "alice", Expires: time.Now().Add(time.Hour)}
+	if err := m.Sign(s.users["bob"]); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bob.Conn().Publish(within(t), m); err != nil {
+		t.Fatal(err)
+	}
+	s.audit(client.AuditOptions{Follow: true}, 7)
+	who := func(by string) (all []string) {
+		for _, r := range s.audit(client.AuditOptions{By: by}, 0) {
+			all = append(all, fmt.Sprintf("%s %s %s %v", r.Message.From, r.By, r.Role, r.Proven))
+		}
+		slices.Sort(all)
+		return all
+	}
+	node, forged := "ship1 ship1 node true", "alice bob admin false"
+	for by, want := range map[string][]string{
+		"alice":              {"alice alice admin true", "alice alice admin true", forged, node, node},
+		"bob":                {forged, "bob bob admin true", node},
+		s.users["alice"].Key: {"alice alice admin true", "alice alice admin true", node, node},
+		"ship1":              {node, node, node},
+		"carol":              nil,
+	} {
+		if got := who(by); !slices.Equal(got, want) {
+			t.Errorf("by %s: %q, want %q", by, got, want)
+		}
+	}
+}
+
 func TestFollowingTheAuditBringsWhatComes(t *testing.T) {
 	s := open(t)
 	s.nodes(nil, "ship1")

@@ -357,6 +357,78 @@ func TestAStationTellsThatTheAuditWasMadeAnew(t *testing.T) {
 	}
 }
 
+func TestAStationThatRunsTellsThatTheChainWasCutBack(t *testing.T) {
+	s := open(t)
+	s.stopStation()
+	s.stopStation = s.runStation(checkpointsOften)
+	s.nodes(nil, "ship1")
+	s.signedUpTo(s.commands("ship1", 5))
+	s.signedUpTo(s.commands("ship1", 5))
+	before := s.verify(client.VerifyOptions{}).Head
+	s.stop()
+	d := disk{t, s.broker.StoreDir, s.authority.TenantAccount()}
+	d.stream(subjects.Checkpoints).Change(func(all []tampertest.Record) []tampertest.Record { return all[:1] })
+	s.start()
+	eventually(t, "the client is back", s.client.Conn().Connected)
+	eventually(t, "the node is back", s.conn("ship1").Connected)
+	last := s.commands("ship1", 5)
+	var v client.AuditVerdict
+	eventually(t, "the station has signed again", func() bool {
+		v = s.verify(client.VerifyOptions{}) // by somebody who never looked before
+		return v.Head.To >= last
+	})
+	if v.Head.Number <= before.Number {
+		t.Errorf("the station began again at %d, and had signed %d", v.Head.Number, before.Number)
+	}
+	if len(v.Faults) == 0 || v.Faults[0].Kind != client.FaultChain || !strings.Contains(v.Faults[0].Message, "is gone") {
+		t.Errorf("%+v", v)
+	}
+}
+
+func TestWhatAStationSignedBeforeItWasRevokedStands(t *testing.T) {
+	s := open(t)
+	s.stopStation()
+	stop := s.runStation(checkpointsOften)
+	s.nodes(nil, "ship1")
+	s.signedUpTo(s.commands("ship1", 5))
+	stop()
+	gone := s.users["station-a"]
+	s.creds("station-b", subjects.Station)
+	if _, err := s.authority.Distrust(message.RevokedKey{Key: gone.Key, Name: "station-a", Role: subjects.Station}); err != nil {
+		t.Fatal(err)
+	}
+	s.runStation(func(c *station.Config) { c.Credentials, c.CheckpointEvery = s.users["station-b"], often })
+	s.client.Close()
+	s.client = s.open("bob") // who has asked nobody yet
+	s.signedUpTo(s.commands("ship1", 5))
+	v := s.verify(client.VerifyOptions{})
+	if len(v.Faults) > 0 || v.Covered != 20 || !slices.Equal(v.Stations, []string{"station-a", "station-b"}) {
+		t.Errorf("%+v", v)
+	}
+	// What it signs now counts for nothing, though the broker lets it in.
+	c, err := bus.Connect(t.Context(), bus.Options{URL: s.url, Credentials: gone})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	end, err := c.End(within(t), subjects.Checkpoints, subjects.Checkpoint)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := message.SignCheckpoint(message.Checkpoint{Number: v.Head.Number + 1, Previous: v.Head.Hash, From: v.Head.To + 1, To: v.Head.To, At: time.Now()}, "station-a", gone)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Append(within(t), subjects.Checkpoint, m, end.Sequence); err != nil {
+		t.Fatal(err)
+	}
+	s.signedUpTo(s.commands("ship1", 1))
+	v = s.verify(client.VerifyOptions{})
+	if len(v.Faults) != 1 || v.Faults[0].Kind != client.FaultStranger || !strings.Contains(v.Faults[0].Message, "station-a's, who was a station until") || v.Covered != 22 {
+		t.Errorf("%+v", v)
+	}
+}
+
 func TestWithoutACheckpointNothingIsSaidToBeGood(t *testing.T) {
 	s := open(t)
 	s.nodes(nil, "ship1")
