@@ -95,7 +95,7 @@ func (a *app) join(ctx context.Context, o join.Options, state string) error {
 	if o.Facts, err = agent.Facts(journalOf(state)); err != nil {
 		return err
 	}
-	o.Dir, o.Logger = identityOf(state), a.logger(slog.LevelError)
+	o.Dir, o.Logger, o.Cert, o.Key = identityOf(state), a.logger(slog.LevelError), a.tlsCert, a.tlsKey
 	o.OnWaiting = func(key string) {
 		a.clearProgress()
 		a.say("%s waits for its approval: `fairlead nodes approve %s` shows the key\n  %s", o.Name, o.Name, key)

@@ -109,7 +109,7 @@ func (c *Client) Happenings(ctx context.Context, node string, since time.Time, m
 	err = c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.LifecycleOf(node), Since: since}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
 		var l message.Lifecycle
-		if d.Message.Subject.Domain == message.LifecycleDomain || json.Unmarshal(d.Message.Body, &l) != nil {
+		if domain := d.Message.Subject.Domain; domain == message.LifecycleDomain || domain == message.IdentityDomain || json.Unmarshal(d.Message.Body, &l) != nil {
 			return nil
 		}
 		all = append(all, Happening{At: d.StoredAt, Domain: d.Message.Subject.Domain, Event: l.Event, Text: l.Message, Proven: c.Proven(ctx, d)})

@@ -34,6 +34,9 @@ func (c *Client) MakeToken(ctx context.Context, r station.TokenRecord, life time
 		return r, "", err
 	}
 	answer, err := ask[station.TokenAnswer](ctx, c, station.QueryToken, station.TokenQuestion{ID: r.ID()})
+	if fleet.KindOf(err) == fleet.Unavailable {
+		err = fleet.Errorf(fleet.Unavailable, "no station answers that can issue nodes: one needs station.keys (`fairlead station --keys`)")
+	}
 	if err != nil { // nobody has it: it need not stay
 		return r, "", errors.Join(err, c.remove(ctx, subjects.Tokens, r.ID(), message.TokenSubject(r.ID()), bus.Any))
 	}

@@ -154,13 +154,23 @@ func TestAJoinHelperDecides(t *testing.T) {
 	}
 }
 
-func TestAStationWithoutKeysSaysSo(t *testing.T) {
-	s := running(t)
-	token := s.token()
-	without := running(t, func(c *station.Config) { c.Issuer = nil })
-	_, _, err := without.client.MakeToken(within(t), without.newRecord(), time.Hour)
-	without.refused("a station without keys", fleet.Unavailable, "--keys station.keys", err)
-	if _, err := s.join(token, "ship1"); err != nil {
-		t.Error(err)
+func TestAStationWithoutKeysIsNotAsked(t *testing.T) {
+	s := open(t)
+	without := func(c *station.Config) { c.Issuer = nil }
+	s.station("station-a", without)
+	_, _, err := s.client.MakeToken(within(t), s.newRecord(), time.Hour)
+	s.refused("a station without keys", fleet.Unavailable, "station.keys", err)
+	if tokens, err := s.client.Tokens(within(t)); err != nil || len(tokens) != 0 {
+		t.Error("a token that nobody has stays:", tokens, err)
 	}
+	stop := s.station("station-b")
+	token := s.token(func(r *station.TokenRecord) { r.Uses = 8 })
+	for _, name := range []string{"a", "b", "c", "d", "e", "f"} { // some would reach the other
+		if _, err := s.join(token, name); err != nil {
+			t.Error(name, err)
+		}
+	}
+	stop()
+	_, err = s.join(token, "g")
+	s.refused("a join without a station that can", fleet.Unavailable, "station.keys", err)
 }

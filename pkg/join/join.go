@@ -26,6 +26,9 @@ type Options struct {
 	Facts  fleet.Facts       // about the host, for who approves it
 	Dir    string            // where the identity is to lie; 0700, made where missing
 	Logger *slog.Logger
+	// Cert and Key are files with a certificate of this host, for brokers that
+	// ask for one.
+	Cert, Key string
 	// OnWaiting is told, once, that a person has to approve the node, and the
 	// key by which to know it.
 	OnWaiting func(key string)
@@ -102,6 +105,7 @@ func (j *joining) connect(ctx context.Context) (err error) {
 			return fleet.Errorf(fleet.Internal, "keep the broker's certificate: %w", err)
 		}
 	}
+	o.TLS.Cert, o.TLS.Key = j.Cert, j.Key
 	j.secure = o.TLS
 	j.conn, err = bus.Connect(ctx, o)
 	if fleet.KindOf(err) == fleet.Refused {
@@ -147,7 +151,11 @@ func (j *joining) once(ctx context.Context) (reply message.JoinReply, err error)
 		return reply, err
 	}
 	var answer message.Enclosed
-	if err := j.conn.Ask(ctx, subjects.JoinWith(j.holder.Name), message.Enclose(m), &answer); err != nil {
+	err = j.conn.Ask(ctx, subjects.JoinWith(j.holder.Name), message.Enclose(m), &answer)
+	if fleet.KindOf(err) == fleet.Unavailable && j.conn.Connected() {
+		return reply, fmt.Errorf("%w, and with station.keys: who lets nodes in has no other", err)
+	}
+	if err != nil {
 		return reply, err
 	}
 	return j.believe(answer, m.ID)

@@ -198,7 +198,6 @@ func (s *Station) queries() []bus.Endpoint {
 		endpoint(QueryCommand, s.answerCommand),
 		endpoint(QueryKey, s.answerKey),
 		endpoint(QueryCurve, s.answerCurve),
-		endpoint(QueryToken, s.answerToken),
 	}
 }
 

@@ -55,9 +55,6 @@ func (s *Station) renew(ctx context.Context, subject string, body []byte) (any, 
 	if err != nil {
 		return nil, err
 	}
-	if s.cfg.Issuer == nil {
-		return nil, errNoIssuer
-	}
 	event := message.LifecycleRenewed
 	if err := s.mayRenew(ctx, name, m.Key, q); err != nil {
 		s.log.Warn("a node's identity was not renewed", "node", name, "key", m.Key, "error", err)

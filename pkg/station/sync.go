@@ -178,7 +178,11 @@ func (s *Station) serve(ctx context.Context) (stop func(), err error) {
 		stopSync()
 		return nil, err
 	}
+	if s.cfg.Issuer == nil { // whoever asks is to reach a station that can
+		return func() { stopSync(); stopQuery() }, nil
+	}
 	stopJoin, err := s.conn.Service(ctx, "fairlead-join", serviceVersion, "makes hosts nodes, and renews what nodes prove themselves with",
+		endpoint(QueryToken, s.answerToken),
 		bus.Endpoint{Name: "join", Subject: subjects.JoinAll, Handle: s.join},
 		bus.Endpoint{Name: "renew", Subject: subjects.RenewAll, Handle: s.renew})
 	if err != nil {
