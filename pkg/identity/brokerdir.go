@@ -144,7 +144,7 @@ func readPair(files TLSFiles) (cert *x509.Certificate, private crypto.Signer, er
 func (a *Authority) writeBroker(dir string) error {
 	files := map[string][]byte{
 		"operator.jwt": []byte(a.operatorJWT),
-		"ca.pem":       encodeCertificates(a.brokers.cert), "nodes-ca.pem": encodeCertificates(a.clients.cert),
+		"ca.pem":       encodeCertificates(a.brokers.chain...), "nodes-ca.pem": encodeCertificates(a.clients.chain...),
 	}
 	for key, text := range a.accountJWTs {
 		files[filepath.Join("accounts", key+".jwt")] = []byte(text)

@@ -41,7 +41,8 @@ type authorityCA struct {
 	pemPath string // of its certificate
 	keyPath string
 	vault   *vault
-	cert    *x509.Certificate
+	cert    *x509.Certificate   // that signs
+	chain   []*x509.Certificate // those to believe: cert, and another while it is replaced
 }
 
 // openCA loads or makes an authority below <dir>/ca: file is "ca" or "nodes".
@@ -63,7 +64,7 @@ func (a *Authority) openCA(file, name string) (*authorityCA, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", ca.pemPath, err)
 	}
-	ca.cert = chain[0]
+	ca.chain, ca.cert = chain, chain[0]
 	return ca, nil
 }
 
@@ -76,29 +77,40 @@ func (ca *authorityCA) make(now time.Time) error {
 	if err != nil {
 		return err
 	}
+	cert, err := ca.selfSigned(private, now)
+	if err != nil {
+		return err
+	}
+	return ca.believe(cert)
+}
+
+func (ca *authorityCA) selfSigned(private crypto.Signer, now time.Time) (*x509.Certificate, error) {
 	template := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: fmt.Sprintf("%s %s", ca.name, now.UTC().Format("2006-01-02 15:04:05"))},
 		NotBefore: now.Add(-time.Minute), NotAfter: now.Add(caLife),
 		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
-	if ca.cert, err = signCertificate(template, template, private.Public(), private); err != nil {
-		return fmt.Errorf("certificate of %s: %w", ca.name, err)
+	cert, err := signCertificate(template, template, private.Public(), private)
+	if err != nil {
+		return nil, fmt.Errorf("certificate of %s: %w", ca.name, err)
 	}
-	return writeFile(ca.pemPath, encodeCertificates(ca.cert))
+	return cert, nil
 }
 
 // key reads the private key. The error is Unknown where it is kept elsewhere.
-func (ca *authorityCA) key() (crypto.Signer, error) {
-	data, err := ca.vault.read(ca.keyPath)
+func (ca *authorityCA) key() (crypto.Signer, error) { return ca.keyAt(ca.keyPath) }
+
+func (ca *authorityCA) keyAt(path string) (crypto.Signer, error) {
+	data, err := ca.vault.read(path)
 	if err != nil {
 		return nil, err
 	}
 	if data == nil {
-		return nil, fleet.Errorf(fleet.Unknown, "%s is not here: bring it back for this, from where it is kept", ca.keyPath)
+		return nil, fleet.Errorf(fleet.Unknown, "%s is not here: bring it back for this, from where it is kept", path)
 	}
 	private, err := parseTLSKey(data)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", ca.keyPath, err)
+		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return private, nil
 }

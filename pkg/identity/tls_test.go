@@ -226,3 +226,66 @@ func TestACertificateIsForNamesAndAddressesAlone(t *testing.T) {
 		}
 	}
 }
+
+func TestTheAuthorityIsReplacedWhileBrokersAndClientsChangeOneByOne(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir, identity.Options{})
+	before := trusting(t, a.CAFile())
+	old := t.TempDir() // a broker that nobody has got to yet
+	if err := a.CopyBroker(old); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.FinishCA(); fleet.KindOf(err) != fleet.Conflict {
+		t.Error("the end of a rotation that never began:", err)
+	}
+	server := func(broker string) identity.TLSFiles {
+		s, err := identity.LoadServer(broker)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.TLS
+	}
+	if err := a.RotateCA(); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.RotateCA(); fleet.KindOf(err) != fleet.Conflict {
+		t.Error("a rotation within another:", err)
+	}
+	between := trusting(t, a.CAFile())
+	told := t.TempDir() // a broker that believes both, with a certificate of the old one
+	if err := a.CopyBroker(told); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]*tls.Config{"that has the old file": before, "that has both": between} {
+		if err := handshake(t, c, forClients(t, server(a.BrokerDir()), false)); err != nil {
+			t.Errorf("under way, a client %s: %v", name, err)
+		}
+	}
+	if err := a.FinishCA(); err != nil {
+		t.Fatal(err)
+	}
+	now := server(a.BrokerDir())
+	if err := handshake(t, between, forClients(t, now, false)); err != nil {
+		t.Error("a client that has both:", err)
+	}
+	if err := handshake(t, before, forClients(t, now, false)); err == nil {
+		t.Error("a client that has the old file alone believes the new authority")
+	}
+	if err := errors.Join(handshake(t, forBrokers(t, now), forBrokers(t, server(told))), handshake(t, forBrokers(t, server(told)), forBrokers(t, now))); err != nil {
+		t.Error("a broker that was told and has its old certificate:", err)
+	}
+	if handshake(t, forBrokers(t, now), forBrokers(t, server(old))) == nil {
+		t.Error("a broker that was not told believes the new authority")
+	}
+	// The next rotation ends the belief in the first.
+	if err := errors.Join(a.RotateCA(), a.FinishCA()); err != nil {
+		t.Fatal(err)
+	}
+	if handshake(t, forBrokers(t, server(a.BrokerDir())), forBrokers(t, server(told))) == nil {
+		t.Error("the first authority is believed for ever")
+	}
+	open(t, dir, identity.Options{})
+	if _, _, _, err := a.IssueClient("ship1"); err != nil {
+		t.Error(err)
+	}
+}
