@@ -12,7 +12,7 @@ func newBenchApply(a *app) *cobra.Command {
 	var o bench.ApplyOptions
 	c := &cobra.Command{
 		Use:   "apply",
-		Short: "changes of nginx: resources rendered → proven serving, and what clients see meanwhile",
+		Short: "changes of nginx: desired state → proven serving, and what clients see meanwhile",
 		Long: `Changes a real nginx again and again, and beside it, in turns, another one by bare means: files written in place,
 nginx -t, a signal, and the last answer of an old worker. Then it applies revisions while clients ask without a pause, and
 counts requests that failed and answers that came from two revisions at once.`,

@@ -23,8 +23,8 @@ type Applied struct {
 	Load    []Loaded  `json:"load"`
 }
 
-// Apply measures changes of one node's nginx: resources rendered → proven
-// serving, all in one process, without a broker. The floor beside it is the
+// Apply measures changes of one node's nginx: what an agent does from a desired
+// state to proven serving, all in one process, without a broker. The floor beside it is the
 // same change of the same configuration by bare means, on an nginx of its own
 // and in turns: files written in place, nginx -t, a signal, and the last
 // answer of an old worker.
@@ -82,12 +82,15 @@ func applies(ctx context.Context, o ApplyOptions, number int, name string, hosts
 	began := time.Now()
 	for range o.Runs {
 		revision++
-		before := time.Now()
-		if _, err := ours.apply(ctx, revision, ours.hosts(hosts, changed, revision)); err != nil {
+		took, err := ours.apply(ctx, revision, ours.hosts(hosts, changed, revision))
+		if err != nil {
 			return nil, err
 		}
-		apply.took = append(apply.took, time.Since(before))
-		took, err := plain.turn(ctx, revision-1, revision)
+		apply.took = append(apply.took, took)
+		if err := rest(ctx); err != nil {
+			return nil, err
+		}
+		took, err = plain.turn(ctx, revision-1, revision)
 		if err != nil {
 			return nil, err
 		}
@@ -98,4 +101,16 @@ func applies(ctx context.Context, o ApplyOptions, number int, name string, hosts
 	bottom.Rate, top.Rate = 0, 0 // nothing is applied as fast as can be
 	top.against(bottom)
 	return []Figures{bottom, top}, nil
+}
+
+// rest lets the engine's work after an answer (old workers, old versions, a look
+// for drift) end, as bare's own wait for the last answer does, so that neither is
+// measured beside what the other left.
+func rest(ctx context.Context) error {
+	select {
+	case <-time.After(quiet):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

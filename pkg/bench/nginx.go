@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -101,13 +102,21 @@ func (w *web) close() {
 
 func (w *web) at() string { return fmt.Sprintf("%s:%d", w.address, w.port) }
 
-// apply renders and applies.
-func (w *web) apply(ctx context.Context, revision uint64, resources []fleet.Resource) (nginx.Verdict, error) {
-	b, err := nginx.Render(w.address, resources)
+// apply has the engine do what an agent does with a desired state: render it,
+// check it, commit it, prove it and remember what serves. It returns how long
+// that took.
+func (w *web) apply(ctx context.Context, revision uint64, resources []fleet.Resource) (time.Duration, error) {
+	b, err := nginx.Render(w.address, resources) // by the station
 	if err != nil {
-		return nginx.Verdict{}, err
+		return 0, err
 	}
-	return w.Apply(ctx, revision, b)
+	began := time.Now()
+	o, err := w.Converge(ctx, nginx.Desired{Revision: revision, Digest: b.Digest, Address: w.address, Resources: resources})
+	took := time.Since(began)
+	if err == nil && !o.Whole() {
+		err = errors.New(o.Summary())
+	}
+	return took, err
 }
 
 // hosts are plain virtual hosts; those below changed tell the revision, the

@@ -83,7 +83,8 @@ func (e *Engine) Converge(ctx context.Context, d Desired) (Outcome, error) {
 		return Outcome{}, err
 	}
 	defer unlock()
-	s := newSift(d, e.store.served(e.good))
+	good := e.good
+	s := newSift(d, func() []lastGood { return e.store.served(good) })
 	for {
 		b, err := s.render()
 		if err == nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
@@ -33,10 +34,10 @@ type ResourceState struct {
 // desired, as it served last, or not at all.
 type sift struct {
 	desired Desired
-	last    map[string]lastGood // by ID
-	held    map[string]string   // by ID: Kept or LeftOut
-	why     map[string]string   // of those that are held
-	fresh   []string            // kept since the last bundle that rendered
+	last    func() map[string]lastGood // by ID; read when something has to be held back
+	held    map[string]string          // by ID: Kept or LeftOut
+	why     map[string]string          // of those that are held
+	fresh   []string                   // kept since the last bundle that rendered
 }
 
 // lastGood is a resource as it was proven to serve.
@@ -45,12 +46,15 @@ type lastGood struct {
 	Resource fleet.Resource `json:"resource"`
 }
 
-func newSift(d Desired, last []lastGood) *sift {
-	s := &sift{desired: d, last: map[string]lastGood{}, held: map[string]string{}, why: map[string]string{}}
-	for _, l := range last {
-		s.last[l.Resource.ID()] = l
+func newSift(d Desired, served func() []lastGood) *sift {
+	last := func() map[string]lastGood {
+		all := map[string]lastGood{}
+		for _, l := range served() {
+			all[l.Resource.ID()] = l
+		}
+		return all
 	}
-	return s
+	return &sift{desired: d, last: sync.OnceValue(last), held: map[string]string{}, why: map[string]string{}}
 }
 
 // compose is the resources to render, and what becomes of each that is
@@ -80,7 +84,7 @@ func (s *sift) compose() ([]fleet.Resource, []ResourceState) {
 			if why == "" {
 				why = "needs " + missing + ", which is left out"
 			}
-			if l, ok := s.last[id]; ok && states[id].State == Serving && lacks(l.Resource, present) == "" {
+			if l, ok := s.last()[id]; ok && states[id].State == Serving && lacks(l.Resource, present) == "" {
 				state = Kept
 			}
 			s.place(r, state, why, present, states)
@@ -102,7 +106,7 @@ func (s *sift) place(r fleet.Resource, held, why string, present map[string]flee
 	id := r.ID()
 	switch held {
 	case Kept:
-		l := s.last[id]
+		l := s.last()[id]
 		present[id] = l.Resource
 		states[id] = ResourceState{id, Kept, why, l.Revision}
 	case LeftOut:
@@ -122,7 +126,7 @@ func (s *sift) carry(present map[string]fleet.Resource, states map[string]Resour
 		}
 		for _, need := range needs(present[id]) {
 			_, desired := states[need.ID()]
-			if l, ok := s.last[need.ID()]; ok && !desired {
+			if l, ok := s.last()[need.ID()]; ok && !desired {
 				present[need.ID()] = l.Resource
 			}
 		}
@@ -157,7 +161,7 @@ func (s *sift) blame(id, why string) bool {
 	if s.why[id] == "" {
 		s.why[id] = why
 	}
-	l, ok := s.last[id]
+	l, ok := s.last()[id]
 	switch {
 	case s.held[id] == LeftOut:
 		return false
@@ -175,7 +179,7 @@ func (s *sift) blame(id, why string) bool {
 func (s *sift) blameKeepersOf(id, why string) bool {
 	found := false
 	for keeper, state := range s.held {
-		if state == Kept && slices.ContainsFunc(needs(s.last[keeper].Resource), func(n fleet.Need) bool { return n.ID() == id }) {
+		if state == Kept && slices.ContainsFunc(needs(s.last()[keeper].Resource), func(n fleet.Need) bool { return n.ID() == id }) {
 			s.held[keeper] = LeftOut
 			found = true
 		}
@@ -227,7 +231,7 @@ func (s *sift) changed() []string {
 	rank := map[string]int{}
 	for _, r := range s.desired.Resources {
 		id := r.ID()
-		if l, ok := s.last[id]; ok && equal(l.Resource, r) {
+		if l, ok := s.last()[id]; ok && equal(l.Resource, r) {
 			continue
 		}
 		_, selects := r.Spec.(fleet.Selecting)
@@ -254,7 +258,7 @@ func (s *sift) record() []lastGood {
 	for i, r := range list {
 		revision, desired := revisions[r.ID()]
 		if !desired {
-			revision = s.last[r.ID()].Revision
+			revision = s.last()[r.ID()].Revision
 		}
 		all[i] = lastGood{revision, r}
 	}
