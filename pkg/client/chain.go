@@ -45,7 +45,15 @@ func (p checkpoint) span() string {
 func (v *verification) readChain(ctx context.Context) error {
 	var all []checkpoint
 	covered := uint64(0) // by the last one that could be read
-	err := v.client.conn.Read(ctx, subjects.Checkpoints, bus.ReadOptions{}, func(i bus.Item) error {
+	end, err := v.client.conn.End(ctx, subjects.Checkpoints, subjects.Checkpoint)
+	if err != nil {
+		return err
+	}
+	last := uint64(0)
+	if end != nil {
+		last = end.Sequence
+	}
+	err = v.readTo(ctx, subjects.Checkpoints, 0, last, func(i bus.Item) error {
 		c, m, err := message.OpenCheckpoint(i.Stored)
 		if err != nil {
 			v.faultAt(i.At, AuditFault{Sequence: covered + 1, Kind: FaultCheckpoint,
@@ -58,7 +66,7 @@ func (v *verification) readChain(ctx context.Context) error {
 		}
 		p := checkpoint{Checkpoint: c, hash: message.CheckpointHash(m), sequence: i.Sequence, until: c.Until(), covers: c.To, by: by, key: m.Key,
 			believed: by.Role == subjects.Station && !endedBy(by, i.At)}
-		p.Marks = nil // there may be many; compare reads them again
+		p.Marks, p.Digest = nil, "" // there may be many; compare reads them again
 		all, covered = append(all, p), p.To
 		return nil
 	})

@@ -138,7 +138,11 @@ func (v *verification) readAudit(ctx context.Context) error {
 		at, w = at+1, &window{}
 		return err
 	}
-	err = v.client.conn.Read(ctx, subjects.Audit, bus.ReadOptions{After: after}, func(i bus.Item) error {
+	last := state.Last
+	if state.Messages == 0 {
+		last = 0
+	}
+	err = v.readTo(ctx, subjects.Audit, after, last, func(i bus.Item) error {
 		if v.first == 0 {
 			v.first = i.Sequence
 		}
@@ -165,6 +169,32 @@ func (v *verification) readAudit(ctx context.Context) error {
 		err = next()
 	}
 	return err
+}
+
+// A replica that lags behind its leader ends before the leader does. It is
+// asked again that often, with that pause.
+const (
+	lagTries = 10
+	lagPause = 200 * time.Millisecond
+)
+
+// readTo reads a stream from behind a sequence up to the one at which its
+// leader says that it ends, and what came since.
+func (v *verification) readTo(ctx context.Context, stream string, after, last uint64, handle func(bus.Item) error) error {
+	for try := 0; ; try++ {
+		err := v.client.conn.Read(ctx, stream, bus.ReadOptions{After: after}, func(i bus.Item) error {
+			after = i.Sequence
+			return handle(i)
+		})
+		if err != nil || after >= last || try == lagTries {
+			return err
+		}
+		select {
+		case <-time.After(lagPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // window is what the audit holds where a checkpoint covers it.

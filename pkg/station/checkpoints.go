@@ -37,6 +37,10 @@ const (
 	// idleLooks is how many pauses may pass without a look: the audit copies
 	// what a station heard of sooner or later.
 	idleLooks = 30
+	// Few new messages wait for up to slowLooks pauses: a fleet in which little
+	// happens shall not keep more checkpoints than messages.
+	few       = 32
+	slowLooks = 6
 	// shortLooks is how often an audit must be found too short to call it cut
 	// off: a cluster's new leader may say so for a moment.
 	shortLooks = 3
@@ -82,21 +86,33 @@ func (c *checkpoints) look(ctx context.Context) (again bool, err error) {
 		return false, err
 	}
 	c.station.clock.Observe(state.Now)
-	age := state.Now.Sub(last.at)
-	switch {
-	case state.Last < last.To:
+	if state.Last < last.To {
 		return true, c.tooShort(ctx, last, tail, state)
-	case last.Number > 0 && age < c.station.cfg.CheckpointEvery/2 && state.Last-last.To < message.MostMarks:
-		return true, nil // another station was here just now
 	}
 	c.short = 0
-	if state.Last > last.To {
-		return true, c.cover(ctx, last, tail)
-	}
-	if last.Number > 0 && age > c.keep()/2 {
+	age, news := state.Now.Sub(last.at), state.Last-last.To
+	switch {
+	case news == 0 && last.Number > 0 && age > c.keep()/2:
 		return false, c.put(ctx, &last, &tail, c.next(last)) // lest the chain be forgotten for want of news
+	case news == 0:
+		return false, nil
+	case last.Number > 0 && age < c.patience(news):
+		return true, nil
 	}
-	return false, nil
+	return true, c.cover(ctx, last, tail)
+}
+
+// patience is how old the last checkpoint must be for the next one. Half a
+// pause is for stations that look right after another one signed.
+func (c *checkpoints) patience(news uint64) time.Duration {
+	every := c.station.cfg.CheckpointEvery
+	switch {
+	case news >= message.MostMarks:
+		return 0
+	case news < few:
+		return slowLooks*every - every/2
+	}
+	return every / 2
 }
 
 // end is the last checkpoint of the chain that a station signed, and where the

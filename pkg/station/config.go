@@ -41,8 +41,8 @@ type Config struct {
 	// before the station ends it as expired; a minute.
 	ExpireAfter time.Duration
 	// CheckpointEvery is the pause between checkpoints of the audit while it
-	// grows; 10 seconds. It is the time that somebody who takes the broker has to
-	// change what was just written unseen.
+	// grows, and six times that where it grows by little; 10 seconds. It is the time
+	// that somebody who takes the broker has to change what was just written unseen.
 	CheckpointEvery time.Duration
 
 	Logger *slog.Logger
