@@ -235,3 +235,18 @@ func TestAnAgentSaysWhyItCannotConnectAndGoesOnTrying(t *testing.T) {
 		t.Errorf("it was said %d times:\n%s", n, log.String())
 	}
 }
+
+func TestExpiredCredentialsAreToldWithTheirAgeAndWhatToDo(t *testing.T) {
+	past := func() time.Time { return time.Now().Add(-400 * 24 * time.Hour) } // a person's JWT holds a year
+	s := startOf(t, authority(t, t.TempDir(), identity.Options{Now: past}), nil)
+	creds, err := identity.LoadCreds(user(t, s.Authority, "alice", subjects.Admin).CredsFile)
+	if fleet.KindOf(err) != fleet.Expired {
+		t.Fatal(err)
+	}
+	says(t, err, "expired 35d ago", "`fairlead user renew alice`")
+	_, err = bus.Connect(t.Context(), bus.Options{URL: s.URL(), TLS: trusts(s.Authority), Credentials: creds})
+	if fleet.KindOf(err) != fleet.Refused {
+		t.Fatal(err)
+	}
+	says(t, err, `does not take the credentials of "alice"`, "35d ago", "`fairlead user renew alice`")
+}

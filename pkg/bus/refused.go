@@ -92,18 +92,7 @@ func (o Options) expired(instead string) string {
 	if time.Now().Before(end) {
 		return instead
 	}
-	return fmt.Sprintf("they expired on %s, %s ago: ask for new ones (`fairlead user renew %s`)", day(end), age(time.Since(end)), o.Credentials.UserName())
-}
-
-// age is a time in the unit that says enough: "3d", "5h", "2m".
-func age(d time.Duration) string {
-	switch {
-	case d >= 24*time.Hour:
-		return fmt.Sprintf("%dd", d/(24*time.Hour))
-	case d >= time.Hour:
-		return fmt.Sprintf("%dh", d/time.Hour)
-	}
-	return fmt.Sprintf("%dm", d/time.Minute)
+	return fmt.Sprintf("they expired on %s, %s ago: ask for new ones (`fairlead user renew %s`)", day(end), fleet.Age(time.Since(end)), o.Credentials.UserName())
 }
 
 func day(t time.Time) string { return t.UTC().Format(time.RFC3339) }

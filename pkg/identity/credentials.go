@@ -50,7 +50,8 @@ func LoadCreds(path string) (*Credentials, error) {
 	c.File = path
 	c.Warning = tooOpen(path)
 	if !c.Expires.IsZero() && time.Now().After(c.Expires) {
-		return c, fleet.Errorf(fleet.Expired, "credentials of %q expired at %s: ask for new ones (%s)", c.Name, c.Expires.UTC().Format(time.RFC3339), path)
+		return c, fleet.Errorf(fleet.Expired, "credentials of %q expired %s ago, at %s: `fairlead user renew %s` where the identities lie makes new ones (%s)",
+			c.Name, fleet.Age(time.Since(c.Expires)), c.Expires.UTC().Format(time.RFC3339), c.Name, path)
 	}
 	return c, nil
 }
