@@ -118,8 +118,14 @@ func (p *parts) serves(port int, text string) {
 // master is the process id of ship1's nginx.
 func (p *parts) master() int {
 	p.t.Helper()
+	return masterIn(p.t, filepath.Join(p.dir, "ship1"))
+}
+
+// masterIn is the process id of the nginx that an agent runs below a directory.
+func masterIn(t *testing.T, dir string) int {
+	t.Helper()
 	found := 0
-	err := filepath.WalkDir(filepath.Join(p.dir, "ship1"), func(path string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || d.Name() != "nginx.pid" {
 			return err
 		}
@@ -131,17 +137,19 @@ func (p *parts) master() int {
 		return errors.Join(err, fs.SkipAll)
 	})
 	if found == 0 || err != nil && !errors.Is(err, fs.SkipAll) {
-		p.t.Fatalf("the pid of nginx: %d (%v)", found, err)
+		t.Fatalf("the pid of nginx: %d (%v)", found, err)
 	}
 	return found
 }
 
 // stopNginx ends what an agent leaves running by design.
-func (p *parts) stopNginx() {
-	if pid := p.master(); pid > 1 {
+func (p *parts) stopNginx() { stopNginxIn(p.t, filepath.Join(p.dir, "ship1")) }
+
+func stopNginxIn(t *testing.T, dir string) {
+	if pid := masterIn(t, dir); pid > 1 {
 		_ = syscall.Kill(pid, syscall.SIGQUIT) // it may have ended
-		eventually(p.t, func() error {
-			if left := processesOf(p.t, p.dir+"/ship1/conf"); len(left) > 0 {
+		eventually(t, func() error {
+			if left := processesOf(t, dir+"/conf"); len(left) > 0 {
 				return fmt.Errorf("still there: %q", left)
 			}
 			return nil
