@@ -89,7 +89,7 @@ with --replicas 3. Brokers know each other by their certificates, which name eve
 	flags.StringArrayVar(&f.operators, "operator", nil, "make credentials for an operator called `NAME`; may be given several times")
 	flags.StringArrayVar(&f.viewers, "viewer", nil, "make credentials for a viewer called `NAME`; may be given several times")
 	flags.BoolVar(&f.printOnly, "print-users", false, "make and list the users, and do not run")
-	cmd.AddCommand(newBrokerConfig(a))
+	cmd.AddCommand(newBrokerConfig(a), newBrokerClient(a))
 	return cmd
 }
 
