@@ -82,6 +82,12 @@ func InboxOf(role Role, user string) string {
 	return Inbox(user)
 }
 
+// IsInbox reports whether a subject is one for replies. Who asks may name any
+// subject for the answer, also one on which only the one who answers may speak.
+func IsInbox(subject string) bool {
+	return strings.HasPrefix(subject, "_INBOX.") || strings.HasPrefix(subject, "_INBOX_NODE.")
+}
+
 // DesiredKey, ReportedKey and the like are keys in their buckets.
 
 // StateKey is a node's key in the desired and reported buckets.

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 
 	"fairlead/pkg/fleet"
+	"fairlead/subjects"
 )
 
 // Endpoint is one question that a service answers. Requests are spread over
@@ -33,6 +34,11 @@ func (c *Conn) Service(ctx context.Context, name, version, description string, e
 	}
 	for _, e := range endpoints {
 		handler := micro.HandlerFunc(func(r micro.Request) {
+			// Else who asks could have this user say something where they may not.
+			if !subjects.IsInbox(r.Reply()) {
+				c.log.Warn("ignored a question: where its answer is to go is no inbox", "subject", r.Subject(), "reply", r.Reply())
+				return
+			}
 			go serve(ctx, e, r)
 		})
 		if err := service.AddEndpoint(e.Name, handler, micro.WithEndpointSubject(e.Subject)); err != nil {

@@ -120,7 +120,12 @@ type rig struct {
 // newRig runs a broker and registers nodes; it starts no station and no agent.
 func newRig(t *testing.T, nodes int) *rig {
 	t.Helper()
-	d, err := dev.New(options(t, nodes))
+	return rigOf(t, options(t, nodes))
+}
+
+func rigOf(t *testing.T, o dev.Options) *rig {
+	t.Helper()
+	d, err := dev.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
