@@ -196,16 +196,16 @@ func TestALimitRefusesWithItsReason(t *testing.T) {
 		now    time.Time
 		reason string
 	}{
-		"none":             {func(*message.TrustedKey) {}, stored, ""},
-		"the method":       {func(k *message.TrustedKey) { k.Methods = []string{"reload"} }, stored, ""},
-		"another method":   {func(k *message.TrustedKey) { k.Methods = []string{"healthreport", "nginxconfig"} }, stored, "alice is admin and may not send reload, only healthreport, nginxconfig"},
-		"no method":        {func(k *message.TrustedKey) { k.Methods = nil }, stored, "alice is admin and may send no commands"},
-		"the node":         {func(k *message.TrustedKey) { k.Nodes = hashes("ship2", "ship1") }, stored, ""},
-		"another node":     {func(k *message.TrustedKey) { k.Nodes = hashes("ship2") }, stored, "alice may not command ship1"},
+		"none":              {func(*message.TrustedKey) {}, stored, ""},
+		"the method":        {func(k *message.TrustedKey) { k.Methods = []string{"reload"} }, stored, ""},
+		"another method":    {func(k *message.TrustedKey) { k.Methods = []string{"healthreport", "nginxconfig"} }, stored, "alice is admin and may not send reload, only healthreport, nginxconfig"},
+		"no method":         {func(k *message.TrustedKey) { k.Methods = nil }, stored, "alice is admin and may send no commands"},
+		"the node":          {func(k *message.TrustedKey) { k.Nodes = hashes("ship2", "ship1") }, stored, ""},
+		"another node":      {func(k *message.TrustedKey) { k.Nodes = hashes("ship2") }, stored, "alice may not command ship1"},
 		"of another tenant": {func(k *message.TrustedKey) { k.Nodes = []string{message.HashNode("A", "ship1")} }, stored, "alice may not command ship1"},
-		"until later":      {func(k *message.TrustedKey) { k.Until = stored.Add(time.Second) }, stored, ""},
-		"until now":        {func(k *message.TrustedKey) { k.Until = stored }, stored, "the key of alice was good until 2026-03-04T05:06:07Z"},
-		"no clock to know": {func(k *message.TrustedKey) { k.Until = stored }, time.Time{}, ""},
+		"until later":       {func(k *message.TrustedKey) { k.Until = stored.Add(time.Second) }, stored, ""},
+		"until now":         {func(k *message.TrustedKey) { k.Until = stored }, stored, "the key of alice was good until 2026-03-04T05:06:07Z"},
+		"no clock to know":  {func(k *message.TrustedKey) { k.Until = stored }, time.Time{}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := e.next(t, func(s *message.TrustSet) {
