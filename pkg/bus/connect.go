@@ -153,6 +153,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if o.Server != nil {
 		opts = append(opts, nats.InProcessServer(o.Server))
 	} else {
+		if !o.TLS.wanted(o.URL) && leavesHost(o.URL) {
+			o.Logger.Warn("this connection is not encrypted: whoever is on the way reads along and can take it over", "url", o.URL)
+		}
 		secure, err := o.TLS.options(o.URL)
 		if err != nil {
 			return nil, kinded(err, "connect to "+o.URL)

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"net"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -28,6 +29,21 @@ type TLS struct {
 
 func (t TLS) wanted(urls string) bool {
 	return t.CA != "" || t.Cert != "" || strings.Contains(urls, "tls://")
+}
+
+// leavesHost reports whether one of several URLs is of another host, as far as
+// that can be seen.
+func leavesHost(urls string) bool {
+	for _, text := range strings.Split(urls, ",") {
+		_, address, found := strings.Cut(strings.TrimSpace(text), "://")
+		if !found {
+			address = text
+		}
+		if u, err := url.Parse("nats://" + address); err == nil && u.Hostname() != "localhost" && !net.ParseIP(u.Hostname()).IsLoopback() {
+			return true
+		}
+	}
+	return false
 }
 
 // options are nats.go's. The error is Invalid for files that hold no certificates.
