@@ -70,20 +70,21 @@ func (r *renewer) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	told := false // that the broker refuses the node
+	told := false        // that the broker refuses the node
+	wait := downLook / 5 // the first look comes soon
 	for {
-		wait := r.every()
+		pause(ctx, wait)
+		wait = r.every()
 		if !r.agent.link.stands() {
 			wait = min(wait, downLook)
 		}
-		pause(ctx, wait)
 		if ctx.Err() != nil {
 			return nil
 		}
 		switch {
 		case r.agent.link.stands():
 			told = false
-			if due := renewAt(r.keys.Life()); r.agent.clock.Now().Before(due) {
+			if !r.due() {
 				continue
 			}
 			if err := r.renew(ctx, r.agent.conn, false); err != nil {
@@ -108,6 +109,17 @@ func (r *renewer) Renew(ctx context.Context, newKey bool) (key string, until tim
 	}
 	_, until = r.keys.Life()
 	return r.keys.PublicKey(), until, nil
+}
+
+// due reports whether two thirds of the JWT's life are over, or a new key was
+// asked for and the answer never arrived: a station may know it already, and
+// believe the old one for a while only.
+func (r *renewer) due() bool {
+	if wanted, err := r.keys.Wanted(false); err == nil && wanted.PublicKey() != r.keys.Signer().PublicKey() {
+		return true
+	}
+	now := r.agent.clock.Now()
+	return !now.IsZero() && !now.Before(renewAt(r.keys.Life()))
 }
 
 // renew asks for new JWTs, for a new key where one is wanted, and connects anew

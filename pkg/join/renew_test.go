@@ -207,6 +207,38 @@ func TestARevokedNodeDoesNotRenew(t *testing.T) {
 	})
 }
 
+// Its agent was killed when the station had its new key and it had no answer.
+func TestANodeThatWaitsForItsNewKeyAsksAgain(t *testing.T) {
+	s := running(t)
+	j, err := s.join(s.token(), "ship1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	node, err := identity.OpenNode(j.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wanted, err := node.Wanted(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proof, err := message.ProveHeld(message.ToRenew, "ship1", "ship1", wanted)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := message.SignBody(message.RenewSubject("ship1"), "ship1", "", message.RenewRequest{Key: wanted.PublicKey(), Proof: proof}, node)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lost message.RenewReply
+	if err := s.connect(node).Ask(within(t), subjects.RenewOf("ship1"), message.Enclose(m), &lost); err != nil {
+		t.Fatal(err)
+	}
+	s.agent(j)
+	s.eventually("it has the key", func() bool { key, _ := s.life(j); return key == wanted.PublicKey() })
+	s.online("ship1")
+}
+
 func TestANodeTakesAnotherKeyAndGoesOn(t *testing.T) {
 	s := running(t)
 	s.station("station-b")

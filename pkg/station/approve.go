@@ -56,7 +56,9 @@ func (a *attempt) approval(ctx context.Context) (waits bool, err error) {
 	case !known && count >= a.record.Uses:
 		return false, fleet.Errorf(fleet.Busy, "as many hosts wait for approval as the token has uses (%d)", a.record.Uses)
 	}
-	w := WaitingNode{Token: a.token, Node: name, Key: a.node.Key, Labels: a.node.Labels, Facts: a.request.Facts, At: s.clock.Now()}
+	facts := a.request.Facts
+	facts.Features, facts.Modules = nil, nil // of no use to who decides
+	w := WaitingNode{Token: a.token, Node: name, Key: a.node.Key, Labels: a.node.Labels, Facts: facts, At: s.clock.Now()}
 	m, err := s.signAs(message.TokenWaitingSubject(a.token), w)
 	if err != nil {
 		return false, err

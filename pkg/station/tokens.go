@@ -159,12 +159,9 @@ func (k *token) takeWaiting(s *Station, name string, e bus.Entry) error {
 }
 
 // good is a token that may be used now. The error says why it may not: Unknown,
-// Expired or Refused.
+// Expired or Refused. What is no token leaves nothing behind, whoever asks.
 func (t *tokens) good(ctx context.Context, id string) (TokenRecord, error) {
-	t.mu.Lock()
-	k := t.of(id)
-	document, record := k.document, k.record
-	t.mu.Unlock()
+	document, record := t.kept(id)
 	if record.Key == "" { // perhaps it was made this moment
 		e, err := t.station.conn.Get(ctx, subjects.Tokens, id)
 		if fleet.KindOf(err) == fleet.Unknown {
@@ -174,14 +171,24 @@ func (t *tokens) good(ctx context.Context, id string) (TokenRecord, error) {
 			return record, err
 		}
 		t.mu.Lock()
-		err = k.takeRecord(id, e)
-		document, record = k.document, k.record
+		err = t.take(e)
 		t.mu.Unlock()
 		if err != nil {
 			return record, err
 		}
+		document, record = t.kept(id)
 	}
 	return record, t.station.believesToken(document, record)
+}
+
+// kept is a token as it was read, zero for none.
+func (t *tokens) kept(id string) (document message.Message, record TokenRecord) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if k, ok := t.byID[id]; ok {
+		return k.document, k.record
+	}
+	return document, record
 }
 
 // believesToken reports whether a token is good and made by who may make one. Its
@@ -201,9 +208,8 @@ func (s *Station) believesToken(document message.Message, r TokenRecord) error {
 
 // madeBy is who made a token, as its document says.
 func (t *tokens) madeBy(id string) string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.of(id).document.From
+	document, _ := t.kept(id)
+	return document.From
 }
 
 // ShortID is a token's id as people see it.
