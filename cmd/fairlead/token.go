@@ -88,7 +88,7 @@ func (a *app) makeToken(ctx context.Context, c *client.Client, r station.TokenRe
 	if secure.CA != "" {
 		text, err := os.ReadFile(secure.CA)
 		if err == nil {
-			t.CA, err = bus.FingerprintOf(text)
+			t.CA, err = bus.Fingerprints(text)
 		}
 		if err != nil {
 			return t, r, fleet.Errorf(fleet.Invalid, "the broker's authority, %s: %w", secure.CA, err)

@@ -118,7 +118,7 @@ func (s *system) token(ctx context.Context) (t identity.Token, err error) {
 		if err != nil {
 			return t, err
 		}
-		if t.CA, err = bus.FingerprintOf(text); err != nil {
+		if t.CA, err = bus.Fingerprints(text); err != nil {
 			return t, err
 		}
 	}

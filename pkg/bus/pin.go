@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -19,29 +20,39 @@ func Fingerprint(der []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// FingerprintOf is that of the first certificate in PEM; the error is Invalid.
-func FingerprintOf(text []byte) (string, error) {
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "CERTIFICATE" {
+// Fingerprints are those of all certificates in PEM, separated by commas: there
+// are several while an authority takes another's place. The error is Invalid.
+func Fingerprints(text []byte) (string, error) {
+	var all []string
+	for {
+		var block *pem.Block
+		if block, text = pem.Decode(text); block == nil {
+			break
+		}
+		if block.Type == "CERTIFICATE" {
+			all = append(all, Fingerprint(block.Bytes))
+		}
+	}
+	if len(all) == 0 {
 		return "", fleet.Errorf(fleet.Invalid, "it holds no certificate")
 	}
-	return Fingerprint(block.Bytes), nil
+	return strings.Join(all, ","), nil
 }
 
 // errSeen ends a connection that was made to see certificates.
 var errSeen = errors.New("the certificates were seen")
 
-// FetchCA asks a broker for the certificate, in PEM, that has a fingerprint: for
-// a host that has no file to trust yet. The broker sends it behind its own. It
+// FetchCA asks a broker for the certificates, in PEM, that have one of some
+// fingerprints: for a host that has no file to trust yet. The broker sends them behind its own. It
 // says nothing about whether the broker's own leads to it, which a connection
-// with the TLS that is returned checks once the certificate is in a file; no
-// credentials are shown. The error is Refused where the broker does not send it,
+// with the TLS that is returned checks once they are in a file; no
+// credentials are shown. The error is Refused where the broker sends none,
 // Unavailable where there is none.
-func FetchCA(url, fingerprint string) (text []byte, secure TLS, err error) {
+func FetchCA(url, fingerprints string) (text []byte, secure TLS, err error) {
 	var l look
-	if err = l.at(url, fingerprint, nats.TLSHandshakeFirst()); !l.seen && greets(err) {
+	if err = l.at(url, fingerprints, nats.TLSHandshakeFirst()); !l.seen && greets(err) {
 		secure.GreetsFirst = true
-		err = l.at(url, fingerprint)
+		err = l.at(url, fingerprints)
 	}
 	switch {
 	case l.found != nil:
@@ -57,18 +68,18 @@ func FetchCA(url, fingerprint string) (text []byte, secure TLS, err error) {
 // look is a look at the certificates of a broker.
 type look struct {
 	seen  bool   // there were some
-	found []byte // the one that was looked for, in PEM
+	found []byte // those that were looked for, in PEM
 }
 
-func (l *look) at(url, fingerprint string, how ...nats.Option) error {
+func (l *look) at(url, fingerprints string, how ...nats.Option) error {
 	config := &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true, // nothing is believed but the fingerprint, and nothing said
 		VerifyConnection: func(state tls.ConnectionState) error {
 			l.seen = true
 			for _, cert := range state.PeerCertificates {
-				if Fingerprint(cert.Raw) == fingerprint {
-					l.found = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+				if slices.Contains(strings.Split(fingerprints, ","), Fingerprint(cert.Raw)) {
+					l.found = append(l.found, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
 				}
 			}
 			return errSeen

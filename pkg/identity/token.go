@@ -32,7 +32,7 @@ type Token struct {
 	// station decides by what the token's maker wrote, not by this.
 	Node string `json:"node,omitempty"`
 	// CA is the SHA-256, in hex, of the certificate that the broker's
-	// certificate leads to; "" where a public authority issued it.
+	// certificate leads to, or of several, separated by commas; "" where a public authority issued it.
 	CA string `json:"ca,omitempty"`
 }
 
