@@ -172,8 +172,10 @@ func (c Change) encode(bucket string) *nats.Msg {
 // Put writes one key and returns the bucket's new sequence; the error is
 // Conflict where the key is not at the expected sequence.
 func (c *Conn) Put(ctx context.Context, bucket string, change Change) (uint64, error) {
-	ack, err := c.js.PublishMsg(ctx, change.encode(bucket), jetstream.WithRetryAttempts(0))
-	if err != nil {
+	msg := change.encode(bucket)
+	ctx, settle := c.unlessRefused(ctx, msg.Subject)
+	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
+	if err = settle(err); err != nil {
 		return 0, kinded(err, "write "+change.Key)
 	}
 	return ack.Sequence, nil
@@ -191,7 +193,7 @@ const MaxChanges = 1000
 
 // PutAll writes several keys in one step, all or none, and returns the
 // bucket's sequence after it. The error is as Put's.
-func (c *Conn) PutAll(ctx context.Context, bucket string, changes []Change) (uint64, error) {
+func (c *Conn) PutAll(ctx context.Context, bucket string, changes []Change) (_ uint64, err error) {
 	switch {
 	case len(changes) == 0:
 		return 0, nil
@@ -201,6 +203,16 @@ func (c *Conn) PutAll(ctx context.Context, bucket string, changes []Change) (uin
 		return 0, fleet.Errorf(fleet.Invalid, "%d changes at once: at most %d", len(changes), MaxChanges)
 	}
 	batch := message.NewID()
+	var all []string
+	for _, change := range changes {
+		all = append(all, subjects.KeySubject(bucket, change.Key))
+	}
+	ctx, settle := c.unlessRefused(ctx, all...)
+	defer func() {
+		if cause := settle(err); cause != err {
+			err = kinded(cause, "write to "+bucket)
+		}
+	}()
 	for i, change := range changes[:len(changes)-1] {
 		msg := change.encode(bucket)
 		mark(msg, batch, i+1)

@@ -55,6 +55,7 @@ type Conn struct {
 	name    string
 	time    atomic.Pointer[period]
 	trying  atomic.Pointer[nats.Conn] // nc, for what nats.go calls while Connect runs still
+	refused atomic.Pointer[refusal]   // the next one
 	told    atomic.Value              // why it cannot connect, as it was last logged
 }
 
@@ -104,6 +105,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
 	c := &Conn{log: o.Logger, name: o.Credentials.UserName()}
+	c.refused.Store(newRefusal())
 	c.renew()
 	opts := []nats.Option{
 		nats.Name("fairlead " + c.name),
@@ -128,6 +130,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			if errors.Is(err, nats.ErrSlowConsumer) && o.OnLost != nil {
 				o.OnLost()
 			}
+			c.refuse(err)
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject

@@ -33,7 +33,10 @@ var ErrExists = fleet.Errorf(fleet.Conflict, "a message of this id is stored alr
 // same id again stores nothing and returns ErrExists.
 func (c *Conn) Publish(ctx context.Context, m message.Message) (uint64, error) {
 	for {
-		ack, err := c.js.PublishMsg(ctx, encode(m), jetstream.WithRetryAttempts(0))
+		msg := encode(m)
+		pctx, unrefused := c.unlessRefused(ctx, msg.Subject)
+		ack, err := c.js.PublishMsg(pctx, msg, jetstream.WithRetryAttempts(0))
+		err = unrefused(err)
 		if !mistaken(ack, m) {
 			return settle(ack, err, m)
 		}
@@ -57,29 +60,38 @@ type Pending struct {
 	conn   *Conn
 	m      message.Message
 	future jetstream.PubAckFuture
+	after  *refusal // those that came before it was sent are not about it
 }
 
 // PublishAsync sends a message and returns before it is stored.
 func (c *Conn) PublishAsync(m message.Message) (*Pending, error) {
+	after := c.refused.Load()
 	future, err := c.js.PublishMsgAsync(encode(m), jetstream.WithRetryAttempts(0))
 	if err != nil {
 		return nil, kinded(err, "publish "+m.ID)
 	}
-	return &Pending{c, m, future}, nil
+	return &Pending{c, m, future, after}, nil
 }
 
 // Wait returns as Publish does.
 func (p *Pending) Wait(ctx context.Context) (uint64, error) {
-	select {
-	case ack := <-p.future.Ok():
-		if mistaken(ack, p.m) {
-			return p.conn.Publish(ctx, p.m)
+	for {
+		select {
+		case ack := <-p.future.Ok():
+			if mistaken(ack, p.m) {
+				return p.conn.Publish(ctx, p.m)
+			}
+			return settle(ack, nil, p.m)
+		case err := <-p.future.Err():
+			return settle(nil, err, p.m)
+		case <-p.after.told:
+			if p.after.subject == p.future.Msg().Subject {
+				return 0, kinded(p.after.err, "publish "+p.after.subject)
+			}
+			p.after = p.after.next
+		case <-ctx.Done():
+			return 0, kinded(ctx.Err(), "publish "+p.m.ID)
 		}
-		return settle(ack, nil, p.m)
-	case err := <-p.future.Err():
-		return settle(nil, err, p.m)
-	case <-ctx.Done():
-		return 0, kinded(ctx.Err(), "publish "+p.m.ID)
 	}
 }
 
