@@ -40,6 +40,9 @@ const (
 	JWTsShown  = "live.trust.jwt.*"
 )
 
+// JWTShown is where one user's renewed JWT is heard.
+func JWTShown(user string) string { return "live.trust.jwt." + user }
+
 // Nudge tells a node to ask Sync now.
 func Nudge(node string) string { return "live.nudge." + node }
 
@@ -53,6 +56,7 @@ func Query(what string) string { return "live.query." + what }
 // part of any tenant's traffic.
 const (
 	AccountUpdate = "$SYS.REQ.CLAIMS.UPDATE"
+	AccountDelete = "$SYS.REQ.CLAIMS.DELETE"
 	BrokerPing    = "$SYS.REQ.SERVER.PING"
 )
 

@@ -35,16 +35,27 @@ type brokerAnswer struct {
 // error is Refused where a broker did not take it, Unavailable where one did
 // not answer.
 func (c *Conn) PushAccount(ctx context.Context, accountJWT string) (took []string, err error) {
+	return c.tellBrokers(ctx, subjects.AccountUpdate, accountJWT, "does not take the account")
+}
+
+// DeleteAccounts has all brokers of a cluster forget accounts: deletion names
+// them and is signed by the operator. Who is connected is cut off. Result and
+// error are as of PushAccount.
+func (c *Conn) DeleteAccounts(ctx context.Context, deletion string) (told []string, err error) {
+	return c.tellBrokers(ctx, subjects.AccountDelete, deletion, "does not forget the account")
+}
+
+func (c *Conn) tellBrokers(ctx context.Context, subject, text, refusal string) (took []string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, brokersTime)
 	defer cancel()
 	first, err := c.askBrokers(ctx, subjects.BrokerPing, nil, 1)
 	if err != nil {
 		return nil, err
 	}
-	answers, err := c.askBrokers(ctx, subjects.AccountUpdate, []byte(accountJWT), first[0].Stats.Brokers)
+	answers, err := c.askBrokers(ctx, subject, []byte(text), first[0].Stats.Brokers)
 	for _, a := range answers {
 		if a.Error != nil {
-			err = errors.Join(err, fleet.Errorf(fleet.Refused, "broker %s does not take the account: %s", a.Server.Name, a.Error.Description))
+			err = errors.Join(err, fleet.Errorf(fleet.Refused, "broker %s %s: %s", a.Server.Name, refusal, a.Error.Description))
 			continue
 		}
 		took = append(took, a.Server.Name)

@@ -249,6 +249,8 @@ func kinded(err error, doing string) error {
 		return nil
 	case fleet.KindOf(err) == fleet.Refused: // our own
 		kind = fleet.Refused
+	case overQuota(err) != nil:
+		kind, err = fleet.Busy, overQuota(err)
 	case errors.Is(err, context.Canceled):
 		return err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):

@@ -36,6 +36,8 @@ type Client struct {
 	trust *message.TrustKeeper // nil without Options.Trust
 	log   *slog.Logger
 
+	renewed chan struct{} // closed when the user's own JWT was looked after
+
 	trustMu   sync.Mutex
 	trustRead bool              // the newest trust set was read
 	following *bus.Subscription // to later ones
@@ -66,6 +68,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		return nil, err
 	}
 	c.conn = conn
+	c.renewed = c.takeRenewed()
 	return c, nil
 }
 
@@ -86,9 +89,6 @@ func poke(c chan struct{}) {
 	default:
 	}
 }
-
-// Close ends the connection.
-func (c *Client) Close() { c.conn.Close() }
 
 // Me is the user's name.
 func (c *Client) Me() string { return c.creds.UserName() }
@@ -133,10 +133,20 @@ func (c *Client) Command(ctx context.Context, id string) (station.CommandAnswer,
 	return ask[station.CommandAnswer](ctx, c, station.QueryCommand, station.CommandQuestion{ID: id})
 }
 
-// Register puts nodes into the register, or changes what it says of them.
+// Register puts nodes into the register, or changes what it says of them. The
+// error is Busy where the tenant may have no more nodes.
 func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) error {
+	room, err := c.room(ctx)
+	if err != nil {
+		return err
+	}
 	for _, r := range records {
 		e, err := c.conn.Get(ctx, subjects.Nodes, r.Name)
+		if fleet.KindOf(err) == fleet.Unknown {
+			if err := room.take(); err != nil {
+				return err
+			}
+		}
 		if err == nil {
 			var have station.NodeRecord
 			known := json.Unmarshal(e.Body, &have) == nil

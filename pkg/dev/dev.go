@@ -16,6 +16,7 @@ import (
 
 	"fairlead/handlers"
 	"fairlead/pkg/agent"
+	"fairlead/pkg/announce"
 	"fairlead/pkg/broker"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/client"
@@ -55,7 +56,7 @@ func New(o Options) (*Dev, error) {
 	if err := os.MkdirAll(o.Data, 0o755); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "data directory: %w: give another with --data", err)
 	}
-	authority, err := identity.Open(filepath.Join(o.Data, "identity"), identity.Options{Methods: handlers.All().Sent()})
+	authority, err := identity.Open(filepath.Join(o.Data, "identity"), identityOptions())
 	if err != nil {
 		return nil, fmt.Errorf("identity: %w", err)
 	}
@@ -83,6 +84,8 @@ func New(o Options) (*Dev, error) {
 	})
 	return d, err
 }
+
+func identityOptions() identity.Options { return identity.Options{Methods: handlers.All().Sent()} }
 
 // OnProgress is told, in words, what Run is about to do.
 func (d *Dev) OnProgress(f func(string)) { d.progress = f }
@@ -241,6 +244,13 @@ func (d *Dev) Run(ctx context.Context) error {
 	if stop, err := await(ctx, d.broker.Ready(), failed); stop {
 		return err
 	}
+	if err := identity.WriteConnection(d.authority.Dir(), identity.Connection{URL: d.broker.URL()}); err != nil {
+		return err
+	}
+	stations.run(failed, "renewals", func() error {
+		announce.Renewals(stationCtx, d.authority.Dir(), identityOptions(), bus.Options{URL: d.broker.URL(), TLS: d.TLS()}, d.log)
+		return nil
+	})
 	d.progress("starting the station")
 	st, err := d.Station()
 	if err != nil {

@@ -48,6 +48,7 @@ var layout = []struct{ name, may string }{
 	{"pkg/bus", "pkg/fleet pkg/host pkg/message subjects"},
 	{"pkg/identity", "pkg/fleet pkg/message subjects"},
 	{"pkg/broker", "pkg/fleet pkg/identity"},
+	{"pkg/announce", "pkg/bus pkg/fleet pkg/identity subjects"},
 	// What a node can do.
 	{"handlers", "pkg/adopt pkg/fleet pkg/host pkg/message pkg/nginx pkg/syslog subjects"},
 	{"handlers/handlerstest", "handlers pkg/fleet pkg/host pkg/nginx subjects"},
@@ -58,8 +59,8 @@ var layout = []struct{ name, may string }{
 	// Who uses them.
 	{"pkg/client", "handlers pkg/bus pkg/fleet pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
 	{"pkg/bench", "handlers pkg/agent pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/join pkg/message pkg/nginx pkg/station subjects"},
-	{"pkg/dev", "handlers pkg/agent pkg/broker pkg/bus pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
-	{"cmd/fairlead", "handlers pkg/agent pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
+	{"pkg/dev", "handlers pkg/agent pkg/announce pkg/broker pkg/bus pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
+	{"cmd/fairlead", "handlers pkg/agent pkg/announce pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
 }
 
 // owners are the packages that alone may import something from outside, so

@@ -69,7 +69,7 @@ func (n New) validate(sent []string, now time.Time) error {
 // minLife is the shortest life of a JWT, so that it can be renewed in time.
 const minLife = time.Minute
 
-// Create makes a user. The error is Invalid for what New says, and Conflict
+// Create makes a user, whom the next trust set names. The error is Invalid for what New says, and Conflict
 // where there is a user of that name.
 func (a *Authority) Create(n New) (User, error) {
 	if err := n.validate(a.options.Methods[n.Role], a.options.Now()); err != nil {
@@ -95,7 +95,11 @@ func (a *Authority) Create(n New) (User, error) {
 	if n.Out == "" && a.vault.sealed() {
 		return User{}, fleet.Errorf(fleet.Invalid, "the directory is encrypted and keeps no private keys of people: give the creds file another place")
 	}
-	return a.make(n)
+	u, err := a.make(n)
+	if err == nil && slices.Contains(subjects.Senders(), n.Role) {
+		err = a.updateTrust()
+	}
+	return u, err
 }
 
 // make makes a user; the directory is held.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -26,7 +27,9 @@ type Credentials struct {
 	Expires time.Time // zero for never
 	Warning string    // something to tell the user, such as a file that others can read; "" for nothing
 
-	token   string
+	mu      sync.Mutex
+	token   string // may be renewed
+	at      time.Time
 	issuer  string
 	private ed25519.PrivateKey
 }
@@ -95,7 +98,7 @@ func credentialsOf(text string, claims *jwt.UserClaims, pair nkeys.KeyPair) (*Cr
 	}
 	c := &Credentials{
 		Name: claims.Name, Role: roleOf(claims), Key: claims.Subject,
-		Account: claims.IssuerAccount, Issued: time.Unix(claims.IssuedAt, 0), token: text, issuer: claims.Issuer, private: private,
+		Account: claims.IssuerAccount, Issued: time.Unix(claims.IssuedAt, 0), token: text, at: time.Unix(claims.IssuedAt, 0), issuer: claims.Issuer, private: private,
 	}
 	if c.Account == "" {
 		c.Account = claims.Issuer
@@ -114,7 +117,60 @@ func (c *Credentials) PublicKey() string { return c.Key }
 func (c *Credentials) UserName() string { return c.Name }
 
 // UserJWT is the user's JWT; it is no secret without the key.
-func (c *Credentials) UserJWT() string { return c.token }
+func (c *Credentials) UserJWT() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.token
+}
+
+// Renew takes a JWT that is no older for the same key, name and account, and writes it
+// into the creds file: connections use it from their next handshake on. It
+// reports whether it did; the caller has seen to it that the JWT comes from who
+// issues them. The error is Refused for one that is somebody else's, and Internal
+// where the file cannot be written, which leaves the JWT in use.
+func (c *Credentials) Renew(token string) (bool, error) {
+	claims, err := jwt.DecodeUserClaims(token)
+	if err != nil {
+		return false, fleet.Errorf(fleet.Refused, "what came as renewed JWT of %q is none: %w", c.Name, err)
+	}
+	if claims.Subject != c.Key || claims.Name != c.Name || claims.IssuerAccount != c.Account || roleOf(claims) != c.Role {
+		return false, fleet.Errorf(fleet.Refused, "what came as renewed JWT of %q is somebody else's", c.Name)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	at := time.Unix(claims.IssuedAt, 0)
+	if at.Before(c.at) || token == c.token { // time counts seconds here: one of the same second may be younger
+		return false, nil
+	}
+	c.token, c.at = token, at
+	if c.File == "" {
+		return true, nil
+	}
+	if err := c.rewrite(token); err != nil {
+		return true, fleet.Errorf(fleet.Internal, "keep the renewed JWT of %q in %s: %w", c.Name, c.File, err)
+	}
+	return true, nil
+}
+
+// rewrite puts another JWT into the creds file, beside the key that is there.
+func (c *Credentials) rewrite(token string) error {
+	data, err := os.ReadFile(c.File)
+	if err != nil {
+		return err
+	}
+	pair, err := jwt.ParseDecoratedUserNKey(data)
+	if err != nil {
+		return err
+	}
+	if public, err := pair.PublicKey(); err != nil || public != c.Key {
+		return errors.New("another key lies there by now")
+	}
+	text, err := credsText(token, pair)
+	if err != nil {
+		return err
+	}
+	return writeFile(c.File, text)
+}
 
 // Inbox is the prefix of the replies that the user may hear.
 func (c *Credentials) Inbox() string { return subjects.InboxOf(c.Role, c.Name) }

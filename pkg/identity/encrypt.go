@@ -82,3 +82,20 @@ func (a *Authority) CheckPassphrase() error {
 	_, err := a.vault.unlock()
 	return err
 }
+
+// OpenEncrypted makes a directory whose seeds are encrypted from the first on.
+func OpenEncrypted(dir string, o Options, passphrase []byte) (*Authority, error) {
+	a, err := unopened(dir, o)
+	if err != nil {
+		return nil, err
+	}
+	unlock, err := lock(dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := a.vault.setPassphrase(passphrase); err != nil {
+		return nil, err
+	}
+	return a, a.updateLocked(nil)
+}

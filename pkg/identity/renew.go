@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -37,7 +38,16 @@ func (a *Authority) Renew(name string, life time.Duration) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	return a.reissue(u, life)
+	if u, err = a.reissue(u, life); err != nil {
+		return User{}, err
+	}
+	return u, a.updateTrust()
+}
+
+// RenewedJWT is the signed document by which the holder of a key gets a renewed
+// JWT: the key that signs trust sets says that it is the one.
+func (a *Authority) RenewedJWT(u User) (message.Message, error) {
+	return message.SignRenewed(u.Key, u.token, keySigner{a.trustKey})
 }
 
 // RenewDue issues the JWTs of all people and stations anew of which two thirds

@@ -14,8 +14,14 @@ import (
 // Revoke takes a user's key out of everything: the account's JWT says that
 // brokers let it in no more, the trust set that nobody believes it. The name is
 // free again. What was stopped half way is finished by doing it again. Brokers
-// and nodes have to be told: PushAccount and PutTrust of package bus do.
+// and nodes have to be told: package announce does.
 func (a *Authority) Revoke(name, reason string) (User, error) {
+	return a.RevokeSince(name, reason, time.Time{})
+}
+
+// RevokeSince is Revoke after a theft: what the key wrote to a bucket since a
+// moment is not believed either. Zero is now.
+func (a *Authority) RevokeSince(name, reason string, since time.Time) (User, error) {
 	unlock, err := lock(a.dir)
 	if err != nil {
 		return User{}, err
@@ -34,7 +40,7 @@ func (a *Authority) Revoke(name, reason string) (User, error) {
 	} else if fleet.KindOf(err) != fleet.Unknown {
 		return User{}, err
 	}
-	if err := a.revokeKeys(keys, reason, name); err != nil {
+	if err := a.revokeKeys(keys, reason, name, since); err != nil {
 		return User{}, err
 	}
 	limited, err := a.vault.findKey(a.in("limited", name+".seed"), nkeys.PrefixByteAccount)
@@ -52,16 +58,16 @@ func (a *Authority) RevokeKey(u User, reason string) error {
 		return err
 	}
 	defer unlock()
-	return a.revokeKeys([]User{u}, reason, "")
+	return a.revokeKeys([]User{u}, reason, "", time.Time{})
 }
 
 // revokeKeys revokes keys, and drops the scope of a limited user whose name is
 // given; the directory is held.
-func (a *Authority) revokeKeys(users []User, reason, limited string) error {
+func (a *Authority) revokeKeys(users []User, reason, limited string, since time.Time) error {
 	now := a.options.Now()
 	var revoked []message.RevokedKey
 	for _, u := range users {
-		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: now.UTC().Truncate(time.Millisecond), Reason: reason, Expires: u.Expires})
+		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: since, Reason: reason, Expires: u.Expires})
 	}
 	last, err := a.lastTrust()
 	if err != nil {

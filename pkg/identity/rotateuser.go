@@ -3,6 +3,7 @@ package identity
 import (
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nkeys"
 
@@ -136,7 +137,7 @@ func (a *Authority) FinishUser(name string) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	if err := a.revokeKeys([]User{old}, "replaced by another key", ""); err != nil {
+	if err := a.revokeKeys([]User{old}, "replaced by another key", "", time.Time{}); err != nil {
 		return User{}, err
 	}
 	return old, a.forget(name, formerSuffix)

@@ -30,6 +30,13 @@ type stationFile struct {
 	Node    string `json:"node"` // seeds of signing keys, SA…
 	Renew   string `json:"renew"`
 	Join    string `json:"join"`
+	// Older are curve keys that were replaced, the youngest first.
+	Older []olderCurve `json:"older,omitempty"`
+}
+
+type olderCurve struct {
+	Curve   string `json:"curve"`
+	Voucher string `json:"voucher"`
 }
 
 // StationKeys makes the tenant's station.keys, or brings it up to date, and
@@ -161,12 +168,15 @@ func parseStationKeys(data []byte) (k StationKeys, err error) {
 	if err != nil {
 		return k, err
 	}
-	if k.Curve.Curve, err = message.CurveOf([]byte(f.Curve)); err != nil {
+	if k.Curve, err = parseCurve(f.Account, f.Curve, f.Voucher); err != nil {
 		return k, err
 	}
-	k.Curve.Account, k.Curve.Voucher = f.Account, f.Voucher
-	if message.CheckVoucher(f.Account, k.Curve.Public(), f.Voucher) != nil {
-		return k, fleet.Errorf(fleet.Invalid, "is not whole: the account did not sign its curve key")
+	for _, o := range f.Older {
+		older, err := parseCurve(f.Account, o.Curve, o.Voucher)
+		if err != nil {
+			return k, err
+		}
+		k.Curve.Older = append(k.Curve.Older, older)
 	}
 	seeds := make(map[subjects.Role][]byte)
 	for role, seed := range f.seeds() {
@@ -174,6 +184,14 @@ func parseStationKeys(data []byte) (k StationKeys, err error) {
 	}
 	k.Issuer, err = NewIssuer(f.Account, seeds)
 	return k, err
+}
+
+func parseCurve(account, seed, voucher string) (message.StationCurve, error) {
+	c, err := message.CurveOf([]byte(seed))
+	if err == nil && message.CheckVoucher(account, c.Public(), voucher) != nil {
+		err = fleet.Errorf(fleet.Invalid, "is not whole: the account did not sign its curve key")
+	}
+	return message.StationCurve{Curve: c, Account: account, Voucher: voucher}, err
 }
 
 func parseStationFile(data []byte) (f stationFile, err error) {

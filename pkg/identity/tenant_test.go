@@ -34,6 +34,9 @@ func TestAQuotaIsTheLimitsOfTheAccountAndStays(t *testing.T) {
 	if err := again.SetQuota(identity.Quota{Nodes: 7}); err != nil || again.Quota() != (identity.Quota{Nodes: 7}) || again.MaxNodes() != 7 {
 		t.Errorf("changed to %+v, %v", again.Quota(), err)
 	}
+	if err := again.SetQuota(identity.Quota{Nodes: 8}); err != nil || again.MaxNodes() != 8 || trusted(t, again).MaxNodes != 8 {
+		t.Errorf("the nodes alone changed: %d, %v", again.MaxNodes(), err)
+	}
 	if limits := account(t, again).Limits; limits.Conn != jwt.NoLimit || limits.DiskStorage != jwt.NoLimit || !limits.IsJSEnabled() {
 		t.Errorf("without bounds the account has %+v", limits)
 	}

@@ -286,3 +286,13 @@ func isThere(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
 }
+
+// Permissions are what brokers let a user do, by the account as it is issued.
+func (a *Authority) Permissions(u User) subjects.Permissions {
+	scope, _ := a.tenant.SigningKeys.GetScope(u.issuer)
+	s, ok := scope.(*jwt.UserScope)
+	if !ok {
+		return subjects.Permissions{}
+	}
+	return subjects.Permissions{Publish: s.Template.Pub.Allow, Subscribe: s.Template.Sub.Allow}
+}

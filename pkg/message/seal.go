@@ -95,6 +95,35 @@ type StationCurve struct {
 	Curve
 	Account string // public nkey of the account
 	Voucher string // its signature, base64
+	// Older are the keys that this one takes the place of: what was sealed to
+	// them is opened still.
+	Older []StationCurve
+}
+
+// Open opens what was sealed to this key, or to an older one. The error is as of
+// Curve.Open.
+func (c StationCurve) Open(sealed string) ([]byte, error) {
+	secret, err := c.Curve.Open(sealed)
+	for _, older := range c.Older {
+		if fleet.KindOf(err) != fleet.Refused {
+			break
+		}
+		if opened, oerr := older.Open(sealed); oerr == nil {
+			return opened, nil
+		}
+	}
+	return secret, err
+}
+
+// Named is this key, or the older one whose public half is given: what people
+// are told to seal to. It is this key where none is given, or an unknown one.
+func (c StationCurve) Named(public string) StationCurve {
+	for _, older := range c.Older {
+		if older.Public() == public {
+			return older
+		}
+	}
+	return c
 }
 
 // vouched is what the account signs: whose secrets the key is good for.

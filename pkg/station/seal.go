@@ -26,7 +26,8 @@ type CurveAnswer struct {
 }
 
 func (s *Station) answerCurve(context.Context, CurveQuestion) (CurveAnswer, error) {
-	c := s.cfg.Curve
+	// The one that people pin: a trust set may come later than the key.
+	c := s.cfg.Curve.Named(s.trust.Current().Curve)
 	if c.Public() == "" {
 		return CurveAnswer{}, fleet.Errorf(fleet.Unavailable, "the station has no key to seal secrets to: start it with --keys station.keys")
 	}

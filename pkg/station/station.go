@@ -117,6 +117,7 @@ func (s *Station) Run(ctx context.Context) error {
 	all.Go(func() { s.sweep(ctx) })
 	all.Go(func() { s.signs.run(ctx) })
 	all.Go(func() { s.compiler.run(ctx) })
+	all.Go(func() { s.followRenewed(ctx) })
 	// Questions that come once it is ready must find it.
 	if err := s.conn.Flush(ctx); err != nil && ctx.Err() == nil {
 		s.log.Warn("the broker has not heard of the services yet", "error", err)
@@ -166,7 +167,10 @@ func (s *Station) ensureStorage(ctx context.Context) error {
 	for {
 		if s.conn.Connected() {
 			ectx, cancel := context.WithTimeout(ctx, 30*time.Second)
-			err := s.conn.EnsureStorage(ectx, s.cfg.Storage)
+			settings, err := s.storage(ectx)
+			if err == nil {
+				err = s.conn.EnsureStorage(ectx, settings)
+			}
 			var state bus.StreamState
 			if err == nil {
 				state, err = s.conn.State(ectx, subjects.Commands)
@@ -186,6 +190,28 @@ func (s *Station) ensureStorage(ctx context.Context) error {
 			return fmt.Errorf("ensure storage: %w", ctx.Err())
 		}
 	}
+}
+
+// logsShare is the part of a tenant's quota that forwarded logs reserve, where
+// nobody says how much they may take.
+const logsShare = 4
+
+// storage are the settings of streams and buckets, which have to fit into the
+// tenant's quota: forwarded logs reserve what they may take.
+func (s *Station) storage(ctx context.Context) (subjects.Settings, error) {
+	settings := s.cfg.Storage
+	if settings.LogsBytes != 0 {
+		return settings, nil
+	}
+	use, err := s.conn.Usage(ctx)
+	if err != nil {
+		return settings, err
+	}
+	settings = settings.Or(subjects.DefaultSettings())
+	if use.MaxStorage > 0 {
+		settings.LogsBytes = min(settings.LogsBytes, use.MaxStorage/logsShare/int64(settings.Replicas))
+	}
+	return settings, nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -1,0 +1,122 @@
+// Package announce tells brokers, stations and nodes what an identity directory
+// says: accounts to the brokers, as the user of the system account; the trust
+// set and renewed JWTs to everybody of a tenant, as an administrator or station
+// of it. Whatever is told twice, or by two at once, is told once. Who could not
+// be told hears it the next time: nothing of it is lost, since the directory has
+// it all.
+package announce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/identity"
+	"fairlead/subjects"
+)
+
+// Accounts hands account JWTs to all brokers and returns the names of those
+// that took them. The options need no credentials. The error is as of
+// bus.PushAccount.
+func Accounts(ctx context.Context, au *identity.Authority, to bus.Options, accounts ...string) (took []string, err error) {
+	return toBrokers(ctx, au, to, (*bus.Conn).PushAccount, accounts)
+}
+
+// Deletion has all brokers forget a tenant, as RemoveTenant signed it.
+func Deletion(ctx context.Context, au *identity.Authority, to bus.Options, deletion string) (told []string, err error) {
+	return toBrokers(ctx, au, to, (*bus.Conn).DeleteAccounts, []string{deletion})
+}
+
+func toBrokers(ctx context.Context, au *identity.Authority, to bus.Options, tell func(*bus.Conn, context.Context, string) ([]string, error), texts []string) (took []string, err error) {
+	if to.Credentials, err = au.SystemUser(); err != nil {
+		return nil, err
+	}
+	conn, err := bus.Connect(ctx, to)
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	var faults []error
+	for _, text := range texts {
+		some, err := tell(conn, ctx, text)
+		took, faults = append(took, some...), append(faults, err)
+	}
+	slices.Sort(took)
+	return slices.Compact(took), errors.Join(faults...)
+}
+
+// Trust stores the tenant's newest trust set, and the JWTs of users that were
+// renewed, as the user that the options name. Nodes are left out: they ask for
+// theirs.
+func Trust(ctx context.Context, au *identity.Authority, to bus.Options, renewed ...identity.User) error {
+	conn, err := bus.Connect(ctx, to)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	if err := putTrust(ctx, conn, au); err != nil {
+		return err
+	}
+	for _, u := range renewed {
+		if u.Role == subjects.Node {
+			continue
+		}
+		m, err := au.RenewedJWT(u)
+		if err != nil {
+			return err
+		}
+		if err := conn.PutRenewed(ctx, u.Key, m); err != nil {
+			return fmt.Errorf("hand %s the renewed JWT: %w", u.Name, err)
+		}
+	}
+	return nil
+}
+
+// putTrust stores the trust set. A directory that was restored from a backup may
+// find a newer one there, which its own key signed: it takes that over, and what
+// it has to say itself follows it.
+func putTrust(ctx context.Context, conn *bus.Conn, au *identity.Authority) error {
+	m, err := au.TrustSet()
+	if err != nil {
+		return err
+	}
+	conflict := conn.PutTrust(ctx, m)
+	if fleet.KindOf(conflict) != fleet.Conflict {
+		return conflict
+	}
+	stored, err := conn.StoredTrust(ctx)
+	if err != nil {
+		return errors.Join(conflict, err)
+	}
+	if err := au.AdoptTrust(stored); err != nil {
+		return fmt.Errorf("%w: %w", conflict, err)
+	}
+	if m, err = au.TrustSet(); err != nil {
+		return err
+	}
+	return conn.PutTrust(ctx, m)
+}
+
+// Writer is a user in the directory who may tell the tenant's nodes, as far as
+// its private key lies there. The error is Invalid where there is none.
+func Writer(au *identity.Authority) (*identity.Credentials, error) {
+	users, _ := au.Users() // of those that can be read
+	for _, u := range users {
+		if u.CredsFile == "" {
+			continue
+		}
+		if c, err := identity.LoadCreds(u.CredsFile); err == nil && May(au, c) {
+			return c, nil
+		}
+	}
+	return nil, fleet.Errorf(fleet.Invalid, "no credentials of an administrator of tenant %q lie in %s", au.Tenant(), au.Dir())
+}
+
+// May reports whether credentials are those of somebody who may tell the
+// tenant's nodes.
+func May(au *identity.Authority, c *identity.Credentials) bool {
+	return c.Account == au.TenantAccount() && (c.Role == subjects.Admin || c.Role == subjects.Station)
+}
