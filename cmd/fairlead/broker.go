@@ -1,14 +1,17 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"net"
 	"path/filepath"
 	"strconv"
 
 	"github.com/spf13/cobra"
 
-	"fairlead/handlers"
+	"fairlead/pkg/announce"
 	"fairlead/pkg/broker"
+	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
 	"fairlead/subjects"
@@ -16,9 +19,9 @@ import (
 
 // brokerFlags are what `fairlead broker` is told beside a broker's configuration.
 type brokerFlags struct {
-	data, listen                     string
-	hosts, nodes, operators, viewers []string
-	printOnly                        bool
+	data, listen string
+	hosts        []string
+	authorityFlags
 }
 
 func (f brokerFlags) identity() string { return filepath.Join(f.data, "identity") }
@@ -30,21 +33,20 @@ func newBroker(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "run the embedded NATS broker alone",
-		Long: `Runs nats-server with JetStream and the identities of one fleet. At the first start it makes the operator, the accounts
-and users (admin, station, and those named by flags) below DATA/identity; give each its creds file with DATA/identity/ca/ca.pem
-beside it, and agents and stations DATA/identity/tenants/main/trust.json; stations also station.keys beside it, which opens sealed keys.
+		Long: `Runs nats-server with JetStream and the identities of one fleet. They are those of DATA/identity; where there are none it makes
+them, with the users admin and station, as ` + "`fairlead init`" + ` does. ` + "`fairlead user create`" + ` makes others, while it runs.
 
 Clients connect by TLS 1.3 with the handshake first. The certificate is of the identities' own authority and is renewed by
 itself; it is for this host's name and addresses where the broker listens on all of them, and for each --host. --tls-cert and
 --tls-key put another in its place, for clients alone.
 
-A host that is to hold no keys needs DATA/identity/broker alone, copied there from where the identities were made.
+A host that is to hold no keys needs DATA/identity/broker alone, copied there from where the identities were made. Where the
+keys are here, the JWTs of people and stations are renewed in time.
 
 Three brokers on three hosts with the same --cluster-name are a cluster, which goes on when one is gone. Copy DATA/identity/broker
 of the first to the others before they start, give each a --name of its own and each --route to the others, and run stations
 with --replicas 3. Brokers know each other by their certificates, which name every --host and --route of the first.`,
-		Example: `  fairlead broker --data /var/lib/fairlead --listen 0.0.0.0:4222 --host broker.example.org --node ship1 --node ship2
-  fairlead broker --data /var/lib/fairlead --node ship3 --print-users
+		Example: `  fairlead broker --data /var/lib/fairlead --listen 0.0.0.0:4222 --host broker.example.org
   fairlead broker --name b1 --listen 0.0.0.0:4222 --cluster-listen 10.0.0.1:6222 --route 10.0.0.2:6222 --route 10.0.0.3:6222`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,19 +61,18 @@ with --replicas 3. Brokers know each other by their certificates, which name eve
 				return usagef("--route goes with --cluster-listen, where the other brokers reach this one")
 			}
 			c.Logger = a.daemonLogger()
-			users, err := f.server(&c)
-			if err != nil {
+			if err := a.server(f, &c); err != nil {
 				return err
-			}
-			if f.printOnly {
-				return a.printUsers(users)
 			}
 			c.StoreDir, c.CertFile, c.KeyFile = filepath.Join(f.data, "broker"), a.tlsCert, a.tlsKey
 			b, err := broker.New(c)
 			if err != nil {
 				return err
 			}
-			return b.Run(cmd.Context())
+			ctx, cancel := context.WithCancel(cmd.Context())
+			defer cancel()
+			go a.lookAfter(ctx, f, b)
+			return b.Run(ctx)
 		},
 	}
 	flags := cmd.Flags()
@@ -85,45 +86,97 @@ with --replicas 3. Brokers know each other by their certificates, which name eve
 	flags.StringVar(&cluster.Listen, "cluster-listen", "", "address to listen on for the other brokers of a cluster, which they can reach")
 	flags.StringVar(&cluster.Name, "cluster-name", "fairlead", "the cluster's name, the same for all of its brokers")
 	flags.StringArrayVar(&cluster.Routes, "route", nil, "another broker's --cluster-listen address; may be given several times")
-	flags.StringArrayVar(&f.nodes, "node", nil, "make credentials for a `NODE`; may be given several times")
-	flags.StringArrayVar(&f.operators, "operator", nil, "make credentials for an operator called `NAME`; may be given several times")
-	flags.StringArrayVar(&f.viewers, "viewer", nil, "make credentials for a viewer called `NAME`; may be given several times")
-	flags.BoolVar(&f.printOnly, "print-users", false, "make and list the users, and do not run")
 	cmd.AddCommand(newBrokerConfig(a), newBrokerClient(a))
+	f.passphraseFD = -1
+	for name, instead := range map[string]string{
+		"node": "create NAME --role node", "operator": "create NAME --role operator", "viewer": "create NAME --role viewer", "print-users": "ls",
+	} {
+		flags.Var(moved("`fairlead user "+instead+" --dir DATA/identity` does that"), name, "")
+		flags.Lookup(name).NoOptDefVal = "true"
+		_ = flags.MarkHidden(name) // it was made above
+	}
 	return cmd
 }
 
-// server fills in what the broker is to know: from an identity directory,
-// which is made where there is none, or where only its directory broker was
-// copied here, from that.
-func (f brokerFlags) server(c *broker.Config) (users []identity.User, err error) {
+// moved is a flag that is no more, and says what takes its place.
+type moved string
+
+func (m moved) String() string   { return "" }
+func (m moved) Type() string     { return "moved" }
+func (m moved) Set(string) error { return errors.New("this is a verb of its own: " + string(m)) }
+
+// server fills in what the broker is to know: from an identity directory, which
+// is made where there is none, or where only its directory broker was copied
+// here, from that.
+func (a *app) server(f brokerFlags, c *broker.Config) error {
 	copied := filepath.Join(f.identity(), "broker")
 	if !there(filepath.Join(f.identity(), "operator.jwt")) && there(filepath.Join(copied, "operator.jwt")) {
-		if f.printOnly || len(f.nodes)+len(f.operators)+len(f.viewers) > 0 {
-			return nil, usagef("the keys that make users are not on this host: make them where %s was copied from", copied)
-		}
-		c.Server, err = identity.LoadServer(copied)
-		return nil, err
+		server, err := identity.LoadServer(copied)
+		c.Server = server
+		return err
 	}
-	authority, err := identity.Open(f.identity(), identity.Options{Methods: handlers.All().Sent()})
+	authority, err := a.openIdentity(f)
+	switch fleet.KindOf(err) {
+	case "":
+		c.Server = authority.Server()
+		err = authority.IssueBroker(false, f.certified(c)...)
+	case fleet.Unknown, fleet.Refused: // what would be signed anew needs keys that are kept elsewhere, or encrypted
+		c.Logger.Warn("the broker runs with the accounts that were issued last", "error", err)
+		c.Server, err = identity.LoadServer(copied)
+	}
+	return err
+}
+
+// openIdentity brings an identity directory up to date, with an administrator
+// and a station in a new one.
+func (a *app) openIdentity(f brokerFlags) (*identity.Authority, error) {
+	tenants, err := identity.Tenants(f.identity())
 	if err != nil {
 		return nil, err
 	}
-	if users, err = makeUsers(authority, f.nodes, f.operators, f.viewers); err != nil {
-		return nil, err
+	if len(tenants) == 0 {
+		tenants = []string{"main"}
 	}
-	if _, err := authority.StationKeys(); err != nil {
-		return nil, err
+	var authority *identity.Authority
+	for _, tenant := range tenants { // each has grants that an upgrade may change
+		f.tenant = tenant
+		o := a.authorityOptions(f.authorityFlags, f.identity())
+		if authority, err = identity.Open(f.identity(), o); err != nil {
+			return nil, err
+		}
+		if !there(authority.TrustFile()) { // nobody is in it yet
+			if err := makeUsers(authority); err != nil {
+				return nil, err
+			}
+		}
+		if _, err := authority.TrustSet(); err != nil {
+			return nil, err
+		}
 	}
-	switch _, err := authority.TrustSet(); fleet.KindOf(err) {
-	case "":
-	case fleet.Unknown, fleet.Refused: // the key that signs it is kept elsewhere, or encrypted
-		c.Logger.Warn("the trust set is not what the users here are, and cannot be signed anew", "error", err)
-	default:
-		return nil, err
+	return authority, nil
+}
+
+// lookAfter remembers where the broker is, and renews what is due, where the
+// keys are here.
+func (a *app) lookAfter(ctx context.Context, f brokerFlags, b *broker.Broker) {
+	select {
+	case <-b.Ready():
+	case <-ctx.Done():
+		return
 	}
-	c.Server = authority.Server()
-	return users, authority.IssueBroker(false, f.certified(c)...)
+	dir := f.identity()
+	if !there(filepath.Join(dir, "operator.jwt")) {
+		return
+	}
+	log := a.daemonLogger()
+	if _, err := identity.ReadConnection(dir); err != nil {
+		if err := identity.WriteConnection(dir, identity.Connection{URL: b.URL()}); err != nil {
+			log.Warn("the verbs of the identity directory will not know where this broker is", "error", err)
+		}
+	}
+	o := a.authorityOptions(f.authorityFlags, dir)
+	o.Passphrase = nil // nobody is there
+	announce.Renewals(ctx, dir, o, bus.Options{URL: b.URL(), TLS: a.secureBy(bus.Context{}, b.URL(), filepath.Join(dir, "system", "system.creds"))}, log)
 }
 
 // certified are the names and addresses that the certificate is to be for:
@@ -141,38 +194,14 @@ func (f brokerFlags) certified(c *broker.Config) []string {
 	return hosts
 }
 
-func makeUsers(authority *identity.Authority, nodes, operators, viewers []string) ([]identity.User, error) {
-	type want struct {
-		name string
-		role subjects.Role
-	}
-	wanted := []want{{"admin", subjects.Admin}, {"station", subjects.Station}}
-	for role, names := range map[subjects.Role][]string{subjects.Node: nodes, subjects.Operator: operators, subjects.Viewer: viewers} {
-		for _, n := range names {
-			wanted = append(wanted, want{n, role})
+func makeUsers(authority *identity.Authority) error {
+	for name, role := range map[string]subjects.Role{"admin": subjects.Admin, "station": subjects.Station} {
+		if _, err := authority.User(name, role); err != nil {
+			return err
 		}
 	}
-	for _, w := range wanted {
-		if _, err := authority.User(w.name, w.role); err != nil {
-			return nil, err
-		}
-	}
-	return authority.Users()
-}
-
-func (a *app) printUsers(users []identity.User) error {
-	return a.print(users, func(t *table) {
-		t.row("USER", "ROLE", "KEY", "CREDENTIALS")
-		for _, u := range users {
-			t.row(u.Name, string(u.Role), u.Key, u.CredsFile)
-		}
-	}, func() []string {
-		var names []string
-		for _, u := range users {
-			names = append(names, u.Name)
-		}
-		return names
-	})
+	_, err := authority.SystemUser()
+	return err
 }
 
 func hostPort(address string) (string, int, error) {

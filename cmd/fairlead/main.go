@@ -102,14 +102,16 @@ and in a second terminal:
 		&cobra.Group{ID: "change", Title: "Change:"},
 		&cobra.Group{ID: "command", Title: "Command:"},
 		&cobra.Group{ID: "run", Title: "Run:"},
+		&cobra.Group{ID: "identity", Title: "Identity:"},
 		&cobra.Group{ID: "more", Title: "More:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		"look":    {newNodes(a), newStatus(a), newWhy(a), newLogs(a), newAudit(a), newGet(a)},
-		"change":  {newApply(a), newDiff(a), newDelete(a)},
-		"command": {newPublish(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newShell(a)},
-		"run":     {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},
-		"more":    {newToken(a), newJoin(a), newContext(a), newVersion(a)},
+		"look":     {newNodes(a), newStatus(a), newWhy(a), newLogs(a), newAudit(a), newGet(a)},
+		"change":   {newApply(a), newDiff(a), newDelete(a)},
+		"command":  {newPublish(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newShell(a)},
+		"run":      {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},
+		"identity": {newInit(a), newUser(a), newToken(a), newJoin(a), newTenant(a), newRotate(a), newExpiring(a)},
+		"more":     {newContext(a), newVersion(a)},
 	} {
 		for _, c := range commands {
 			c.GroupID = group

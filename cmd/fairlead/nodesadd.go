@@ -19,7 +19,7 @@ func newNodesAdd(a *app) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "add NODE --key KEY",
 		Short: "put a node into the register, or change its labels",
-		Long: `Registers a node by its public key, which proves everything that the node says; ` + "`fairlead broker --node NODE --print-users`" + `
+		Long: `Registers a node by its public key, which proves everything that the node says; ` + "`fairlead user create NODE --role node`" + `
 shows it. Registering a node again with other labels changes them.`,
 		Example: `  fairlead nodes add ship1 --key UDXU4RCSJNZOIQHZNWXHXORDPRTGNJAHAHFRGZNEEJCPQTT2M7NLCNF4 --label role=edge --label region=eu`,
 		Args:    cobra.ExactArgs(1),

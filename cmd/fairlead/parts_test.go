@@ -31,7 +31,12 @@ func startParts(t *testing.T, address string) *parts {
 	p := &parts{t: t, dir: ownDir(t), address: address}
 	p.env = home(p.dir)
 
-	out, _ := fairlead(t, p.env, 0, "broker", "--data", p.dir, "--node", "ship1", "--node", "ship2", "--print-users", "-o", "json")
+	dir := filepath.Join(p.dir, "identity")
+	fairlead(t, p.env, 0, "init", "--dir", dir)
+	for _, ship := range []string{"ship1", "ship2"} {
+		fairlead(t, p.env, 0, "user", "create", ship, "--role", "node", "--dir", dir, "--offline")
+	}
+	out, _ := fairlead(t, p.env, 0, "user", "ls", "--dir", dir, "-o", "json")
 	var users []struct{ Name, Role, Key, CredsFile string }
 	if err := json.Unmarshal([]byte(out), &users); err != nil {
 		t.Fatalf("%v:\n%s", err, out)
@@ -55,8 +60,8 @@ func startParts(t *testing.T, address string) *parts {
 		t.Fatal(err)
 	}
 	_, stderr := fairlead(t, p.env, 2, "broker", "--data", host, "--node", "ship9", "--print-users")
-	if !strings.Contains(stderr, "the keys that make users are not on this host") {
-		t.Errorf("users on a host without keys:\n%s", stderr)
+	if !strings.Contains(stderr, "`fairlead user create NAME --role node --dir DATA/identity` does that") {
+		t.Errorf("users by the broker's flags:\n%s", stderr)
 	}
 	broker := start(t, p.env, "broker", "--data", host, "--listen", "127.0.0.1:0", "--sync", "2m")
 	p.url = broker.err.await(t, `broker is ready.* url=(tls://\S+)`)[1]

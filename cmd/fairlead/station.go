@@ -73,7 +73,7 @@ A join helper is a program that is asked about each node that wants to join: it 
 	f.IntVar(&storage.Replicas, "replicas", 1, "replicas of streams and buckets: 1 on a lone broker, 3 on a cluster")
 	f.Var(&auditAge, "audit-age", "how long the audit is kept")
 	f.Var(&logsAge, "logs-age", "how long forwarded logs are kept")
-	f.Int64Var(&storage.LogsBytes, "logs-bytes", subjects.DefaultSettings().LogsBytes, "bytes of forwarded logs that are kept at most")
+	f.Var((*byteSize)(&storage.LogsBytes), "logs-bytes", "bytes of forwarded logs that are kept at most (default 10G, or a quarter of the tenant's quota)")
 	return c
 }
 

@@ -66,6 +66,7 @@ The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 
 			if text := expiries(nodes, now); text != "" {
 				a.say("%s", text)
 			}
+			a.sayQuota(ctx, c)
 			return exitFor(nodes)
 		}),
 	}
