@@ -48,6 +48,9 @@ func (c *Client) signedBy(ctx context.Context, node, key string, at time.Time) b
 func (c *Client) had(ctx context.Context, node, key string) (until time.Time, err error) {
 	last := ""
 	err = c.conn.History(ctx, subjects.Nodes, node, func(e bus.Entry) error {
+		if e.Deleted && !c.removes(ctx, e) {
+			return nil
+		}
 		now := ""
 		if !e.Deleted {
 			now = c.keyIn(ctx, e)

@@ -82,3 +82,17 @@ func (c *Client) pinnedCurve(ctx context.Context) string {
 	c.newestTrust(ctx)
 	return c.trust.Current().Curve
 }
+
+// removes reports whether an entry of the register removes its node: always for
+// a user without a trust set, else where somebody signed it who may.
+func (c *Client) removes(ctx context.Context, e bus.Entry) bool {
+	if c.trust == nil {
+		return true
+	}
+	c.newestTrust(ctx)
+	m, err := e.Message(message.RegisterSubject(e.Key))
+	if err == nil {
+		_, err = message.VerifyStored(m, e.At, c.trust.Find, subjects.Admin, subjects.Station)
+	}
+	return err == nil && m.Operation == bus.Delete
+}

@@ -53,6 +53,7 @@ type realm struct {
 	heard     *heard
 	answers   *client.Waiter
 	agents    []*part
+	keepers   []func() *message.TrustKeeper // of station and agents that run
 	tries     int
 }
 
@@ -87,7 +88,13 @@ func newRealm(t *testing.T) *realm {
 	for name, role := range map[string]subjects.Role{"olga": subjects.Operator, "vera": subjects.Viewer} {
 		r.user(name, role)
 	}
-	r.station()
+	st, err := r.Station()
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin(t, st.Ready(), st.Run)
+	r.keepers = append(r.keepers, st.Trust)
+	r.connect()
 	for i := range 2 {
 		r.agents = append(r.agents, r.bare(i))
 	}
@@ -116,12 +123,24 @@ func (r *realm) bare(i int) *part {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	cfg.Nginx, cfg.Syslog = nil, nil
+	return r.bareWith(i, cfg.Trust)
+}
+
+// bareWith gives the agent a trust set to begin with.
+func (r *realm) bareWith(i int, trust message.Message) *part {
+	r.t.Helper()
+	cfg, err := r.AgentConfig(r.nodes[i])
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	cfg.Nginx, cfg.Syslog, cfg.Trust = nil, nil, trust
 	a, err := agent.New(cfg)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	return begin(r.t, a.Ready(), a.Run)
+	p := begin(r.t, a.Ready(), a.Run)
+	r.keepers = append(r.keepers, a.Trust)
+	return p
 }
 
 // user makes or loads a user's credentials.

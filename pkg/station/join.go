@@ -177,21 +177,19 @@ func (a *attempt) free(ctx context.Context) error {
 		return fleet.Errorf(fleet.Conflict, "the key is that of node %s: a node has one of its own", other)
 	}
 	use, used := s.tokens.usedBy(a.token, name, a.request.Key)
-	e, err := s.conn.Get(ctx, subjects.Nodes, name)
-	a.at = e.Sequence
+	have, err := s.register.lookUp(ctx, name)
+	a.at = have.sequence
 	switch {
-	case fleet.KindOf(err) == fleet.Unknown:
-		if used && e.Deleted && e.At.After(use.At) {
+	case err != nil:
+		return err
+	case have.record.Key == "":
+		if used && have.removed.After(use.At) {
 			return fleet.Errorf(fleet.Refused, "%s joined with this token and was removed since: ask for another token", name)
 		}
 		a.spent = used
 		return s.register.room()
-	case err != nil:
-		return err
-	}
-	var have NodeRecord
-	if json.Unmarshal(e.Body, &have) == nil && have.Key == a.request.Key && used {
-		a.spent, a.entered, a.node = true, true, have
+	case have.record.Key == a.request.Key && used:
+		a.spent, a.entered, a.node = true, true, have.record
 		return nil
 	}
 	return fleet.Errorf(fleet.Conflict, "there is a node %s already: choose another name with --name, or have it removed first with `fairlead nodes rm %s`", name, name)

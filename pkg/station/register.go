@@ -109,6 +109,10 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 			return nil // what this station wrote since is known already
 		}
 		if e.Deleted {
+			if err := r.removes(e); err != nil {
+				r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
+				return r.keep(ctx, e.Key)
+			}
 			delete(r.nodes, e.Key)
 			if e.At.After(r.station.clock.Now().Add(-lookBack)) {
 				r.removed = append(r.removed, e)
@@ -136,7 +140,9 @@ func (r *register) keep(ctx context.Context, name string) error {
 	}
 	return r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
 		if e.Deleted {
-			delete(r.nodes, name)
+			if r.removes(e) == nil {
+				delete(r.nodes, name)
+			}
 		} else if record, by, err := r.read(e); err == nil {
 			n := r.node(name)
 			n.record, n.by, n.sequence = record, by, e.Sequence
@@ -163,6 +169,60 @@ func (r *register) read(e bus.Entry) (record NodeRecord, by signature, err error
 		return record, by, fleet.Errorf(fleet.Invalid, "the entry of %s says it is %s", e.Key, record.Name)
 	}
 	return record, signature{m.Key, e.At}, nil
+}
+
+// removes proves that who may removed a node. A mark of deletion alone says
+// nothing: with the help of JetStream's answers many can leave one.
+func (r *register) removes(e bus.Entry) error {
+	m, err := e.Message(message.RegisterSubject(e.Key))
+	if err == nil {
+		_, err = message.VerifyStored(m, e.At, r.station.trust.Find, recordWriters...)
+	}
+	if err == nil && m.Operation != bus.Delete {
+		err = fleet.Errorf(fleet.Refused, "the entry is marked as deleted and its signature says nothing of it")
+	}
+	return err
+}
+
+// registered is what the broker's register has of a node this moment.
+type registered struct {
+	record   NodeRecord // without a key where it is not there
+	removed  time.Time  // when it was
+	sequence uint64     // of what was written last, also by who may not
+}
+
+// lookUp reads what counts of a node's entries, whatever was written over it.
+func (r *register) lookUp(ctx context.Context, name string) (found registered, err error) {
+	e, err := r.station.conn.Get(ctx, subjects.Nodes, name)
+	found.sequence = e.Sequence
+	switch {
+	case fleet.KindOf(err) == fleet.Unknown && !e.Deleted:
+		return found, nil
+	case fleet.KindOf(err) != fleet.Unknown && err != nil:
+		return found, err
+	case r.count(e, &found):
+		return found, nil
+	}
+	return found, r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
+		r.count(e, &found)
+		return nil
+	})
+}
+
+// count reports whether an entry is by who may write it, and takes it then.
+func (r *register) count(e bus.Entry, found *registered) bool {
+	if e.Deleted {
+		if r.removes(e) != nil {
+			return false
+		}
+		*found = registered{removed: e.At, sequence: max(found.sequence, e.Sequence)}
+		return true
+	}
+	record, _, err := r.read(e)
+	if err == nil {
+		*found = registered{record: record, sequence: max(found.sequence, e.Sequence)}
+	}
+	return err == nil
 }
 
 // signature is who signed a document, and when it was stored by the broker's

@@ -84,18 +84,14 @@ func (s *Station) mayRenew(ctx context.Context, name, asks string, q message.Ren
 			return fleet.Errorf(fleet.Refused, "key %s is %s's", key, owner.Name)
 		}
 	}
-	e, err := s.conn.Get(ctx, subjects.Nodes, name)
-	if fleet.KindOf(err) == fleet.Unknown {
-		return fleet.Errorf(fleet.Refused, "%s is not in the register: it was removed; join again with a new token", name)
-	}
+	have, err := s.register.lookUp(ctx, name)
 	if err != nil {
 		return err
 	}
-	record, _, err := s.register.read(e)
-	if err != nil {
-		return fleet.Errorf(fleet.Refused, "what the register has for %s is not believed: %w", name, err)
-	}
+	record := have.record
 	switch {
+	case record.Key == "":
+		return fleet.Errorf(fleet.Refused, "%s is not in the register: it was removed; join again with a new token", name)
 	case record.Key == asks && q.Key == asks:
 		return nil
 	case record.Key == q.Key && record.keyAt(asks, s.clock.Now()) == asks:
@@ -109,7 +105,7 @@ func (s *Station) mayRenew(ctx context.Context, name, asks string, q message.Ren
 	if other := s.register.holder(q.Key); other != "" {
 		return fleet.Errorf(fleet.Conflict, "the new key is or was that of node %s", other)
 	}
-	return s.rekey(ctx, record, q.Key, e.Sequence)
+	return s.rekey(ctx, record, q.Key, have.sequence)
 }
 
 func (s *Station) rekey(ctx context.Context, record NodeRecord, key string, at uint64) error {

@@ -116,15 +116,17 @@ func (k *token) takeUse(s *Station, id, which string, e bus.Entry) error {
 	if err != nil || n < 1 || subjects.TokenUseKey(id, n) != e.Key {
 		return fleet.Errorf(fleet.Invalid, "%q is not the number of a use", which)
 	}
-	// Whoever wrote it, it is not free: no station could take it.
-	u := use{sequence: e.Sequence, free: e.Deleted}
+	// Whoever wrote it, it is not free: no station could take it. Free it is again
+	// where a station says so.
+	u := use{sequence: e.Sequence}
 	defer func() { k.put(n, u) }()
-	if e.Deleted {
-		return nil
-	}
 	m, err := e.Message(message.TokenUseSubject(id))
 	if err == nil {
 		_, err = message.VerifyStored(m, e.At, s.trust.Find, subjects.Station)
+	}
+	if e.Deleted {
+		u.free = err == nil && m.Operation == bus.Delete
+		return err
 	}
 	if err == nil {
 		err = json.Unmarshal(m.Body, &u.TokenUse)
