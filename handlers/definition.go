@@ -2,11 +2,14 @@ package handlers
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"reflect"
+	"strings"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -118,6 +121,27 @@ func (d Definition[Body]) handler() Handler {
 	}
 }
 
+// plainly is an error of decoding for people who write JSON and no Go.
+func plainly(err error) error {
+	var wrong *json.UnmarshalTypeError
+	if !errors.As(err, &wrong) {
+		return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	}
+	due := "an object"
+	switch kind := wrong.Type.Kind(); kind {
+	case reflect.String:
+		due = "text"
+	case reflect.Bool:
+		due = "true or false"
+	case reflect.Slice, reflect.Array:
+		due = "a list"
+	case reflect.Struct, reflect.Map:
+	default:
+		due = "a number"
+	}
+	return fmt.Errorf("%s: is %s, and %s is due", cmp.Or(wrong.Field, "the whole"), wrong.Value, due)
+}
+
 // decode is strict: an unknown field, a wrong type or anything behind the
 // value is an error that names it.
 func decode(body []byte, into any) error {
@@ -127,7 +151,7 @@ func decode(body []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(body))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return err
+		return plainly(err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("there is more behind the JSON value")

@@ -25,13 +25,14 @@ func TestABodyIsReadStrictly(t *testing.T) {
 		return handlers.Result{}, nil
 	}})
 	for text, says := range map[string]string{
-		`{"nmae":"x"}`:                 `body of m: json: unknown field "nmae"`,
+		`{"nmae":"x"}`:                 `body of m: unknown field "nmae"`,
 		`{"name":"x","inner":{"M":1}}`: `unknown field "M"`,
-		`{"name":7}`:                   "name",
+		`{"name":7}`:                   "body of m: name: is number, and text is due",
+		`{"inner":{"n":"1"}}`:          "inner.N: is string, and a number is due",
 		`{"name":"x"} {}`:              "there is more behind the JSON value",
 		`{"name":"x"}}`:                "there is more behind the JSON value",
 		`{"name":"x"}x`:                "there is more behind the JSON value",
-		`[]`:                           "array",
+		`[]`:                           "body of m: the whole: is array, and an object is due",
 		`{`:                            "unexpected EOF",
 		"\x00":                         "invalid character",
 	} {

@@ -49,7 +49,8 @@ func newBenchDispatch(a *app) *cobra.Command {
 		Example: `  fairlead bench dispatch
   fairlead bench dispatch --nodes 100 --commands 500 --json
   fairlead bench dispatch --sync always --journals /var/tmp`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		PreRunE: positive,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.benchOptions(&o); err != nil {
 				return err

@@ -19,7 +19,8 @@ counts requests that failed and answers that came from two revisions at once.`,
 		Example: `  fairlead bench apply
   fairlead bench apply --runs 50 --hosts 5000
   fairlead bench apply --json`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		PreRunE: positive,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.benchOptions(&o.Options); err != nil {
 				return err

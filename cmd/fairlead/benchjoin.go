@@ -17,7 +17,8 @@ func newBenchJoin(a *app) *cobra.Command {
 their agents run, a person who is connected is revoked, and what counts is when the last node believed it.`,
 		Example: `  fairlead bench join
   fairlead bench join --nodes 100 --json`,
-		Args: cobra.NoArgs,
+		Args:    cobra.NoArgs,
+		PreRunE: positive,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.benchOptions(&o.Options); err != nil {
 				return err

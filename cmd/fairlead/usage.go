@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 )
 
 // usageError is a mistake on the command line.
@@ -35,6 +36,20 @@ func (a *app) prepare(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		a.prepare(sub)
 	}
+}
+
+// positive refuses numbers of flags that count something below 1.
+func positive(c *cobra.Command, _ []string) error {
+	var wrong []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if n, err := c.Flags().GetInt(f.Name); err == nil && n < 1 {
+			wrong = append(wrong, fmt.Sprintf("--%s %d: use 1 or more", f.Name, n))
+		}
+	})
+	if len(wrong) > 0 {
+		return usagef("%s", strings.Join(wrong, "; "))
+	}
+	return nil
 }
 
 // wrongArguments says what a command takes instead.
