@@ -35,7 +35,7 @@ func newNodes(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.printNodes(nodes, func(t *table) {
+			return a.printNodes(nodes, selector, func(t *table) {
 				t.cut = true
 				t.row("NODE", "PRESENCE", "LAST SEEN", "SYNC", "REVISION", "LABELS").more("ADDRESS", "AGENT", "KEY")
 				for _, n := range nodes {
@@ -49,13 +49,17 @@ func newNodes(a *app) *cobra.Command {
 	return c
 }
 
-// printNodes prints nodes, and says so when there are none.
-func (a *app) printNodes(nodes []station.NodeStatus, rows func(*table)) error {
+// printNodes prints nodes that a selector chose, and says so when there are none.
+func (a *app) printNodes(nodes []station.NodeStatus, selector string, rows func(*table)) error {
 	if nodes == nil {
 		nodes = []station.NodeStatus{}
 	}
 	if len(nodes) == 0 && (a.output == "table" || a.output == "wide") {
-		a.say("no node matches")
+		if selector == "" {
+			a.say("no node is registered: `fairlead token create` prints the line by which a host becomes one")
+		} else {
+			a.say("no node matches %q", selector)
+		}
 		return exitError(message.ExitNothing)
 	}
 	err := a.print(nodes, rows, func() []string {

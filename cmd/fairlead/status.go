@@ -42,7 +42,7 @@ The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 
 			if err != nil {
 				return err
 			}
-			err = a.printNodes(nodes, func(t *table) {
+			err = a.printNodes(nodes, selector, func(t *table) {
 				t.cut = true
 				head := []string{"NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY"}
 				certificates := slices.ContainsFunc(nodes, func(n station.NodeStatus) bool { return n.Expiring != nil })
