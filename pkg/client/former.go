@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
@@ -78,4 +79,20 @@ func (c *Client) had(ctx context.Context, node, key string) (until time.Time, er
 		}
 	}
 	return until, err
+}
+
+// LastNode is a node's entry as the register had it last, also when it was
+// removed since. The error is Unknown where there was none of that name.
+func (c *Client) LastNode(ctx context.Context, name string) (r station.NodeRecord, err error) {
+	err = c.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
+		var one station.NodeRecord
+		if !e.Deleted && c.keyIn(ctx, e) != "" && json.Unmarshal(e.Body, &one) == nil {
+			r = one
+		}
+		return nil
+	})
+	if err == nil && r.Key == "" {
+		err = fleet.Errorf(fleet.Unknown, "there was no node %q", name)
+	}
+	return r, err
 }

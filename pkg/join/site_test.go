@@ -240,7 +240,7 @@ func (s *site) told(node, event, text string) {
 	err := s.client.Conn().Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.LifecycleOf(node), Follow: true}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
 		var l message.Lifecycle
-		if d.Fault != nil || d.Message.Subject.Domain != message.IdentityDomain || json.Unmarshal(d.Message.Body, &l) != nil {
+		if found || d.Fault != nil || d.Message.Subject.Domain != message.IdentityDomain || json.Unmarshal(d.Message.Body, &l) != nil {
 			return nil
 		}
 		if found = l.Event == event && strings.Contains(l.Message, text); found {
