@@ -172,6 +172,7 @@ func (a *app) tellInit(au *identity.Authority, users []identity.User, contextNam
 		{in("operator-signing.seed" + suffix), "signs accounts", "here"},
 		{in(append(tenant, "account.seed"+suffix)...), "the tenant's account", "offline: it signs vouchers and grants to other tenants"},
 		{in(tenant...), "signs users and the trust set", "here, on a host that is no broker; back it up, nothing rebuilds it"},
+		{in("ca", "ca.key"+suffix), "signs brokers' certificates", "here, or offline: it is missed when they are renewed, after 16 months"},
 		{in("broker"), "what a broker needs, no seed", "copy it to each broker's host"},
 	}
 	if encrypted {
