@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/spf13/cobra"
@@ -113,13 +114,17 @@ func (a *app) server(f brokerFlags, c *broker.Config) error {
 	if !there(filepath.Join(f.identity(), "operator.jwt")) && there(filepath.Join(copied, "operator.jwt")) {
 		server, err := identity.LoadServer(copied)
 		c.Server = server
+		f.tellUncertified(c, copied)
 		return err
 	}
 	authority, err := a.openIdentity(f)
 	switch fleet.KindOf(err) {
 	case "":
 		c.Server = authority.Server()
-		err = authority.IssueBroker(false, f.certified(c)...)
+		if err = authority.IssueBroker(false, f.certified(c)...); fleet.KindOf(err) == fleet.Unknown || fleet.KindOf(err) == fleet.Refused {
+			err = nil // the key that signs is kept elsewhere, or encrypted
+			f.tellUncertified(c, copied)
+		}
 	case fleet.Unknown, fleet.Refused: // what would be signed anew needs keys that are kept elsewhere, or encrypted
 		c.Logger.Warn("the broker runs with the accounts that were issued last", "error", err)
 		c.Server, err = identity.LoadServer(copied)
@@ -177,6 +182,20 @@ func (a *app) lookAfter(ctx context.Context, f brokerFlags, b *broker.Broker) {
 	o := a.authorityOptions(f.authorityFlags, dir)
 	o.Passphrase = nil // nobody is there
 	announce.Renewals(ctx, dir, o, bus.Options{URL: b.URL(), TLS: a.secureBy(bus.Context{}, b.URL(), filepath.Join(dir, "system", "system.creds"))}, log)
+}
+
+// tellUncertified warns of what a person said that clients reach the broker by
+// and its certificate is not for.
+func (f brokerFlags) tellUncertified(c *broker.Config, dir string) {
+	said := slices.Clone(f.hosts)
+	if ip := net.ParseIP(c.Host); c.Host != "" && (ip == nil || !ip.IsUnspecified()) {
+		said = append(said, c.Host)
+	}
+	has, _, err := identity.BrokerCertificate(dir)
+	missing := slices.DeleteFunc(said, func(h string) bool { return slices.Contains(has, h) })
+	if err == nil && len(missing) > 0 {
+		c.Logger.Warn("clients that know the broker by these names will refuse its certificate: `fairlead rotate broker-tls --host NAME` where the identities lie adds them", "names", missing)
+	}
 }
 
 // certified are the names and addresses that the certificate is to be for:

@@ -218,6 +218,26 @@ func TestSeparatePartsCarryAChangeToAShipThatWasAway(t *testing.T) {
 	}
 }
 
+// The key that signs certificates may be kept elsewhere, and addresses change.
+func TestABrokerStartsWhereItsCertificateCannotBeIssuedAnew(t *testing.T) {
+	dir := ownDir(t)
+	env := home(dir)
+	fairlead(t, env, 0, "init", "--dir", filepath.Join(dir, "identity"))
+	if err := os.Remove(filepath.Join(dir, "identity/ca/ca.key")); err != nil {
+		t.Fatal(err)
+	}
+	host := filepath.Join(dir, "host")
+	if err := os.CopyFS(filepath.Join(host, "identity/broker"), os.DirFS(filepath.Join(dir, "identity/broker"))); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range []string{dir, host} {
+		broker := start(t, env, "broker", "--data", data, "--listen", "127.0.0.1:0", "--host", "new.example.org", "--host", "localhost")
+		broker.err.await(t, `will refuse its certificate.* names=\[new\.example\.org\]`)
+		broker.err.await(t, `broker is ready`)
+		broker.ends(t, syscall.SIGTERM, 0)
+	}
+}
+
 func TestKilledAgentLeavesNginxAndAdoptsItAgain(t *testing.T) {
 	p := startParts(t, loopbackBlock(7))
 	one, two := filepath.Join(p.dir, "one.yaml"), filepath.Join(p.dir, "two.yaml")
