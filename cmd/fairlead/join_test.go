@@ -52,7 +52,7 @@ func TestAHostThatJoinedNeedsItsStateDirectoryAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fairlead(t, p.env, 0, "publish", "ship3.command.renewidentity.agent", "--data", `{"newKey":true}`, "--wait")
+	fairlead(t, p.env, 0, "rotate", "node", "ship3")
 	after, err := os.ReadFile(filepath.Join(state, "identity", "node.creds"))
 	if err != nil || string(after) == string(before) {
 		t.Error("the node has the credentials that it had:", err)
@@ -71,6 +71,11 @@ func TestAHostThatJoinedNeedsItsStateDirectoryAlone(t *testing.T) {
 	}
 
 	fairlead(t, p.env, 0, "nodes", "rm", "ship3", "--yes")
+	out, _ = fairlead(t, p.env, 0, "nodes", "rm", "ship3", "--yes", "--revoke", "--reason", "stolen") // also later
+	if !strings.Contains(out, "revoked 2 keys of ship3") {
+		t.Errorf("its former key is not revoked:\n%s", out)
+	}
+	running.err.await(t, `the broker refuses this node and it cannot renew its JWT`)
 	serves() // it goes on with what it has
 	running.ends(t, syscall.SIGTERM, 0)
 	p.agent.ends(t, syscall.SIGTERM, 0)
