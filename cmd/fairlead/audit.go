@@ -76,7 +76,7 @@ since every node converges to its own desired state.`,
 	})
 	f := c.Flags()
 	f.StringVar(&o.Node, "node", "", "only what concerns one node")
-	f.StringVar(&o.By, "by", "", "only what somebody sent, by name or public key, and the answers to it")
+	f.StringVar(&o.By, "by", "", "only what somebody sent or changed, by name or public key, and the answers to it")
 	f.StringVar(&o.ID, "id", "", "only one command and its answers")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what comes, until interrupted")
 	f.Var(&since, "since", "how far to look back")
@@ -100,7 +100,8 @@ type auditLine struct {
 	Key      string          `json:"key,omitempty"`
 	By       string          `json:"by,omitempty"` // whose key it is, by the trust set or the register
 	Role     subjects.Role   `json:"role,omitempty"`
-	Proven   bool            `json:"proven"` // by is from, and may send it
+	For      string          `json:"for,omitempty"` // who changed the resources that a station tells a node of
+	Proven   bool            `json:"proven"`        // by is from, and may send it
 	Command  string          `json:"command,omitempty"`
 	State    message.State   `json:"state,omitempty"`
 	Expires  *time.Time      `json:"expires,omitempty"`
@@ -113,7 +114,7 @@ func (a *app) printRecord(r client.Record) error {
 	m := r.Message
 	if a.streams() {
 		line := auditLine{Sequence: r.Sequence, At: r.StoredAt, Subject: m.Subject.String(), ID: m.ID, From: m.From, Key: m.Key,
-			By: r.By, Role: r.Role, Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays}
+			By: r.By, Role: r.Role, For: r.For, Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays}
 		if !m.Expires.IsZero() {
 			line.Expires = &m.Expires
 		}
@@ -144,6 +145,8 @@ func author(r client.Record) string {
 	switch {
 	case m.Signature == "":
 		return "(unsigned)"
+	case r.Proven && r.For != "" && r.For != m.From:
+		return fmt.Sprintf("%s (%s) for %s", m.From, r.Role, r.For)
 	case r.Proven:
 		return fmt.Sprintf("%s (%s)", m.From, r.Role)
 	case r.By != "" && r.By != m.From:

@@ -20,13 +20,16 @@ type Record struct {
 	// as they are now; empty where nobody is known who has it.
 	By   string
 	Role subjects.Role
+	// For is who changed the resources, where a station tells a node of it: its
+	// word, which the signed resources bear out. "" for all else.
+	For string
 }
 
 // AuditOptions choose messages of the audit.
 type AuditOptions struct {
 	Node   string    // "" for all
 	ID     string    // a command and its answers
-	By     string    // what somebody sent, by name or by public key, and the answers to that
+	By     string    // what somebody sent or had a station send, by name or (sent) by public key, and the answers to that
 	Since  time.Time // by the broker's clock
 	Follow bool
 }
@@ -44,8 +47,20 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 			return nil
 		}
 		by, proven := c.author(ctx, d)
-		return sender.take(Record{d, proven, by.Name, by.Role})
+		return sender.take(Record{d, proven, by.Name, by.Role, changedBy(d.Message, by.Role)})
 	})
+}
+
+// changedBy is Record.For of a message that somebody of a role signed.
+func changedBy(m message.Message, role subjects.Role) string {
+	if role != subjects.Station || m.Subject.Direction != subjects.Command || m.Subject.Method != handlers.MethodNginxConfig {
+		return ""
+	}
+	var body handlers.NginxConfigBody
+	if json.Unmarshal(m.Body, &body) != nil {
+		return ""
+	}
+	return body.By
 }
 
 // sender hands on what somebody sent and the answers to it. The audit copies
@@ -71,7 +86,7 @@ func (s *sender) take(r Record) error {
 	case s.who == "":
 		return s.handle(r)
 	// Also what only says that it is theirs, and what their key signed as another's.
-	case s.who != m.From && s.who != m.Key && s.who != r.By && !s.theirs[m.Command]:
+	case !slices.Contains([]string{m.From, m.Key, r.By, r.For}, s.who) && !s.theirs[m.Command]:
 		if m.Command != "" {
 			s.early = append(s.early[max(0, len(s.early)+1-earlyMost):], r)
 		}

@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"fairlead/handlers"
 	"fairlead/pkg/client"
 	"fairlead/pkg/message"
 	"fairlead/subjects"
@@ -96,18 +98,29 @@ func TestTheAuditTellsWhoDidWhatInWhichRole(t *testing.T) {
 	if _, err := bob.Conn().Publish(within(t), m); err != nil {
 		t.Fatal(err)
 	}
-	s.audit(client.AuditOptions{Follow: true}, 7)
+	// A station that tells of her change, and a person who only says so.
+	for _, from := range []string{"station-a", "bob"} {
+		m := message.Message{Subject: subjects.Subject{Node: "ship1", Direction: subjects.Command, Method: handlers.MethodNginxConfig, Domain: "nginx"},
+			ID: message.NewID(), From: from, Expires: time.Now().Add(time.Hour), Body: []byte(`{"by":"alice"}`)}
+		if err := m.Sign(s.users[from]); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := bob.Conn().Publish(within(t), m); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.audit(client.AuditOptions{Follow: true}, 9)
 	who := func(by string) (all []string) {
 		for _, r := range s.audit(client.AuditOptions{By: by}, 0) {
-			all = append(all, fmt.Sprintf("%s %s %s %v", r.Message.From, r.By, r.Role, r.Proven))
+			all = append(all, strings.TrimSpace(fmt.Sprintf("%s %s %s %v %s", r.Message.From, r.By, r.Role, r.Proven, r.For)))
 		}
 		slices.Sort(all)
 		return all
 	}
 	node, forged := "ship1 ship1 node true", "alice bob admin false"
 	for by, want := range map[string][]string{
-		"alice":              {"alice alice admin true", "alice alice admin true", forged, node, node},
-		"bob":                {forged, "bob bob admin true", node},
+		"alice":              {"alice alice admin true", "alice alice admin true", forged, node, node, "station-a station-a station true alice"},
+		"bob":                {forged, "bob bob admin true", "bob bob admin true", node},
 		s.users["alice"].Key: {"alice alice admin true", "alice alice admin true", node, node},
 		"ship1":              {node, node, node},
 		"carol":              nil,
