@@ -54,6 +54,7 @@ type realm struct {
 	answers   *client.Waiter
 	agents    []*part
 	keepers   []func() *message.TrustKeeper // of station and agents that run
+	strangers map[string]bus.Credentials // that an attacker put together, by a name for the test
 	tries     int
 }
 
@@ -65,7 +66,7 @@ const (
 func newRealm(t *testing.T) *realm {
 	t.Helper()
 	o := options(t, 3)
-	r := &realm{heard: &heard{}}
+	r := &realm{heard: &heard{}, strangers: make(map[string]bus.Credentials)}
 	o.Logger = slog.New(slog.NewTextHandler(r.heard, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	o.HealthEvery = -1
 	t.Cleanup(func() {
@@ -160,6 +161,9 @@ func (r *realm) user(name string, role subjects.Role) *identity.Credentials {
 // holder is somebody by name: a node or a user.
 func (r *realm) holder(name string) bus.Credentials {
 	r.t.Helper()
+	if c, there := r.strangers[name]; there {
+		return c
+	}
 	for _, n := range r.nodes {
 		if n.Name == name {
 			cfg, err := r.AgentConfig(n)
@@ -180,6 +184,7 @@ func (r *realm) plug(c bus.Credentials) (*nats.Conn, error) {
 		nats.UserJWT(func() (string, error) { return c.UserJWT(), nil }, c.Sign))
 }
 
+// raw is plug by name.
 func (r *realm) raw(name string) *nats.Conn {
 	r.t.Helper()
 	nc, err := r.plug(r.holder(name))

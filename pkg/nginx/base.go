@@ -62,6 +62,8 @@ func (m *model) base(files []File) string {
 		w.line("")
 		w.open("stream")
 		w.line("map_hash_bucket_size 512;")
+		w.line("variables_hash_max_size 4096;")
+		w.line("variables_hash_bucket_size 256;") // a stream's name is part of a variable's
 		w.line("error_log syslog:server=unix:%s/syslog.sock,nohostname,tag=nginx error;", phRun)
 		w.line(`error_log "%s/error.log" error;`, phLogs)
 		for _, path := range some {
