@@ -581,22 +581,11 @@ func (r *realm) believed(m message.Message) {
 // pushAccount gives the tenant's account to the broker as it is now.
 func (r *realm) pushAccount() {
 	r.t.Helper()
-	system, err := r.authority.SystemUser()
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	ctx, cancel := patient(r.t)
-	defer cancel()
-	conn, err := bus.Connect(ctx, bus.Options{URL: r.URL(), TLS: r.TLS(), Credentials: system})
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer conn.Close()
 	account, err := r.authority.Account()
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	if _, err := conn.PushAccount(ctx, account); err != nil {
+	if err := r.push(account); err != nil {
 		r.t.Fatal(err)
 	}
 }

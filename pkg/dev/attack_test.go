@@ -54,7 +54,7 @@ type realm struct {
 	answers   *client.Waiter
 	agents    []*part
 	keepers   []func() *message.TrustKeeper // of station and agents that run
-	strangers map[string]bus.Credentials // that an attacker put together, by a name for the test
+	strangers map[string]bus.Credentials    // that an attacker put together, by a name for the test
 	tries     int
 }
 

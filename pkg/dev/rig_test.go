@@ -27,7 +27,7 @@ import (
 
 // patience is how long anything may take that must happen; it is only waited
 // for when a test fails.
-const patience = 6 * time.Second
+const patience = 60 * time.Second
 
 func patient(t *testing.T) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(t.Context(), patience)
