@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,8 +17,8 @@ func newExpiring(a *app) *cobra.Command {
 	within := days(30 * 24 * time.Hour)
 	c := &cobra.Command{
 		Use: "expiring [--within 30d]", Short: "list the JWTs and certificates that end soon, and what renews them", Args: cobra.NoArgs,
-		Long: `Looks at the users and certificates of the identity directory, and where a station answers at the certificates that nodes
-serve. What renews itself is listed too: when it is still here shortly before its end, that does not work.
+		Long: `Looks at the users and certificates of the identity directory, and where a station answers at the JWTs of nodes and the
+certificates that they serve. What renews itself is listed too: when it is still here shortly before its end, that does not work.
 
 The exit code is 1 where something has ended already, 3 where something ends, 0 where nothing does.`,
 		Example: `  fairlead expiring --within 30d
@@ -33,7 +34,12 @@ The exit code is 1 where something has ended already, 3 where something ends, 0 
 			if err != nil {
 				return err
 			}
-			all = append(all, a.servedExpiring(cmd.Context(), before)...)
+			known := make(map[string]bool)
+			for _, e := range all {
+				known[e.Name] = known[e.Name] || e.Kind == "node"
+			}
+			all = append(all, a.nodesExpiring(cmd.Context(), before, known)...)
+			slices.SortStableFunc(all, func(x, y identity.Expiry) int { return x.Expires.Compare(y.Expires) })
 			return a.printExpiring(all, now)
 		},
 	}
@@ -42,25 +48,29 @@ The exit code is 1 where something has ended already, 3 where something ends, 0 
 	return c
 }
 
-// servedExpiring are the certificates that nodes serve, where a station can be
-// asked.
-func (a *app) servedExpiring(ctx context.Context, before time.Time) []identity.Expiry {
+// nodesExpiring are the JWTs of nodes that joined, and the certificates that
+// nodes serve, where a station can be asked. Known are nodes whose JWT lies in
+// the directory.
+func (a *app) nodesExpiring(ctx context.Context, before time.Time, known map[string]bool) []identity.Expiry {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
-	a.progress("asking for the certificates that nodes serve")
+	a.progress("asking what ends on nodes")
 	c, err := a.open(ctx)
 	if err != nil {
-		a.say("%s the certificates that nodes serve are not known: %v", a.paint(dim, "·"), err)
+		a.say("%s what ends on nodes is not known: %v", a.paint(dim, "·"), err)
 		return nil
 	}
 	defer c.Close()
 	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{})
 	if err != nil {
-		a.say("%s the certificates that nodes serve are not known: %v", a.paint(dim, "·"), err)
+		a.say("%s what ends on nodes is not known: %v", a.paint(dim, "·"), err)
 		return nil
 	}
 	var all []identity.Expiry
 	for _, n := range nodes {
+		if !n.JWTUntil.IsZero() && n.JWTUntil.Before(before) && !known[n.Name] {
+			all = append(all, identity.Expiry{Kind: "node", Name: n.Name, Expires: n.JWTUntil, Renew: "by itself, while its agent runs"})
+		}
 		if e := n.Expiring; e != nil && e.NotAfter.Before(before) {
 			all = append(all, identity.Expiry{Kind: "served certificate", Name: e.Name + " on " + n.Name, Expires: e.NotAfter, Renew: "renew it and `fairlead apply`"})
 		}

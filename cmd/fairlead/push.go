@@ -56,11 +56,21 @@ func (a *app) push(ctx context.Context, au *identity.Authority, n news) error {
 	if !n.trust && len(n.renewed) == 0 {
 		return nil
 	}
-	if to.Credentials, err = a.writer(au); err != nil {
+	writer := to
+	if writer.Credentials, err = a.writer(au); err != nil {
 		return err
 	}
 	a.progress("telling the nodes of %s", au.Tenant())
-	return announce.Trust(ctx, au, to, n.renewed...)
+	learned, err := announce.Trust(ctx, au, writer, n.renewed...)
+	if err != nil || !learned {
+		return err
+	}
+	a.say("%s the directory is older than what the brokers have, as from a backup: it took over who was revoked since", a.paint(dim, "·"))
+	accounts, err := accountOf(au)
+	if err != nil {
+		return err
+	}
+	return a.pushAccounts(ctx, au, to, news{accounts: accounts})
 }
 
 func (a *app) pushAccounts(ctx context.Context, au *identity.Authority, to bus.Options, n news) error {

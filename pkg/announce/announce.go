@@ -50,15 +50,16 @@ func toBrokers(ctx context.Context, au *identity.Authority, to bus.Options, tell
 
 // Trust stores the tenant's newest trust set, and the JWTs of users that were
 // renewed, as the user that the options name. Nodes are left out: they ask for
-// theirs.
-func Trust(ctx context.Context, au *identity.Authority, to bus.Options, renewed ...identity.User) error {
+// theirs. It reports whether the directory learned from what was stored: then
+// the account is another, and the brokers have to hear of it.
+func Trust(ctx context.Context, au *identity.Authority, to bus.Options, renewed ...identity.User) (learned bool, err error) {
 	conn, err := bus.Connect(ctx, to)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer conn.Close()
-	if err := putTrust(ctx, conn, au); err != nil {
-		return err
+	if learned, err = putTrust(ctx, conn, au); err != nil {
+		return learned, err
 	}
 	for _, u := range renewed {
 		if u.Role == subjects.Node {
@@ -66,38 +67,39 @@ func Trust(ctx context.Context, au *identity.Authority, to bus.Options, renewed 
 		}
 		m, err := au.RenewedJWT(u)
 		if err != nil {
-			return err
+			return learned, err
 		}
 		if err := conn.PutRenewed(ctx, u.Key, m); err != nil {
-			return fmt.Errorf("hand %s the renewed JWT: %w", u.Name, err)
+			return learned, fmt.Errorf("hand %s the renewed JWT: %w", u.Name, err)
 		}
 	}
-	return nil
+	return learned, nil
 }
 
-// putTrust stores the trust set. A directory that was restored from a backup may
-// find a newer one there, which its own key signed: it takes that over, and what
-// it has to say itself follows it.
-func putTrust(ctx context.Context, conn *bus.Conn, au *identity.Authority) error {
-	m, err := au.TrustSet()
-	if err != nil {
-		return err
+// putTrust stores the trust set. Where the brokers have one that this directory
+// signed and does not know, since it was restored from a backup, it takes over
+// what that says first. It reports whether it did.
+func putTrust(ctx context.Context, conn *bus.Conn, au *identity.Authority) (adopted bool, err error) {
+	for {
+		stored, err := conn.StoredTrust(ctx)
+		if err == nil {
+			some, err := au.AdoptTrust(stored)
+			if err != nil && fleet.KindOf(err) != fleet.Refused { // a stranger's is nothing to follow
+				return adopted, err
+			}
+			adopted = adopted || some
+		}
+		m, err := au.TrustSet()
+		if err != nil {
+			return adopted, err
+		}
+		if err = conn.PutTrust(ctx, m); fleet.KindOf(err) != fleet.Conflict || stored.Signature == m.Signature {
+			return adopted, err
+		}
+		if newer, serr := conn.StoredTrust(ctx); serr != nil || newer.Signature == stored.Signature {
+			return adopted, err // not somebody who was faster
+		}
 	}
-	conflict := conn.PutTrust(ctx, m)
-	if fleet.KindOf(conflict) != fleet.Conflict {
-		return conflict
-	}
-	stored, err := conn.StoredTrust(ctx)
-	if err != nil {
-		return errors.Join(conflict, err)
-	}
-	if err := au.AdoptTrust(stored); err != nil {
-		return fmt.Errorf("%w: %w", conflict, err)
-	}
-	if m, err = au.TrustSet(); err != nil {
-		return err
-	}
-	return conn.PutTrust(ctx, m)
 }
 
 // Writer is a user in the directory who may tell the tenant's nodes, as far as

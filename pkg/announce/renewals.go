@@ -60,5 +60,6 @@ func renew(ctx context.Context, dir string, o identity.Options, to bus.Options, 
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	return Trust(ctx, au, to, renewed...)
+	_, err = Trust(ctx, au, to, renewed...)
+	return err
 }

@@ -3,6 +3,7 @@ package fleet
 import (
 	"slices"
 	"strconv"
+	"time"
 )
 
 // Facts is what a node says of itself: its host, and what its nginx can do. A
@@ -21,6 +22,8 @@ type Facts struct {
 	Modules []string `json:"modules,omitempty"`
 	// Curve is the public curve key (xkey) that secrets for the node are sealed to; "" on a node without nginx.
 	Curve string `json:"curve,omitempty"`
+	// JWTUntil is when the broker takes the node's JWT no more; zero is never.
+	JWTUntil time.Time `json:"jwtUntil,omitzero"`
 }
 
 // Has reports whether nginx has a feature, built in or as a dynamic module of

@@ -29,7 +29,8 @@ type Credentials struct {
 
 	mu      sync.Mutex
 	token   string // may be renewed
-	at      time.Time
+	at      time.Time // and when it was issued
+	until   time.Time
 	issuer  string
 	private ed25519.PrivateKey
 }
@@ -103,10 +104,16 @@ func credentialsOf(text string, claims *jwt.UserClaims, pair nkeys.KeyPair) (*Cr
 	if c.Account == "" {
 		c.Account = claims.Issuer
 	}
-	if claims.Expires > 0 {
-		c.Expires = time.Unix(claims.Expires, 0)
-	}
+	c.Expires = endOf(claims)
+	c.until = c.Expires
 	return c, nil
+}
+
+func endOf(claims *jwt.UserClaims) time.Time {
+	if claims.Expires == 0 {
+		return time.Time{}
+	}
+	return time.Unix(claims.Expires, 0)
 }
 
 // PublicKey is c.Key, as package message asks a signer for it.
@@ -142,7 +149,7 @@ func (c *Credentials) Renew(token string) (bool, error) {
 	if at.Before(c.at) || token == c.token { // time counts seconds here: one of the same second may be younger
 		return false, nil
 	}
-	c.token, c.at = token, at
+	c.token, c.at, c.until = token, at, endOf(claims)
 	if c.File == "" {
 		return true, nil
 	}
@@ -150,6 +157,13 @@ func (c *Credentials) Renew(token string) (bool, error) {
 		return true, fleet.Errorf(fleet.Internal, "keep the renewed JWT of %q in %s: %w", c.Name, c.File, err)
 	}
 	return true, nil
+}
+
+// Life is when the JWT was issued and when it ends, zero for never.
+func (c *Credentials) Life() (from, until time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.at, c.until
 }
 
 // rewrite puts another JWT into the creds file, beside the key that is there.

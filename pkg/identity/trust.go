@@ -45,37 +45,6 @@ func (a *Authority) Distrust(keys ...message.RevokedKey) (message.Message, error
 	return LoadTrust(a.TrustFile())
 }
 
-// AdoptTrust takes over a trust set that is newer than what the directory knows,
-// as one that was restored from a backup finds it at the brokers: what follows
-// must be newer still. The error is Refused for one that this directory's key
-// did not sign, and Conflict for one that is not newer.
-func (a *Authority) AdoptTrust(m message.Message) error {
-	unlock, err := lock(a.dir)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return err
-	}
-	keys, last, err := a.openTrust()
-	if err != nil {
-		return err
-	}
-	if last.Version == 0 {
-		last.Account = a.account.public
-	}
-	last.Signers = append(keys.public(), last.Signers...)
-	if _, err := last.Accept(m); err != nil {
-		return err
-	}
-	data, err := message.EncodeTrust(m)
-	if err != nil {
-		return err
-	}
-	return writeFile(a.TrustFile(), data)
-}
-
 // updateTrust writes the next version of the trust set where it is another than
 // the last. The directory is locked.
 func (a *Authority) updateTrust(revoked ...message.RevokedKey) error {

@@ -103,6 +103,8 @@ type NodeStatus struct {
 	Waiting          int    `json:"waiting"` // commands without a final answer
 	// Expiring is the certificate of the node that expires first.
 	Expiring *nginx.ServedCertificate `json:"expiring,omitempty"`
+	// JWTUntil is when the node's own JWT ends, by what it said last.
+	JWTUntil time.Time `json:"jwtUntil,omitzero"`
 	// Message says why the node is not in sync.
 	Message string `json:"message,omitempty"`
 }
@@ -296,6 +298,9 @@ func (s *Station) status(name string, now time.Time) NodeStatus {
 		Presence: presence(n, now), LastSeen: n.seen, Version: n.lifecycle.Version,
 		DesiredRevision: desired.Revision, DesiredDigest: desired.Digest,
 		ObservedRevision: n.reported.ObservedRevision, RunningDigest: n.reported.RunningDigest, Waiting: waiting,
+	}
+	if n.facts != nil {
+		st.JWTUntil = n.facts.JWTUntil
 	}
 	for _, c := range n.reported.Certificates {
 		if st.Expiring == nil || c.NotAfter.Before(st.Expiring.NotAfter) {

@@ -25,7 +25,7 @@ func TestAStationAndPeopleTakeUpTheirRenewedJWTs(t *testing.T) {
 			t.Fatal(err)
 		}
 		to := bus.Options{URL: s.url, Credentials: s.users["alice"]}
-		if err := announce.Trust(t.Context(), s.authority, to, u); err != nil {
+		if _, err := announce.Trust(t.Context(), s.authority, to, u); err != nil {
 			t.Fatal(err)
 		}
 		return u
