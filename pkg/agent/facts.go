@@ -69,7 +69,9 @@ func (a *Agent) facts(ctx context.Context) (f fleet.Facts, err error) {
 		f.Curve = a.curve.Public()
 	}
 	tellHost(&f)
-	if creds, ok := a.cfg.Credentials.(interface{ Life() (from, until time.Time) }); ok {
+	if creds, ok := a.cfg.Credentials.(interface {
+		Life() (from, until time.Time)
+	}); ok {
 		_, f.JWTUntil = creds.Life()
 		f.JWTUntil = f.JWTUntil.UTC()
 	}

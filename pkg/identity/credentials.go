@@ -28,7 +28,7 @@ type Credentials struct {
 	Warning string    // something to tell the user, such as a file that others can read; "" for nothing
 
 	mu      sync.Mutex
-	token   string // may be renewed
+	token   string    // may be renewed
 	at      time.Time // and when it was issued
 	until   time.Time
 	issuer  string
