@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -50,12 +51,7 @@ func (v *VirtualHost) checkTLS(faults *Faults) {
 		oneOf(faults, item("spec.tls.versions", i), version, "TLSv1.2", "TLSv1.3")
 		seen.check(faults, item("spec.tls.versions", i), version)
 	}
-	atMost(faults, "spec.tls.ciphers", len(t.Ciphers), maxItems)
-	for i, c := range t.Ciphers {
-		if !cipher.MatchString(c) {
-			faults.Addf(item("spec.tls.ciphers", i), "%q is not the name of a cipher: write it as in ECDHE-RSA-AES128-GCM-SHA256", clip(c))
-		}
-	}
+	t.checkCiphers(faults)
 	t.HSTS.check(faults, "spec.tls.hsts")
 	switch t.RedirectHTTP {
 	case 0:
@@ -65,6 +61,35 @@ func (v *VirtualHost) checkTLS(faults *Faults) {
 		}
 	default:
 		faults.Addf("spec.tls.redirectHTTP", "%d: use 301 or 308", t.RedirectHTTP)
+	}
+}
+
+// ciphers are OpenSSL's names for what TLSv1.2 can use, alone and by kind.
+// OpenSSL passes over what it does not know, and refuses a list of nothing else.
+var ciphers = strings.Fields(`
+	ECDHE-ECDSA-AES128-GCM-SHA256 ECDHE-ECDSA-AES256-GCM-SHA384 ECDHE-ECDSA-CHACHA20-POLY1305 ECDHE-ECDSA-AES128-CCM ECDHE-ECDSA-AES256-CCM
+	ECDHE-ECDSA-AES128-SHA256 ECDHE-ECDSA-AES256-SHA384 ECDHE-ECDSA-AES128-SHA ECDHE-ECDSA-AES256-SHA
+	ECDHE-RSA-AES128-GCM-SHA256 ECDHE-RSA-AES256-GCM-SHA384 ECDHE-RSA-CHACHA20-POLY1305
+	ECDHE-RSA-AES128-SHA256 ECDHE-RSA-AES256-SHA384 ECDHE-RSA-AES128-SHA ECDHE-RSA-AES256-SHA
+	DHE-RSA-AES128-GCM-SHA256 DHE-RSA-AES256-GCM-SHA384 DHE-RSA-CHACHA20-POLY1305 DHE-RSA-AES128-CCM DHE-RSA-AES256-CCM
+	DHE-RSA-AES128-SHA256 DHE-RSA-AES256-SHA256 DHE-RSA-AES128-SHA DHE-RSA-AES256-SHA
+	AES128-GCM-SHA256 AES256-GCM-SHA384 AES128-CCM AES256-CCM AES128-SHA256 AES256-SHA256 AES128-SHA AES256-SHA
+	HIGH ALL DEFAULT ECDHE EECDH kECDHE kEECDH ECDH DHE EDH kDHE kEDH RSA kRSA aRSA ECDSA aECDSA
+	AES AES128 AES256 AESGCM AESCCM CHACHA20 SHA SHA1 SHA256 SHA384`)
+
+func (t *TLS) checkCiphers(faults *Faults) {
+	atMost(faults, "spec.tls.ciphers", len(t.Ciphers), maxItems)
+	unknown := func(word string) bool { return !slices.Contains(ciphers, word) }
+	adds, named := len(t.Ciphers) == 0, true
+	for i, c := range t.Ciphers {
+		if !cipher.MatchString(c) {
+			faults.Addf(item("spec.tls.ciphers", i), "%q is not the name of a cipher: write it as in ECDHE-RSA-AES128-GCM-SHA256", clip(c))
+			named = false
+		}
+		adds = adds || !slices.ContainsFunc(strings.Split(c, "+"), unknown) // also of kinds that have to come together
+	}
+	if named && !adds {
+		faults.Addf("spec.tls.ciphers", "hold none of TLSv1.2 that is known: write one as in ECDHE-RSA-AES128-GCM-SHA256, or HIGH")
 	}
 }
 

@@ -63,6 +63,7 @@ func TestEachWrongFeatureIsFoundAtItsPath(t *testing.T) {
 		"spec.tls.certificate":                     {func(h *host) { h.TLS.Certificate = "" }, func(h *host) { h.TLS.Certificate = "../x" }},
 		"spec.tls.versions[0]":                     {func(h *host) { h.TLS.Versions[0] = "SSLv3" }, func(h *host) { h.TLS.Versions[0] = "TLSv1.1" }},
 		"spec.tls.ciphers[0]":                      {func(h *host) { h.TLS.Ciphers[0] = "HIGH:;" }, func(h *host) { h.TLS.Ciphers[0] = "" }},
+		"spec.tls.ciphers":                         {func(h *host) { h.TLS.Ciphers[0] = "off" }, func(h *host) { h.TLS.Ciphers[0] = "ECDHE+NONE" }, func(h *host) { h.TLS.Ciphers = h.TLS.Ciphers[1:] }},
 		"spec.tls.redirectHTTP":                    {func(h *host) { h.TLS.RedirectHTTP = 302 }, func(h *host) { h.Listen = h.Listen[:1] }},
 		"spec.tls.hsts.maxAge":                     {func(h *host) { h.TLS.HSTS.MaxAge = "1y" }},
 		"spec.tls.hsts.preload":                    {func(h *host) { h.TLS.HSTS.MaxAge = "1h" }, func(h *host) { h.TLS.HSTS.IncludeSubDomains = false }},

@@ -217,18 +217,24 @@ func textsOf(v reflect.Value, all *[]reflect.Value) {
 	}
 }
 
-// serversOf parses what stands in http, as nginx 1.22 gets it.
-func serversOf(t *testing.T, text string) []*crossplane.Directive {
+// wellFormed parses what stands in a context, as nginx 1.22 gets it.
+func wellFormed(t *testing.T, context, text string) crossplane.Directives {
 	t.Helper()
-	p, err := crossplane.Parse("http.conf", &crossplane.ParseOptions{SingleFile: true, StopParsingOnError: true,
+	p, err := crossplane.Parse("nginx.conf", &crossplane.ParseOptions{SingleFile: true, StopParsingOnError: true,
 		Open: func(string) (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader([]byte("http {\n" + nginx.FilledText(text) + "\n}\n"))), nil
+			return io.NopCloser(bytes.NewReader([]byte(context + " {\n" + nginx.FilledText(text) + "\n}\n"))), nil
 		}})
 	if err != nil || len(p.Config) != 1 || len(p.Errors) > 0 || len(p.Config[0].Parsed) != 1 {
 		t.Fatalf("%v %+v\n%s", err, p, text)
 	}
+	return p.Config[0].Parsed[0].Block
+}
+
+// serversOf are the servers among what stands in http.
+func serversOf(t *testing.T, text string) []*crossplane.Directive {
+	t.Helper()
 	var servers []*crossplane.Directive
-	for _, d := range p.Config[0].Parsed[0].Block {
+	for _, d := range wellFormed(t, "http", text) {
 		switch d.Directive {
 		case "server":
 			servers = append(servers, d)

@@ -11,14 +11,21 @@ import (
 )
 
 // splitVariable holds, for each request, the name of the upstream that a split
-// chose for it. A name with a hyphen, which variables cannot have, ends in a
-// hash, so that a-b and a_b are two.
-func splitVariable(name string) string {
-	variable := "$fairlead_split_" + word(name)
+// chose for it.
+func splitVariable(name string) string { return splitPart(name, "") }
+
+// splitPart is the variable of a part of a split. The part stands before the
+// name, or that of a split called shop_drawn could be that of a part of shop.
+func splitPart(name, part string) string { return variableOf("split"+part, name) }
+
+// variableOf is the variable that holds what of the resource called name. A
+// name with a hyphen, which variables cannot have, has a hash before it, so
+// that a-b and a_b are two.
+func variableOf(what, name string) string {
 	if strings.Contains(name, "-") {
-		variable += "_" + hash8(name)
+		what += hash8(name)
 	}
-	return variable
+	return "$fairlead_" + what + "_" + word(name)
 }
 
 // splitHeaders are the directives that a location with a split needs beside
@@ -26,7 +33,7 @@ func splitVariable(name string) string {
 // headers of the server, as any add_header does.
 func (m *model) splitHeaders(name string) []string {
 	if s, ok := m.find("Split/" + name).(*fleet.Split); ok && byCookie(s) {
-		return []string{fmt.Sprintf("add_header Set-Cookie %s_cookie always;", splitVariable(name))}
+		return []string{fmt.Sprintf("add_header Set-Cookie %s always;", splitPart(name, "cookie"))}
 	}
 	return nil
 }
@@ -36,17 +43,17 @@ func byCookie(s *fleet.Split) bool { return s.Sticky != nil && s.Sticky.By == "c
 // split renders how a request's upstream is chosen: by a rule that matches,
 // else by the branch that the visitor's cookie names, else by a draw.
 func split(r fleet.Resource, s *fleet.Split) string {
-	w, name := new(writer), splitVariable(r.Metadata.Name)
+	w, name := new(writer), r.Metadata.Name
 	w.line("# %s", r.ID())
-	branch := name
+	branch := splitVariable(name)
 	if len(s.When) > 0 {
-		branch = name + "_branch"
+		branch = splitPart(name, "branch")
 	}
 	if byCookie(s) {
-		w.draw(name+"_drawn", r.Metadata.Name, s, branchID)
+		w.draw(splitPart(name, "drawn"), name, s, branchID)
 		w.stay(name, branch, s)
 	} else {
-		w.draw(branch, r.Metadata.Name, s, func(upstream string) string { return upstream })
+		w.draw(branch, name, s, func(upstream string) string { return upstream })
 	}
 	if len(s.When) > 0 {
 		w.rules(name, branch, s.When)
@@ -96,13 +103,14 @@ func restOf(branches []fleet.Branch) int {
 // stay takes the branch of the cookie, if there still is such a branch, else
 // the one that was drawn.
 func (w *writer) stay(name, branch string, s *fleet.Split) {
-	w.open("map $cookie_%s %s_kept", cookieName(s), name)
-	w.line("default %s_drawn;", name)
+	kept := splitPart(name, "kept")
+	w.open("map $cookie_%s %s", cookieName(s), kept)
+	w.line("default %s;", splitPart(name, "drawn"))
 	for _, b := range s.Branches {
 		w.line("%[1]s %[1]s;", branchID(b.Upstream))
 	}
 	w.close()
-	w.open("map %s_kept %s", name, branch)
+	w.open("map %s %s", kept, branch)
 	for _, b := range s.Branches {
 		w.line("%s %s;", branchID(b.Upstream), b.Upstream)
 	}
@@ -119,38 +127,45 @@ func (w *writer) rules(name, branch string, when []fleet.SplitRule) {
 		}
 		next := `""`
 		if i+1 < len(when) {
-			next = fmt.Sprintf("%s_when%d", name, i+1)
+			next = whenPart(name, i+1)
 		}
-		w.open("map %s %s_when%d", from, name, i)
+		w.open("map %s %s", from, whenPart(name, i))
 		w.line("default %s;", next)
 		w.line("%s %s;", literal("~^"+regexp.QuoteMeta(rule.Value)+"$"), rule.Upstream) // an expression, or case would not count
 		w.close()
 	}
-	w.open("map %[1]s_when0 %[1]s", name)
-	w.line("default %s_when0;", name)
+	w.open("map %s %s", whenPart(name, 0), splitVariable(name))
+	w.line("default %s;", whenPart(name, 0))
 	w.line(`"" %s;`, branch)
 	w.close()
 }
 
+// whenPart is what the rules from the i-th on say.
+func whenPart(name string, i int) string { return splitPart(name, fmt.Sprintf("when%d", i)) }
+
 // cookie is set when the branch was drawn: not by a rule, and not where the
 // visitor has the cookie already. An empty value sets nothing.
 func (w *writer) cookie(name string, s *fleet.Split) {
-	w.open("map $https %s_secure", name)
+	secure := splitPart(name, "secure")
+	w.open("map $https %s", secure)
 	w.line(`default "";`)
 	w.line(`on "; Secure";`)
 	w.close()
-	rule, inside := "", name[1:]
+	rule := ""
 	if len(s.When) > 0 {
-		rule = "${" + inside + "_when0}"
+		rule = inText(whenPart(name, 0))
 	}
 	age, _ := time.ParseDuration(cmp.Or(s.Sticky.For, "24h")) // validated
-	w.open(`map "%s:$cookie_%s" %s_cookie`, rule, cookieName(s), name)
-	w.line(`default "%s=${%s_drawn}; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax${%s_secure}";`, cookieName(s), inside, int(age.Seconds()), inside)
+	w.open(`map "%s:$cookie_%s" %s`, rule, cookieName(s), splitPart(name, "cookie"))
+	w.line(`default "%s=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax%s";`, cookieName(s), inText(splitPart(name, "drawn")), int(age.Seconds()), inText(secure))
 	for _, b := range s.Branches {
 		w.line(`":%s" "";`, branchID(b.Upstream))
 	}
 	w.line(`"~^[^:]" "";`)
 	w.close()
 }
+
+// inText is a variable where more text follows.
+func inText(variable string) string { return "${" + variable[1:] + "}" }
 
 func cookieName(s *fleet.Split) string { return cmp.Or(s.Sticky.Cookie, "fairlead_split") }

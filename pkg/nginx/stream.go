@@ -84,15 +84,8 @@ func routes(w *writer, variable string, s *fleet.Stream) {
 // them. Before other names it would not do: `\t` is a tab.
 var mapWords = []string{"default", "hostnames", "include", "volatile"}
 
-// routeVariable is the variable of a stream's routes, spelled like that of a
-// split.
-func routeVariable(name string) string {
-	variable := "$fairlead_route_" + word(name)
-	if strings.Contains(name, "-") {
-		variable += "_" + hash8(name)
-	}
-	return variable
-}
+// routeVariable is the variable of a stream's routes.
+func routeVariable(name string) string { return variableOf("route", name) }
 
 func orElse(text, otherwise string) string {
 	if text == "" {
