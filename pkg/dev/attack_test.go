@@ -55,6 +55,7 @@ type realm struct {
 	agents    []*part
 	keepers   []func() *message.TrustKeeper // of station and agents that run
 	strangers map[string]bus.Credentials    // that an attacker put together, by a name for the test
+	through   string                        // where agents that begin find the broker, "" for itself
 	tries     int
 }
 
@@ -135,6 +136,9 @@ func (r *realm) bareWith(i int, trust message.Message) *part {
 		r.t.Fatal(err)
 	}
 	cfg.Nginx, cfg.Syslog, cfg.Trust = nil, nil, trust
+	if r.through != "" {
+		cfg.URL = r.through
+	}
 	a, err := agent.New(cfg)
 	if err != nil {
 		r.t.Fatal(err)
