@@ -3,6 +3,7 @@ package join_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -173,4 +174,33 @@ func TestAStationWithoutKeysIsNotAsked(t *testing.T) {
 	stop()
 	_, err = s.join(token, "g")
 	s.refused("a join without a station that can", fleet.Unavailable, "station.keys", err)
+}
+
+func TestATenantHasNoMoreNodesThanItMay(t *testing.T) {
+	s := running(t)
+	q := s.authority.Quota()
+	q.Nodes = 2
+	if err := s.authority.SetQuota(q); err != nil {
+		t.Fatal(err)
+	}
+	s.pushTrust()
+	token := s.token(func(r *station.TokenRecord) { r.Uses = station.MaxUses })
+	joined := 0
+	for i := 1; ; i++ { // the station may hear of the quota a moment later
+		_, err := s.join(token, fmt.Sprintf("ship%d", i))
+		if err != nil {
+			s.refused("a node too many", fleet.Busy, "may have 2 nodes", err)
+			break
+		}
+		joined++
+	}
+	if joined < 2 {
+		t.Errorf("%d nodes joined", joined)
+	}
+	for i := 1; i <= joined-1; i++ {
+		if _, err := s.client.RemoveNode(within(t), fmt.Sprintf("ship%d", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.eventually("there is room again", func() bool { _, err := s.join(token, "late"); return err == nil })
 }
