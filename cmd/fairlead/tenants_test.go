@@ -53,7 +53,7 @@ func TestTenantsShareABrokerAndNothingElse(t *testing.T) {
 	users := filepath.Join(holder, "tenants/shop/users")
 	url := f.process.out.await(t, `broker +(tls://\S+)`)[1]
 	start(t, env, "station", "--url", url, "--creds", filepath.Join(users, "station.creds"), "--trust", filepath.Join(holder, "tenants/shop/trust.json"))
-	eventually(4, `no node matches`, "nodes", "--context", "shop")
+	eventually(4, `no node is registered`, "nodes", "--context", "shop")
 	_, errs = run(4, "get", "VirtualHost", "hello", "--context", "shop")
 	matches(errs, `hello`)
 
