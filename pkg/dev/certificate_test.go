@@ -3,13 +3,9 @@ package dev_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
-	"encoding/hex"
 	"encoding/json"
-	"encoding/pem"
 	"fmt"
 	"io/fs"
 	"log/slog"
@@ -100,30 +96,6 @@ func (e *ears) Write(p []byte) (int, error) {
 	return e.text.Write(p)
 }
 
-// forms are what a private key could be recognised by.
-func forms(t *testing.T, key []byte) [][]byte {
-	t.Helper()
-	b, _ := pem.Decode(key)
-	private, err := x509.ParsePKCS8PrivateKey(b.Bytes)
-	if err != nil {
-		t.Fatal(err)
-	}
-	scalar, err := private.(*ecdsa.PrivateKey).Bytes()
-	if err != nil {
-		t.Fatal(err)
-	}
-	all := [][]byte{scalar, []byte(hex.EncodeToString(scalar))}
-	for line := range bytes.Lines(key) {
-		if !bytes.HasPrefix(line, []byte("-----")) {
-			all = append(all, bytes.TrimSpace(line))
-		}
-	}
-	for _, data := range [][]byte{b.Bytes, key, scalar} {
-		all = append(all, []byte(base64.StdEncoding.EncodeToString(data)), []byte(base64.RawURLEncoding.EncodeToString(data)))
-	}
-	return slices.DeleteFunc(all, func(form []byte) bool { return len(form) < 12 })
-}
-
 func leaks(text []byte, all [][]byte) bool {
 	return slices.ContainsFunc(all, func(form []byte) bool { return bytes.Contains(text, form) })
 }
@@ -172,7 +144,7 @@ func TestACertificateIsServedAndRenewedAndItsKeyIsInTheClearNowhereElse(t *testi
 	}
 
 	for _, p := range []certtest.Pair{first, second} {
-		all := forms(t, p.Key)
+		all := p.KeyForms(t)
 		if leaks(heard.text.Bytes(), all) {
 			t.Error("the log holds the key")
 		}

@@ -4,12 +4,15 @@
 package certtest
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/hex"
 	"encoding/pem"
 	"math/big"
 	"net"
@@ -133,4 +136,29 @@ func (p Pair) Write(t testing.TB, dir, certificate, key string) {
 			t.Fatal(err)
 		}
 	}
+}
+
+// KeyForms are what the private key could be recognised by in something else:
+// its bytes, as they are and in the usual encodings, and the lines of its PEM.
+func (p Pair) KeyForms(t testing.TB) [][]byte {
+	t.Helper()
+	b, _ := pem.Decode(p.Key)
+	private, err := x509.ParsePKCS8PrivateKey(b.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	scalar, err := private.(*ecdsa.PrivateKey).Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := [][]byte{scalar, []byte(hex.EncodeToString(scalar))}
+	for line := range bytes.Lines(p.Key) {
+		if line = bytes.TrimSpace(line); !bytes.HasPrefix(line, []byte("-----")) && len(line) >= 12 {
+			all = append(all, line)
+		}
+	}
+	for _, data := range [][]byte{b.Bytes, p.Key, scalar} {
+		all = append(all, []byte(base64.StdEncoding.EncodeToString(data)), []byte(base64.RawURLEncoding.EncodeToString(data)))
+	}
+	return all
 }
