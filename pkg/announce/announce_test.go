@@ -174,6 +174,33 @@ func TestARevokedUserIsCutOffAndBelievedNoMore(t *testing.T) {
 	}
 }
 
+// Stations issue JWTs with their own clock, and until they have heard of it to a
+// key that was taken back this moment. Brokers take none of them.
+func TestARevocationHoldsForJWTsThatAreIssuedLater(t *testing.T) {
+	s := open(t)
+	ship, sound := s.user(s.au, "ship1", subjects.Node), s.user(s.au, "ship2", subjects.Node)
+	s.opts.Now = func() time.Time { return time.Now().Add(-time.Hour) }
+	behind := s.load(s.au.Dir(), "main")
+	if _, err := behind.Revoke("ship1", "stolen"); err != nil {
+		t.Fatal(err)
+	}
+	s.push(behind)
+	for _, c := range []*identity.Credentials{ship, sound} {
+		token, err := s.au.Issuer().Issue(subjects.Node, c.Name, c.Key, time.Now().Add(time.Hour))
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, err := nats.Connect(s.url, nats.UserJWT(func() (string, error) { return token, nil }, c.Sign),
+			nats.RootCAs(s.tls.CA), nats.TLSHandshakeFirst(), nats.NoReconnect())
+		if err == nil {
+			nc.Close()
+		}
+		if in := err == nil; in != (c == sound) {
+			t.Errorf("the broker lets %s in: %v, %v", c.Name, in, err)
+		}
+	}
+}
+
 // A directory from a backup knows fewer versions than the brokers have. What it
 // says next follows the newest, and no revocation is lost by it.
 func TestADirectoryFromABackupTakesOverWhatTheBrokersHave(t *testing.T) {

@@ -75,7 +75,7 @@ func (a *Authority) takeBack(revoked []message.RevokedKey) error {
 	err = a.updateLocked(func(c *jwt.AccountClaims) error {
 		for _, r := range last.Revoked {
 			if _, known := c.Revocations[r.Key]; !known {
-				c.RevokeAt(r.Key, a.options.Now())
+				c.RevokeAt(r.Key, forGood)
 			}
 		}
 		a.pruneRevoked(c, last.Revoked)

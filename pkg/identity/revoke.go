@@ -64,7 +64,6 @@ func (a *Authority) RevokeKey(u User, reason string) error {
 // revokeKeys revokes keys, and drops the scope of a limited user whose name is
 // given; the directory is held.
 func (a *Authority) revokeKeys(users []User, reason, limited string, since time.Time) error {
-	now := a.options.Now()
 	var revoked []message.RevokedKey
 	for _, u := range users {
 		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: since, Reason: reason, Expires: u.Expires})
@@ -76,7 +75,7 @@ func (a *Authority) revokeKeys(users []User, reason, limited string, since time.
 	err = a.updateLocked(func(c *jwt.AccountClaims) error {
 		a.pruneRevoked(c, last.Revoked)
 		for _, u := range users {
-			c.RevokeAt(u.Key, now)
+			c.RevokeAt(u.Key, forGood)
 		}
 		if limited != "" {
 			dropLimited(c, limited)
@@ -88,6 +87,11 @@ func (a *Authority) revokeKeys(users []User, reason, limited string, since time.
 	}
 	return a.updateTrust(revoked...)
 }
+
+// forGood is as of when brokers take no JWT of a revoked key. A key that was
+// revoked comes never back, and stations issue JWTs with clocks of their own,
+// until they have heard of it also to a key that was revoked this moment.
+var forGood = time.Date(9999, 12, 31, 0, 0, 0, 0, time.UTC)
 
 // pruneRevoked drops from an account whose JWTs have ended by themselves, by
 // what the trust set has of them. A day is for clocks that are wrong.
