@@ -241,11 +241,19 @@ func (a *Authority) trustSet(last message.TrustSet, revoked []message.RevokedKey
 // prune drops who was taken back, has no JWT any more, and of whom nothing
 // stands: a node, and a person who may write no resource. A key that is neither
 // trusted nor revoked is not believed either; the audit may ask for it longer.
+// Who is in the directory still stays, or would be trusted again; so does who is
+// in the account's revocations still, which are pruned by this.
 func (a *Authority) prune(set *message.TrustSet) {
 	long := subjects.MaxCommandAge + subjects.DefaultSettings().AuditAge
+	users, err := a.trusted()
+	if err != nil {
+		return // a file that cannot be read may be anybody's
+	}
 	set.Revoked = slices.DeleteFunc(set.Revoked, func(k message.RevokedKey) bool {
 		writes := k.Role == subjects.Admin || k.Role == subjects.Station || k.Role == subjects.Operator && len(k.Nodes) == 0
-		return !writes && !k.Expires.IsZero() && a.options.Now().After(k.Expires.Add(long))
+		_, barred := a.tenant.Revocations[k.Key]
+		here := slices.ContainsFunc(users, func(u User) bool { return u.Key == k.Key })
+		return !writes && !barred && !here && !k.Expires.IsZero() && a.options.Now().After(k.Expires.Add(long))
 	})
 }
 

@@ -214,13 +214,19 @@ func TestWhoWasRevokedIsForgottenOnceNothingOfTheirsHolds(t *testing.T) {
 	}
 	all := []string{"ada", "ship1", "vera"}
 	holds("at first", all, all)
+	// Whose file is still there is not trusted again.
+	keys["walt"] = member(t, a, "walt", subjects.Viewer).Key
+	if _, err := a.Distrust(message.RevokedKey{Key: keys["walt"]}); err != nil {
+		t.Fatal(err)
+	}
+	holds("with walt", append(slices.Clone(all), "walt"), all)
 	now = now.Add(identity.PersonLife + subjects.MaxCommandAge + subjects.DefaultSettings().AuditAge + 24*time.Hour)
 	keys["last"] = member(t, a, "last", subjects.Viewer).Key
 	if _, err := a.Revoke("last", "left"); err != nil {
 		t.Fatal(err)
 	}
 	// What an administrator wrote before stands.
-	holds("in the end", []string{"ada", "last"}, []string{"last"})
+	holds("in the end", []string{"ada", "last", "walt"}, []string{"last"})
 }
 
 func TestTheKeyThatSignsTrustSetsRotates(t *testing.T) {
