@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
 	"fairlead/subjects"
@@ -203,10 +204,18 @@ func (a *app) tellInit(au *identity.Authority, users []identity.User, contextNam
 		return err
 	}
 	if contextName != "" {
-		a.say("context %s: `fairlead context select %s`", contextName, contextName)
+		a.say("%s", selectFirst(contextName))
 	}
 	a.say("%s", next(au, out))
 	return nil
+}
+
+// selectFirst selects a context where none is selected, and says so.
+func selectFirst(name string) string {
+	if now, err := bus.SelectedContext(); err == nil && now == "" && bus.SelectContext(name) == nil {
+		return fmt.Sprintf("context %s is selected", name)
+	}
+	return fmt.Sprintf("context %s: `fairlead context select %s`", name, name)
 }
 
 // next says how to go on.

@@ -8,6 +8,7 @@ import (
 
 	"fairlead/pkg/announce"
 	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
 	"fairlead/pkg/message"
 )
@@ -85,9 +86,16 @@ func (a *app) pushAccounts(ctx context.Context, au *identity.Authority, to bus.O
 	return err
 }
 
-// writer is who tells the tenant's nodes: the user of the context where he may,
-// else one in the directory.
+// writer is who tells the tenant's nodes: whose --creds are given, the user of
+// the context where he may, else one in the directory.
 func (a *app) writer(au *identity.Authority) (bus.Credentials, error) {
+	if a.creds != "" {
+		c, err := loadCreds(a.creds)
+		if err == nil && !announce.May(au, c) {
+			err = fleet.Errorf(fleet.Refused, "%q of %s is no administrator of tenant %q", c.Name, a.creds, au.Tenant())
+		}
+		return c, err
+	}
 	if _, _, c, err := a.settings(); err == nil && announce.May(au, c) {
 		return c, nil
 	}

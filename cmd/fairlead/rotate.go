@@ -112,7 +112,7 @@ no JWT by the new keys yet.`,
 				return err
 			}
 			a.say("give stations the new %s; nodes renew by the new key within %s; then `fairlead rotate roles --finish`",
-				filepath.Join(filepath.Dir(au.TrustFile()), "station.keys"), span(identity.NodeLife*2/3))
+				stationKeysFrom(au), span(identity.NodeLife*2/3))
 			users, err := au.Users()
 			if err != nil {
 				return err
@@ -196,6 +196,9 @@ its own key: ` + "`fairlead rotate node`" + `.`,
 			}
 			if err := a.tellUser(u, ""); err != nil {
 				return err
+			}
+			if out != "" {
+				a.say("take it up: `fairlead context add CONTEXT --url … --creds %s`; then `fairlead rotate user %s --finish`", u.CredsFile, u.Name)
 			}
 			return a.change(cmd.Context(), r.authorityFlags, au, news{trust: true})
 		},

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -64,7 +63,6 @@ certificate is sealed to it.`,
 			if err != nil {
 				return err
 			}
-			keys := filepath.Join(filepath.Dir(au.TrustFile()), "station.keys")
 			if r.finish {
 				if !yes {
 					if err := a.sealedToOld(cmd.Context(), au); err != nil {
@@ -77,7 +75,7 @@ certificate is sealed to it.`,
 				if err := a.done("forgot the stations' old curve key"); err != nil {
 					return err
 				}
-				a.say("give stations the new %s", keys)
+				a.say("give stations the new %s", stationKeysFrom(au))
 				return nil
 			}
 			if err := au.RotateCurve(); err != nil {
@@ -86,7 +84,7 @@ certificate is sealed to it.`,
 			if err := a.done("the stations have a new curve key beside the old one"); err != nil {
 				return err
 			}
-			a.say("give stations the new %s, restart them, and apply all certificates with their keys again", keys)
+			a.say("give stations the new %s, restart them, and apply all certificates with their keys again", stationKeysFrom(au))
 			return a.change(cmd.Context(), r.authorityFlags, au, news{trust: true})
 		},
 	}

@@ -21,7 +21,7 @@ seen by another, but what is exported and imported by explicit command. Works on
   fairlead tenant push`,
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-	c.AddCommand(tenantCreate(a), tenantList(a), tenantSet(a), tenantRemove(a), tenantPush(a), tenantExport(a), tenantImport(a))
+	c.AddCommand(tenantCreate(a), tenantList(a), tenantSet(a), tenantRemove(a), tenantPush(a), tenantKeys(a), tenantExport(a), tenantImport(a))
 	return c
 }
 

@@ -296,6 +296,35 @@ func mustTrust(t *testing.T, au *identity.Authority) message.Message {
 	return m
 }
 
+// Whose key of a role is replaced stays connected, and is cut off when the old
+// key is dropped and he has no JWT by the new one.
+func TestNobodyIsCutOffWhileTheKeysOfRolesAreReplaced(t *testing.T) {
+	s := open(t)
+	olga := s.plain(s.au, "olga", subjects.Operator)
+	closed := make(chan struct{})
+	olga.SetClosedHandler(func(*nats.Conn) { close(closed) })
+	for range 2 { // again before the first is finished
+		if err := s.au.RotateRoles(subjects.Roles()...); err != nil {
+			t.Fatal(err)
+		}
+		s.push(s.au)
+		if err := olga.Flush(); err != nil {
+			t.Fatalf("olga is cut off: %v", err)
+		}
+	}
+	s.plain(s.au, "olga", subjects.Operator) // with the new JWT
+	if gone, err := s.au.FinishRoles(); err != nil || len(gone) != 2*len(subjects.Roles()) {
+		t.Fatal(gone, err)
+	}
+	s.push(s.au)
+	select {
+	case <-closed:
+	case <-time.After(patience):
+		t.Error("who came with the old key is connected still")
+	}
+	s.plain(s.au, "olga", subjects.Operator)
+}
+
 // One tenant hears of another exactly what was exported and imported, for as
 // long as it is.
 func TestOnlyWhatIsImportedCrossesFromTenantToTenant(t *testing.T) {

@@ -71,7 +71,7 @@ func (a *Authority) issueTenant(path string, have *jwt.AccountClaims, change fun
 		claims.AddMapping(jwt.Subject(m.From), jwt.WeightedMapping{Subject: jwt.Subject(m.To), Weight: 100})
 	}
 	for _, role := range subjects.Roles() {
-		claims.SigningKeys.AddScopedSigner(newScope(a.roles[role].public, role, ""))
+		a.addScope(claims, role)
 	}
 	if change != nil {
 		if err := change(claims); err != nil {
@@ -90,12 +90,45 @@ func (a *Authority) issueTenant(path string, have *jwt.AccountClaims, change fun
 	return err
 }
 
-// A scope's description says what is special about it: it replaces a role's
-// grant for one user, or is of a key that is no longer used and still holds.
+// A scope's description says what is special about it: it takes the place of a
+// role's grant for one user, or of an older key of the role. The youngest key of
+// a role signs; older ones hold until they are dropped. What is there is not
+// described anew: brokers disconnect everybody whose scope is another.
 const (
-	scopeLimited  = "limited: "  // and the user's name
-	scopeReplaced = "replaced: " // and since when, RFC 3339
+	scopeLimited = "limited: " // and the user's name
+	scopeSince   = "since: "   // and since when it signs, RFC 3339; "" from the first on
 )
+
+// addScope adds the scope of the key that signs a role, where it is not there.
+func (a *Authority) addScope(c *jwt.AccountClaims, role subjects.Role) {
+	public := a.roles[role].public
+	if c.SigningKeys.Contains(public) {
+		return
+	}
+	description := ""
+	if before, ok := c.SigningKeys[scopeOf(c, role)].(*jwt.UserScope); ok {
+		at := a.options.Now()
+		if youngest, _ := since(before); !at.After(youngest.Add(time.Second)) {
+			at = youngest.Add(time.Second) // the text counts seconds
+		}
+		description = scopeSince + at.UTC().Format(time.RFC3339)
+	}
+	c.SigningKeys.AddScopedSigner(newScope(public, role, description))
+}
+
+// since is when a scope began to sign for its whole role; ok is false for a
+// scope of one user.
+func since(s *jwt.UserScope) (at time.Time, ok bool) {
+	if s.Description == "" {
+		return at, true
+	}
+	text, ok := strings.CutPrefix(s.Description, scopeSince)
+	if !ok {
+		return at, false
+	}
+	at, err := time.Parse(time.RFC3339, text)
+	return at, err == nil
+}
 
 func newScope(public string, role subjects.Role, description string) *jwt.UserScope {
 	scope := jwt.NewUserScope()
@@ -228,15 +261,20 @@ func readAccount(path string) (*jwt.AccountClaims, error) {
 	return claims, nil
 }
 
-// scopeOf is the public key that an account has for a role, "" for none.
-func scopeOf(account *jwt.AccountClaims, role subjects.Role) string {
+// scopeOf is the public key that signs a role by an account, "" for none.
+func scopeOf(account *jwt.AccountClaims, role subjects.Role) (key string) {
 	if account == nil {
 		return ""
 	}
+	var youngest time.Time
 	for public, scope := range account.SigningKeys {
-		if s, ok := scope.(*jwt.UserScope); ok && s.Role == string(role) && s.Description == "" {
-			return public
+		s, ok := scope.(*jwt.UserScope)
+		if !ok || s.Role != string(role) {
+			continue
+		}
+		if at, ok := since(s); ok && (key == "" || at.After(youngest)) {
+			key, youngest = public, at
 		}
 	}
-	return ""
+	return key
 }

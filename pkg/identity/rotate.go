@@ -74,14 +74,7 @@ func (a *Authority) RotateRoles(roles ...subjects.Role) error {
 	}
 	old := a.roles
 	a.roles = withKeys(old, made)
-	err = a.issueTenant(a.in("account.jwt"), a.tenant, func(c *jwt.AccountClaims) error {
-		for role := range made {
-			scope := newScope(old[role].public, role, scopeReplaced+a.options.Now().UTC().Format(time.RFC3339))
-			c.SigningKeys.AddScopedSigner(scope)
-		}
-		return nil
-	})
-	if err != nil {
+	if err := a.issueTenant(a.in("account.jwt"), a.tenant, nil); err != nil {
 		return err
 	}
 	if err := a.updateLocked(nil); err != nil { // gives the seeds their names
@@ -141,12 +134,17 @@ type Replaced struct {
 // ReplacedRoles are the keys that FinishRoles would drop.
 func (a *Authority) ReplacedRoles() (all []Replaced) {
 	for public, scope := range a.tenant.SigningKeys {
-		if s, ok := scope.(*jwt.UserScope); ok {
-			if text, replaced := strings.CutPrefix(s.Description, scopeReplaced); replaced {
-				at, _ := time.Parse(time.RFC3339, text) // zero for what nobody here wrote
-				all = append(all, Replaced{subjects.Role(s.Role), public, at})
-			}
+		s, ok := scope.(*jwt.UserScope)
+		if !ok {
+			continue
 		}
+		role := subjects.Role(s.Role)
+		now := scopeOf(a.tenant, role)
+		if _, whole := since(s); !whole || public == now {
+			continue
+		}
+		at, _ := since(a.tenant.SigningKeys[now].(*jwt.UserScope)) // scopeOf looks at no others
+		all = append(all, Replaced{role, public, at})
 	}
 	slices.SortFunc(all, func(x, y Replaced) int { return strings.Compare(string(x.Role)+x.Key, string(y.Role)+y.Key) })
 	return all

@@ -12,32 +12,34 @@ type renewable interface {
 	Renew(token string) (bool, error)
 }
 
+// lookRenewed says that there may be a renewed JWT for this station.
+func (s *Station) lookRenewed() {
+	select {
+	case s.renewed <- struct{}{}:
+	default:
+	}
+}
+
 // followRenewed takes up the station's own JWT when it is renewed: the one that
-// is stored, and those that come. The connection uses it when the broker ends
-// the one that the old JWT made.
+// is stored, looked for at each connection, and those that come. The connection
+// uses it when the broker ends the one that the old JWT made.
 func (s *Station) followRenewed(ctx context.Context) {
 	creds, ok := s.cfg.Credentials.(renewable)
 	if !ok {
 		return
 	}
-	heard := make(chan struct{}, 1)
-	heard <- struct{}{} // what is stored already
-	sub, err := s.conn.FollowRenewed(s.cfg.Credentials.PublicKey(), func() {
-		select {
-		case heard <- struct{}{}:
-		default:
-		}
-	})
+	sub, err := s.conn.FollowRenewed(s.cfg.Credentials.PublicKey(), s.lookRenewed)
 	if err != nil {
 		s.log.Warn("a renewed JWT of this station will not be heard", "error", err)
 		return
 	}
 	defer sub.Stop()
+	s.lookRenewed() // what is stored already
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-heard:
+		case <-s.renewed:
 			s.takeRenewed(ctx, creds)
 		}
 	}

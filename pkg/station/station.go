@@ -26,6 +26,7 @@ type Station struct {
 	barrier  *barrier
 	tokens   *tokens
 	refusals refusals
+	renewed  chan struct{} // there may be a renewed JWT for this station
 	ready    chan struct{}
 }
 
@@ -35,7 +36,7 @@ func New(cfg Config) (*Station, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	s := &Station{cfg: cfg, log: cfg.Logger, ready: make(chan struct{})}
+	s := &Station{cfg: cfg, log: cfg.Logger, renewed: make(chan struct{}, 1), ready: make(chan struct{})}
 	var err error
 	if s.trust, err = message.NewTrustKeeper(cfg.Trust, s.clock.Now); err != nil {
 		return nil, err
@@ -60,7 +61,10 @@ func (s *Station) Run(ctx context.Context) error {
 	var err error
 	s.conn, err = bus.Connect(ctx, bus.Options{URL: s.cfg.URL, TLS: s.cfg.TLS, Server: s.cfg.Server,
 		Credentials: s.cfg.Credentials, Persist: true, Logger: s.log,
-		OnConnect:    func() { s.log.Info("connected", "broker", s.cfg.URL) },
+		OnConnect: func() {
+			s.log.Info("connected", "broker", s.cfg.URL)
+			s.lookRenewed()
+		},
 		OnDisconnect: func(err error) { s.log.Warn("link lost", "error", err) },
 	})
 	if err != nil {
