@@ -376,3 +376,22 @@ func TestAnOlderTrustSetThanTheTokensIsNotBelieved(t *testing.T) {
 	_, err := s.join(token, "ship1")
 	s.refused("an older trust set", fleet.Refused, "older than the token", err)
 }
+
+// With JetStream's answers many can write over a name what nobody signed, often
+// enough for the register to forget whose it is. It is not free for that.
+func TestANameThatWasWrittenOverIsNotFree(t *testing.T) {
+	s := running(t, func(c *station.Config) { c.SweepEvery = time.Hour })
+	if _, err := s.join(s.token(), "ship1"); err != nil {
+		t.Fatal(err)
+	}
+	for range 10 { // and the register keeps 8
+		if _, err := s.client.Conn().Put(within(t), subjects.Nodes, bus.Change{Key: "ship1", Document: message.Message{Body: []byte("rubbish")}, Expect: bus.Any}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := s.join(s.token(), "ship1")
+	s.refused("another host under that name", fleet.Conflict, "there is a node ship1 already", err)
+	if _, err := s.join(s.token(), "ship2"); err != nil {
+		t.Error("nor does any other join:", err)
+	}
+}

@@ -33,6 +33,7 @@ type compiler struct {
 	sequence  uint64              // of the fleet bucket, as read
 	author    string              // who made the last change
 	reason    string
+	spoils    map[string]uint64        // what nobody signed, by key: its sequence
 	desired   map[string]desiredEntry  // by node
 	faults    map[string]string        // by node: why the newest resources do not fit it
 	unfit     map[string][]nginx.Unfit // by node: those that it cannot take
@@ -46,6 +47,7 @@ type resource struct {
 	resource fleet.Resource
 	by       string    // name of who wrote it
 	signed   signature // and their key
+	document message.Message
 }
 
 type desiredEntry struct {
@@ -55,7 +57,7 @@ type desiredEntry struct {
 }
 
 func newCompiler(s *Station) *compiler {
-	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource),
+	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), spoils: make(map[string]uint64),
 		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
 		told: make(map[string]uint64)}
 }
@@ -76,12 +78,16 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 		r, err := c.read(e)
 		if err != nil {
 			c.station.log.Error("ignored a resource", "key", e.Key, "error", err)
+			if kind, name, ok := strings.Cut(e.Key, "."); ok && nobodys(e, message.ResourceSubject(kind, name)) {
+				c.spoils[e.Key] = e.Sequence
+			}
 			err = c.keep(ctx, e.Key)
 			c.sequence = max(c.sequence, e.Sequence)
 			return err
 		}
 		c.sequence = max(c.sequence, e.Sequence)
 		c.author = r.by
+		delete(c.spoils, e.Key)
 		if e.Deleted {
 			delete(c.resources, e.Key)
 		} else {
@@ -126,7 +132,7 @@ func (c *compiler) read(e bus.Entry) (r resource, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.signed = signature{m.Key, e.At}
+	r.signed, r.document = signature{m.Key, e.At}, m
 	owner, err := c.mayWrite(kind, r.signed)
 	r.by = owner.Name
 	if err != nil || e.Deleted {

@@ -89,6 +89,7 @@ func (r *register) put(record NodeRecord, by signature, sequence uint64) bool {
 		n.facts = nil // said by the holder of another key
 	}
 	n.record, n.by, n.sequence = record, by, sequence
+	delete(r.gone, record.Name)
 	r.station.compiler.wake()
 	return other
 }

@@ -67,6 +67,8 @@ type register struct {
 	mu      sync.RWMutex
 	nodes   map[string]*node
 	removed []bus.Entry          // deletions that the audit is to hear of
+	gone    map[string]time.Time // when nodes were removed, by the broker's clock
+	spoils  map[string]uint64    // entries that nobody signed, by name: their sequence
 	asked   map[string]time.Time // when an entry was looked up, by this host's clock
 }
 
@@ -86,7 +88,8 @@ type node struct {
 }
 
 func newRegister(s *Station) *register {
-	return &register{station: s, nodes: make(map[string]*node), asked: make(map[string]time.Time)}
+	return &register{station: s, nodes: make(map[string]*node), asked: make(map[string]time.Time),
+		gone: make(map[string]time.Time), spoils: make(map[string]uint64)}
 }
 
 // SignRecord makes the signed document of a register entry.
@@ -111,10 +114,11 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		if e.Deleted {
 			if err := r.removes(e); err != nil {
 				r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
-				return r.keep(ctx, e.Key)
+				return r.spoil(ctx, e)
 			}
-			delete(r.nodes, e.Key)
-			if e.At.After(r.station.clock.Now().Add(-lookBack)) {
+			_, told := r.gone[e.Key]
+			r.remove(e)
+			if !told && e.At.After(r.station.clock.Now().Add(-lookBack)) {
 				r.removed = append(r.removed, e)
 			}
 			return nil
@@ -122,8 +126,9 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		record, by, err := r.read(e)
 		if err != nil {
 			r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
-			return r.keep(ctx, e.Key)
+			return r.spoil(ctx, e)
 		}
+		delete(r.spoils, e.Key)
 		r.put(record, by, e.Sequence)
 		return nil
 	})
@@ -141,14 +146,22 @@ func (r *register) keep(ctx context.Context, name string) error {
 	return r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
 		if e.Deleted {
 			if r.removes(e) == nil {
-				delete(r.nodes, name)
+				r.remove(e)
 			}
 		} else if record, by, err := r.read(e); err == nil {
 			n := r.node(name)
 			n.record, n.by, n.sequence = record, by, e.Sequence
+			delete(r.gone, name)
 		}
 		return nil
 	})
+}
+
+// remove takes a node out. The lock is held.
+func (r *register) remove(e bus.Entry) {
+	delete(r.nodes, e.Key)
+	delete(r.spoils, e.Key)
+	r.gone[e.Key] = e.At
 }
 
 // recordWriters are the roles that may register nodes.
@@ -203,10 +216,16 @@ func (r *register) lookUp(ctx context.Context, name string) (found registered, e
 	case r.count(e, &found):
 		return found, nil
 	}
-	return found, r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
+	err = r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
 		r.count(e, &found)
 		return nil
 	})
+	if err == nil && found.record.Key == "" && found.removed.IsZero() { // all of it was written over
+		r.mu.RLock()
+		defer r.mu.RUnlock()
+		found.record, found.removed = r.knows(name)
+	}
+	return found, err
 }
 
 // count reports whether an entry is by who may write it, and takes it then.

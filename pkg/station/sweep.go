@@ -13,7 +13,7 @@ import (
 )
 
 // sweep ends what expired, tells nodes about what seems stuck, and clears the
-// mailbox of what ended.
+// mailbox of what ended. What was written over in buckets it writes again.
 func (s *Station) sweep(ctx context.Context) {
 	tick := time.NewTicker(s.cfg.SweepEvery)
 	defer tick.Stop()
@@ -23,7 +23,7 @@ func (s *Station) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, step := range []func(context.Context) error{s.expire, s.nudge, s.clear, s.tellRemoved} {
+		for _, step := range []func(context.Context) error{s.expire, s.nudge, s.clear, s.tellRemoved, s.restore} {
 			sctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			err := step(sctx)
 			cancel()
