@@ -72,7 +72,7 @@ func (c *Conn) Last(ctx context.Context, stream, subject string) (*message.Store
 
 // lastOn is the last message of a stream on a subject, nil where there is none.
 func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*message.Stored, error) {
-	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream+"."+subject, nil)
+	reply, err := c.directOne(ctx, stream+"."+subject, nil)
 	if err != nil {
 		return nil, kinded(err, "read "+subject)
 	}
@@ -100,31 +100,64 @@ func (c *Conn) directAll(ctx context.Context, stream string, read map[string]any
 	if err != nil {
 		return err
 	}
-	inbox := c.nc.NewRespInbox()
-	sub, err := c.nc.SubscribeSync(inbox)
+	return c.directly(ctx, stream, question, func(reply *nats.Msg) (over bool, err error) {
+		if stored, ok := fromShown(reply); ok {
+			handle(stored)
+			return false, nil
+		}
+		switch status := first(reply.Header, "Status"); status {
+		case "204", "404": // the end; nothing at all
+			return true, nil
+		default:
+			return true, fmt.Errorf("the broker answers %s %s", status, first(reply.Header, "Description"))
+		}
+	})
+}
+
+// directly asks for stored messages and hands over the answers until they are
+// over. The client library does it too, but takes a stored message without a body
+// that bears a header called Status for the broker's word that nobody answers.
+func (c *Conn) directly(ctx context.Context, what string, question []byte, each func(*nats.Msg) (over bool, err error)) error {
+	ctx, done := c.untilReconnect(ctx)
+	defer done()
+	inbox, heard := c.nc.NewRespInbox(), make(chan *nats.Msg, 2*lastOfMost)
+	sub, err := c.nc.ChanSubscribe(inbox, heard)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	if err := c.nc.PublishRequest("$JS.API.DIRECT.GET."+stream, inbox, question); err != nil {
+	if err := c.nc.PublishRequest("$JS.API.DIRECT.GET."+what, inbox, question); err != nil {
 		return err
 	}
 	for {
-		reply, err := sub.NextMsgWithContext(ctx)
-		if err != nil {
-			return err
-		}
-		if stored, ok := fromShown(reply); ok {
-			handle(stored)
-			continue
-		}
-		switch status := first(reply.Header, "Status"); status {
-		case "204", "404": // the end; nothing at all
-			return nil
-		default:
-			return fmt.Errorf("the broker answers %s %s", status, first(reply.Header, "Description"))
+		select {
+		case reply := <-heard:
+			if over, err := each(reply); over {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
+}
+
+// directOne asks for one stored message. Many questions share a subscription, but
+// where the client library says that nobody answers it is asked again.
+func (c *Conn) directOne(ctx context.Context, what string, question []byte) (*nats.Msg, error) {
+	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+what, question)
+	if !errors.Is(err, nats.ErrNoResponders) {
+		return reply, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, pullAnswer)
+	defer cancel()
+	err = c.directly(ctx, what, question, func(m *nats.Msg) (bool, error) {
+		reply = m
+		if _, ok := fromShown(m); !ok {
+			return true, nats.ErrNoResponders
+		}
+		return true, nil
+	})
+	return reply, err
 }
 
 // direct decodes the answer to a direct read, nil where nothing is stored.

@@ -161,7 +161,7 @@ func (c *Conn) HasAfter(ctx context.Context, stream string, sequence uint64) (bo
 	if err != nil {
 		return false, err
 	}
-	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, question)
+	reply, err := c.directOne(ctx, stream, question)
 	if err != nil {
 		return false, kinded(err, "read stream "+stream)
 	}
@@ -176,7 +176,7 @@ func (c *Conn) CopiedUpTo(ctx context.Context, stream, filter string) (uint64, e
 	if err != nil {
 		return 0, err
 	}
-	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+stream, question)
+	reply, err := c.directOne(ctx, stream, question)
 	if err != nil {
 		return 0, kinded(err, "read stream "+stream)
 	}

@@ -2,8 +2,11 @@ package bus_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
@@ -209,4 +212,40 @@ func TestANodeReadsTheTrustBucketAndWritesNothingThere(t *testing.T) {
 		t.Error(err)
 	}
 	believes(t, k, 1)
+}
+
+// Whoever may store anything can have JetStream say it again where the trust set
+// lies. Of what looks like a word of the broker's the client library makes that
+// nobody answers; nodes that cannot read the trust set take no command.
+func TestWhatLooksLikeAWordOfTheBrokerHidesNothing(t *testing.T) {
+	s := open(t)
+	sets, c := s.trustSet(), s.admin()
+	first := sets.next(nil)
+	second := sets.next(nil)
+	putTrust(t, c, second)
+	nc := s.foreign("alice", subjects.Admin)
+	for _, status := range []string{"503", "404", "204"} {
+		for range 2 { // the newest, and among the older ones
+			m := nats.NewMsg(subjects.KeySubject(subjects.Trust, subjects.TrustKey))
+			m.Header.Set("Status", status)
+			if reply, err := nc.RequestMsgWithContext(within(t), m); err != nil || strings.Contains(string(reply.Data), "error") {
+				t.Fatal(string(reply.Data), err)
+			}
+		}
+		k := keeper(t, first)
+		if err := s.node("ship1").NewestTrust(within(t), k); err != nil {
+			t.Errorf("%s: %v", status, err)
+		}
+		believes(t, k, 2)
+		if e, err := c.Get(within(t), subjects.Trust, subjects.TrustKey); err != nil || len(e.Body) > 0 {
+			t.Errorf("%s: %q, %v", status, e.Body, err)
+		}
+	}
+	putTrust(t, c, second) // and it can be put right
+	if m, err := c.StoredTrust(within(t)); err != nil || m.Signature != second.Signature {
+		t.Error("the trust set is not there again:", err)
+	}
+	if _, err := c.CopiedUpTo(within(t), "NOWHERE", ">"); fleet.KindOf(err) != fleet.Unavailable {
+		t.Errorf("a stream that is not there: %v", err)
+	}
 }
