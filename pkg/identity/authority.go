@@ -5,6 +5,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/jwt/v2"
@@ -111,7 +112,7 @@ func Load(dir string, o Options) (*Authority, error) {
 		return nil, err
 	}
 	if !slices.Contains(tenants, a.options.Tenant) {
-		return nil, fleet.Errorf(fleet.Unknown, "no tenant %q in %s: there are %v", a.options.Tenant, dir, tenants)
+		return nil, fleet.Errorf(fleet.Unknown, "no tenant %q in %s: there are %s", a.options.Tenant, dir, strings.Join(tenants, ", "))
 	}
 	a.vault.reading = true
 	if err := a.update(nil); err != nil {

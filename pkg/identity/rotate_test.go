@@ -14,6 +14,7 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -214,6 +215,38 @@ func TestAUsersOldKeyHoldsUntilItsRotationIsFinished(t *testing.T) {
 	}
 	if _, err := a.FinishUser("alice"); fleet.KindOf(err) != fleet.Unknown {
 		t.Errorf("finished twice: %v", err)
+	}
+}
+
+func TestARotationOfAUserIsFinishedAfterThatOfRoles(t *testing.T) {
+	t.Parallel()
+	for what, end := range map[string]func(*identity.Authority) (identity.User, error){
+		"finish": func(a *identity.Authority) (identity.User, error) { return a.FinishUser("alice") },
+		"revoke": func(a *identity.Authority) (identity.User, error) { return a.Revoke("alice", "left") },
+	} {
+		a := open(t, t.TempDir(), identity.Options{})
+		before, err := a.User("alice", subjects.Admin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.RotateUser("alice", ""); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.RotateRoles(subjects.Admin); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.FinishRoles(); err != nil {
+			t.Fatal(err)
+		}
+		if slices.ContainsFunc(trusted(t, a).Keys, func(k message.TrustedKey) bool { return k.Key == before.Key }) {
+			t.Errorf("%s: a key that no broker lets in is believed", what)
+		}
+		if _, err := end(a); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if c := account(t, a); !c.IsClaimRevoked(claimsOf(t, before)) {
+			t.Errorf("%s: the old key is not revoked", what)
+		}
 	}
 }
 

@@ -13,7 +13,8 @@ import (
 // formerSuffix is of the JWT of a user's key that was replaced and still holds.
 const formerSuffix = ".former.jwt"
 
-// former is what a user was before its key was replaced.
+// former is what a user was before its key was replaced. Where the key that
+// signed its JWT was dropped meanwhile nothing is known of its limits.
 func (a *Authority) former(name string) (User, error) {
 	path := a.in("users", name+formerSuffix)
 	data, err := readFile(path)
@@ -23,11 +24,15 @@ func (a *Authority) former(name string) (User, error) {
 	if data == nil {
 		return User{}, fleet.Errorf(fleet.Unknown, "the key of %q is not being replaced", name)
 	}
+	if u, err := userOf(strings.TrimSpace(string(data))); err == nil && u.account == a.account.public && !a.tenant.SigningKeys.Contains(u.issuer) {
+		return u, nil
+	}
 	return a.parseUser(path, data, false)
 }
 
 // trusted are the tenant's users, and beside them those whose key was replaced
-// and is believed still.
+// and is believed still: not where brokers let it in no more, since the key
+// that signed it was dropped.
 func (a *Authority) trusted() ([]User, error) {
 	users, err := a.Users()
 	faults := []error{err}
@@ -35,7 +40,9 @@ func (a *Authority) trusted() ([]User, error) {
 	for _, u := range users {
 		switch old, err := a.former(u.Name); {
 		case err == nil:
-			all = append(all, old)
+			if a.tenant.SigningKeys.Contains(old.issuer) {
+				all = append(all, old)
+			}
 		case fleet.KindOf(err) != fleet.Unknown:
 			faults = append(faults, err)
 		}
