@@ -7,6 +7,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -198,6 +200,30 @@ func TestARevocationHoldsForJWTsThatAreIssuedLater(t *testing.T) {
 		if in := err == nil; in != (c == sound) {
 			t.Errorf("the broker lets %s in: %v, %v", c.Name, in, err)
 		}
+	}
+}
+
+func TestWhoReadsWhenRevokedIsToldWhy(t *testing.T) {
+	s := open(t)
+	olga := s.connect(s.au, "olga", subjects.Admin)
+	ended, reads := make(chan error, 1), make(chan struct{})
+	s.tell(s.au, false)
+	go func() {
+		begun := sync.OnceFunc(func() { close(reads) })
+		ended <- olga.Read(t.Context(), subjects.BucketStream(subjects.Trust), bus.ReadOptions{Follow: true}, func(bus.Item) error { begun(); return nil })
+	}()
+	<-reads
+	if _, err := s.au.Revoke("olga", ""); err != nil {
+		t.Fatal(err)
+	}
+	s.push(s.au)
+	select {
+	case err := <-ended:
+		if fleet.KindOf(err) != fleet.Refused || !strings.Contains(err.Error(), `the broker does not take the credentials of "olga"`) {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("olga reads still")
 	}
 }
 

@@ -53,6 +53,7 @@ type Conn struct {
 	js      jetstream.JetStream
 	log     *slog.Logger
 	name    string
+	explain func(error) error // of Options
 	time    atomic.Pointer[period]
 	trying  atomic.Pointer[nats.Conn] // nc, for what nats.go calls while Connect runs still
 	refused atomic.Pointer[refusal]   // the next one
@@ -104,7 +105,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Conn{log: o.Logger, name: o.Credentials.UserName()}
+	c := &Conn{log: o.Logger, name: o.Credentials.UserName(), explain: o.explain}
 	c.refused.Store(newRefusal())
 	c.renew()
 	opts := []nats.Option{
@@ -182,6 +183,16 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	}
 	c.nc, c.js = nc, js
 	return c, nil
+}
+
+// closed says why a connection was given up for good that this program did not
+// close: the broker took it away, as from a user who was revoked.
+func (c *Conn) closed(err error) error {
+	last := c.nc.LastError()
+	if !errors.Is(err, nats.ErrConnectionClosed) || c.closing.Load() || last == nil {
+		return err
+	}
+	return kinded(c.explain(last), "the connection was ended")
 }
 
 // failed tells once, until it changes, why there is no connection.

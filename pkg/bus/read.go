@@ -41,7 +41,7 @@ func (c *Conn) Read(ctx context.Context, stream string, o ReadOptions, handle fu
 		case ctx.Err() != nil && !r.ended:
 			return ctx.Err()
 		case !r.broken(err):
-			return err
+			return c.closed(err)
 		}
 		c.log.Debug("reading is interrupted", "stream", stream, "error", err)
 		select {
