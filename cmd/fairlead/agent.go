@@ -43,6 +43,9 @@ go before that, and are renewed in their place.`,
 			// heap grow to twice what is in use.
 			debug.SetGCPercent(50)
 			sbinOnPath()
+			if err := absolute(&state, &run, &logs, &n.Conf, &n.HostConf, &n.PidFile); err != nil {
+				return err
+			}
 			if dropIn {
 				n.State, n.Run, n.Logs = filepath.Join(state, "nginx"), run, logs
 				text, err := nginx.DropIn(n)
@@ -103,4 +106,18 @@ go before that, and are renewed in their place.`,
 	f.StringToStringVar(&syslogs, "syslog", syslogs, "`DOMAIN=ADDRESS` to forward syslog from: unixgram:/path, udp:host:port, tcp:host:port")
 	f.Var(&health, "health-every", "time between health reports")
 	return c
+}
+
+// absolute has paths that were given relative to here name the same from
+// everywhere: nginx starts in another directory.
+func absolute(paths ...*string) (err error) {
+	for _, p := range paths {
+		if *p == "" {
+			continue
+		}
+		if *p, err = filepath.Abs(*p); err != nil {
+			return err
+		}
+	}
+	return nil
 }

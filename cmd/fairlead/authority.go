@@ -41,7 +41,7 @@ func (o *authorityFlags) passphraseFlag(f *pflag.FlagSet) {
 }
 
 func (o *authorityFlags) pushFlag(f *pflag.FlagSet) {
-	f.BoolVar(&o.offline, "offline", false, "change the directory and tell no broker; `fairlead tenant push` does it later")
+	f.BoolVar(&o.offline, "offline", false, "change the directory and tell no broker; \"fairlead tenant push\" does it later")
 }
 
 // identityDir is where the identity directory is, as far as anybody said.

@@ -18,7 +18,7 @@ type daemonFlags struct {
 }
 
 func (d *daemonFlags) flags(f *pflag.FlagSet) {
-	f.StringVar(&d.trust, "trust", "", "file with the signed trust set to begin with: trust.json of the tenant in the identity directory")
+	f.StringVar(&d.trust, "trust", "", "file with the signed trust set to begin with (default trust.json beside the credentials, or in the tenant's directory that they lie in)")
 }
 
 // connection reads the settings of a daemon: where the broker is, who it is,
@@ -28,13 +28,21 @@ func (a *app) connection(d daemonFlags) (url string, secure bus.TLS, creds *iden
 	if err != nil {
 		return "", secure, nil, trust, err
 	}
-	if d.trust == "" {
-		return "", secure, nil, trust, errNoTrust
-	}
-	trust, err = trustOf(creds, d.trust)
+	trust, err = d.begin(creds)
 	return url, secure, creds, trust, err
 }
 
-var errNoTrust = fleet.Errorf(fleet.Invalid, "--trust is missing: without the keys to trust nothing could be believed")
+// begin is the trust set to begin with: of --trust, else of the first usual
+// place. The error is Invalid without any.
+func (d *daemonFlags) begin(creds *identity.Credentials) (message.Message, error) {
+	if d.trust != "" {
+		return trustOf(creds, d.trust)
+	}
+	m, err := pinnedTrust(creds)
+	if err == nil && len(m.Body) == 0 {
+		err = fleet.Errorf(fleet.Invalid, "--trust is missing, and no trust.json lies beside %s: without the keys to trust nothing could be believed", creds.File)
+	}
+	return m, err
+}
 
 func (a *app) daemonLogger() *slog.Logger { return a.logger(slog.LevelInfo) }

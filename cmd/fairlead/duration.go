@@ -30,6 +30,9 @@ func (l *life) Set(s string) error {
 // String is what a person would write: 7d, 36h, 15m, 1m30s.
 func (d *days) String() string {
 	v := time.Duration(*d)
+	if v == 0 {
+		return "0" // help shows no such default
+	}
 	if day := 24 * time.Hour; v >= day && v%day == 0 {
 		return fmt.Sprintf("%dd", v/day)
 	}

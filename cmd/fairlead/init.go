@@ -46,6 +46,16 @@ private keys are written to --out and nowhere else. Automation gives the passphr
 			if (external == "") != (len(brokers) == 0) {
 				return usagef("--external DIR goes with --broker NAME=HOST, once for each nats-server")
 			}
+			for _, b := range brokers {
+				_, host, _ := strings.Cut(b, "=")
+				hosts = append(hosts, host)
+			}
+			if len(hosts) == 0 {
+				hosts = []string{"127.0.0.1"}
+			}
+			if err := identity.CheckHosts(hosts); err != nil {
+				return err // before there is half a directory
+			}
 			if encrypt && out == "" {
 				return usagef("--encrypt goes with --out DIR: where the administrator's and the station's private keys go")
 			}
@@ -56,13 +66,6 @@ private keys are written to --out and nowhere else. Automation gives the passphr
 			users, err := a.firstUsers(au, admin, out)
 			if err != nil {
 				return err
-			}
-			for _, b := range brokers {
-				_, host, _ := strings.Cut(b, "=")
-				hosts = append(hosts, host)
-			}
-			if len(hosts) == 0 {
-				hosts = []string{"127.0.0.1"}
 			}
 			if err := au.IssueBroker(false, hosts...); err != nil {
 				return err
@@ -223,5 +226,16 @@ func next(au *identity.Authority, out string) string {
 	if out == "" {
 		out = filepath.Dir(au.TrustFile()) + "/users"
 	}
-	return fmt.Sprintf("next: `fairlead broker` with a copy of %s, then `fairlead station --creds %s/station.creds`", filepath.Join(au.Dir(), "broker"), out)
+	return fmt.Sprintf("next: `fairlead broker` with a copy of %s below its DATA/identity, then `%s`",
+		filepath.Join(au.Dir(), "broker"), startStation(au, filepath.Join(out, "station.creds")))
+}
+
+// startStation is the command that starts a station; trust.json and station.keys
+// are found beside its credentials.
+func startStation(au *identity.Authority, creds string) string {
+	command := "fairlead station --creds " + creds
+	if c, err := identity.ReadConnection(au.Dir()); err == nil && c.URL != "" {
+		command += " --url " + c.URL
+	}
+	return command
 }

@@ -38,7 +38,7 @@ with --run.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			extra := args[1:]
 			if dash := cmd.ArgsLenAtDash(); len(extra) > 0 && (dash != 1 || !run) {
-				return usagef("give one token; arguments of the agent stand behind --, with --run")
+				return usagef("give one token, without a space or line break in it; arguments of the agent stand behind --, with --run")
 			}
 			text := args[0]
 			if text == "-" {

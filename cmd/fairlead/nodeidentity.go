@@ -44,10 +44,7 @@ func (a *app) givenSettings(d daemonFlags, c *agent.Config) error {
 		return err
 	}
 	c.Name, c.URL, c.TLS, c.Credentials, c.Renewal = n.UserName(), url, secure, n, n
-	if d.trust == "" {
-		return errNoTrust
-	}
-	c.Trust, err = trustOf(creds, d.trust)
+	c.Trust, err = d.begin(creds)
 	return err
 }
 

@@ -78,7 +78,8 @@ func each(nodes []string, method, domain string, body []byte, expires life) ([]c
 	return all, nil
 }
 
-// sendAndWait sends commands and waits for their ends.
+// sendAndWait sends commands and waits for their ends. Where not all could be
+// sent it says which were, and does not wait.
 func (a *app) sendAndWait(ctx context.Context, c *client.Client, commands []client.Command, timeout days) ([]client.Outcome, error) {
 	w, err := c.Listen(ctx, listenTo(commands))
 	if err != nil {
@@ -87,9 +88,25 @@ func (a *app) sendAndWait(ctx context.Context, c *client.Client, commands []clie
 	defer w.Close()
 	sent, err := c.Send(ctx, commands...)
 	if err != nil {
+		if len(sent) > 0 {
+			a.say("%d of %s were sent all the same: %s", len(sent), count(len(commands), "command"), sentTo(sent))
+		}
 		return nil, err
 	}
 	return a.waitFor(ctx, c, w, sent, timeout), nil
+}
+
+// sentTo names the nodes that commands were sent to, as many as a person reads.
+func sentTo(sent []client.Sent) string {
+	const most = 10
+	var names []string
+	for _, s := range sent[:min(len(sent), most)] {
+		names = append(names, s.Node)
+	}
+	if len(sent) > most {
+		names = append(names, fmt.Sprintf("… and %d more; `fairlead audit --since 5m` has them", len(sent)-most))
+	}
+	return strings.Join(names, ", ")
 }
 
 func listenTo(commands []client.Command) string {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
@@ -23,18 +24,21 @@ func newStation(a *app) *cobra.Command {
 		Use:   "station",
 		Short: "run a management station; any number may run",
 		Long: `Keeps the register of nodes and the ledger of commands, compiles what every node should be, and answers questions.
-It keeps nothing on disk: stop it, start it elsewhere, or run several. With station.keys, which the broker makes,
+It keeps nothing on disk: stop it, start it elsewhere, or run several. With station.keys, which ` + "`fairlead init`" + ` makes,
 it serves certificates, lets nodes join and renews their JWTs; without it everything else.
 
 A join helper is a program that is asked about each node that wants to join: it reads
 {"name","key","labels","address","facts","token","tokenBy","now"} and answers {"allow":true,"labels":{…},"address":"…"} or
 {"allow":false,"reason":"…"}. What it does not answer well lets nobody in.`,
-		Example: `  fairlead station --url tls://broker.example.org:4222 --creds station.creds --trust trust.json`,
+		Example: `  fairlead station --url tls://broker.example.org:4222 --creds station.creds`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			url, secure, creds, trust, err := a.connection(d)
 			if err != nil {
 				return err
+			}
+			if creds.Role != "" && creds.Role != subjects.Station {
+				return fleet.Errorf(fleet.Invalid, "%s are credentials of %q, who is %s: a station needs a station's, give them with --creds", creds.File, creds.Name, creds.Role)
 			}
 			keys, err := stationKeys(keysFile, creds.File)
 			if err != nil {

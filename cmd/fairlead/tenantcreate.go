@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -48,7 +47,7 @@ brokers, but for the nodes, which stations hold. Then start its station: each te
 			if made != "" {
 				a.say("context %s: `fairlead nodes --context %s`", made, made)
 			}
-			a.say("next: `fairlead station --creds %s --trust %s`", users[1].CredsFile, stationTrust(au, out))
+			a.say("next: `%s`", startStation(au, users[1].CredsFile))
 			accounts, err := accountOf(au)
 			if err != nil {
 				return err
@@ -61,14 +60,6 @@ brokers, but for the nodes, which stations hold. Then start its station: each te
 	c.Flags().StringVar(&admin, "admin", "admin", "`NAME` of its administrator")
 	c.Flags().StringVar(&out, "out", "", "`DIR` to write the administrator's and the station's credentials to, keeping no private key of theirs here")
 	return c
-}
-
-// stationTrust is the trust file that goes with a station's credentials.
-func stationTrust(au *identity.Authority, out string) string {
-	if out == "" {
-		return au.TrustFile()
-	}
-	return filepath.Join(out, "trust.json")
 }
 
 // tenantFlags are those of verbs that name the tenant as an argument.

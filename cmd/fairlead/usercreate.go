@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
 	"fairlead/pkg/message"
@@ -156,6 +157,9 @@ func (a *app) userContext(au *identity.Authority, u identity.User, out, name str
 	if name == "" {
 		name = au.Tenant() + "-" + u.Name
 	}
+	if other, err := contextOfAnother(name, au.TenantAccount()); err != nil || other != "" {
+		return "", firstOf(err, fleet.Errorf(fleet.Conflict, "context %s is there and of another fleet or tenant (%s): remove it, or add one with `fairlead context add`", name, other))
+	}
 	url, secure, err := a.brokerURL(au.Dir())
 	if err != nil {
 		return "", err
@@ -190,4 +194,21 @@ func (a *app) tellUser(u identity.User, made string) error {
 			t.row("context", made)
 		}
 	}, func() []string { return []string{u.Name} })
+}
+
+// contextOfAnother is the credentials file of a context that connects to another
+// account, "" where there is no such context or nothing can be read from it.
+func contextOfAnother(name, account string) (string, error) {
+	c, err := bus.LoadContext(name)
+	if fleet.KindOf(err) == fleet.Unknown {
+		return "", nil
+	}
+	if err != nil {
+		return "", err
+	}
+	creds, err := identity.LoadCreds(c.Creds)
+	if creds == nil || creds.Account == account {
+		return "", nil
+	}
+	return c.Creds, nil
 }

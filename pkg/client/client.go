@@ -133,6 +133,19 @@ func (c *Client) Command(ctx context.Context, id string) (station.CommandAnswer,
 	return ask[station.CommandAnswer](ctx, c, station.QueryCommand, station.CommandQuestion{ID: id})
 }
 
+// Registered is a node's entry in the register. The error is Unknown where there
+// is none, or none by somebody who may.
+func (c *Client) Registered(ctx context.Context, name string) (r station.NodeRecord, err error) {
+	e, err := c.conn.Get(ctx, subjects.Nodes, name)
+	if err != nil {
+		return r, err
+	}
+	if c.keyIn(ctx, e) == "" {
+		return r, fleet.Errorf(fleet.Unknown, "the entry of %q in the register is by nobody who may write there", name)
+	}
+	return r, json.Unmarshal(e.Body, &r)
+}
+
 // Register puts nodes into the register, or changes what it says of them. The
 // error is Busy where the tenant may have no more nodes.
 func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) error {

@@ -40,14 +40,17 @@ func (c *Client) Send(ctx context.Context, commands ...Command) ([]Sent, error) 
 		return messages[i], err
 	}
 	sent := make([]Sent, 0, len(messages))
+	var first error
 	for i, err := range c.conn.PublishEach(ctx, len(messages), sign) {
 		m := messages[i]
-		if err != nil {
-			return sent, fleet.Errorf(fleet.KindOf(err), "%s: %w", m.Subject, err)
+		switch {
+		case err == nil:
+			sent = append(sent, Sent{ID: m.ID, Subject: m.Subject.String(), Node: m.Subject.Node})
+		case first == nil:
+			first = fleet.Errorf(fleet.KindOf(err), "%s: %w", m.Subject, err)
 		}
-		sent = append(sent, Sent{ID: m.ID, Subject: m.Subject.String(), Node: m.Subject.Node})
 	}
-	return sent, nil
+	return sent, first
 }
 
 // messages makes the unsigned messages; the error is about all that are wrong.
