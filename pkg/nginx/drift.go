@@ -132,7 +132,9 @@ func (e *Engine) guard(ctx context.Context) {
 	defer w.close()
 	e.look(ctx, true)
 	for ctx.Err() == nil {
-		w.follow(e.watched())
+		if w.follow(e.watched()) {
+			e.look(ctx, false) // for what changed before it was watched
+		}
 		sweep := time.NewTimer(jitter(e.cfg.Sweep))
 		over := time.NewTimer(e.pauseLeft())
 		select {

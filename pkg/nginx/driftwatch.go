@@ -32,11 +32,11 @@ func (w *driftWatch) close() {
 	}
 }
 
-// follow watches these directories and no others. One that was replaced by
-// another of its name is watched anew.
-func (w *driftWatch) follow(dirs []string) {
+// follow watches these directories and no others, and reports whether one is
+// new. One that was replaced by another of its name is watched anew.
+func (w *driftWatch) follow(dirs []string) (more bool) {
 	if w.inotify == nil {
-		return
+		return false
 	}
 	for _, dir := range w.inotify.WatchList() {
 		if !slices.Contains(dirs, dir) {
@@ -50,8 +50,11 @@ func (w *driftWatch) follow(dirs []string) {
 		}
 		if err := w.inotify.Add(dir); err != nil {
 			w.log.Debug("a directory is not watched", "directory", dir, "error", err)
+			continue
 		}
+		more = true
 	}
+	return more
 }
 
 // changes has something when something changes.

@@ -58,6 +58,12 @@ func (e *Engine) recover(ctx context.Context) error {
 		e.setMaster(master)
 		return e.adopt(ctx, good)
 	}
+	return e.resume(ctx, good)
+}
+
+// resume starts nginx, which does not run: with the version whose trial the end
+// of nginx cut short, else with the last good one.
+func (e *Engine) resume(ctx context.Context, good version) error {
 	if t := e.savedTrial(); t != nil && e.cfg.Manage == Child && e.startTrial(ctx, t) {
 		return nil
 	}
@@ -119,6 +125,10 @@ func (e *Engine) adopt(ctx context.Context, good version) error {
 		e.log.Error("nginx serves what is not on disk any more; it is left as it is until a version is applied", "pid", e.master.Load().PID)
 		e.unknown = true
 		return nil
+	}
+	if unfit == nil && !e.up() {
+		e.setMaster(nil) // it ended while it was looked at
+		return e.resume(ctx, good)
 	}
 	if err := e.backTo(good); err != nil {
 		return err
