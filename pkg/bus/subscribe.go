@@ -65,10 +65,12 @@ func (c *Conn) listen(subject string, handle nats.MsgHandler) (*Subscription, er
 
 // fromShown reads the marks that a stream adds to what it shows: behind the
 // sender's own headers, which may bear the same names. So the last one counts.
+// What a consumer delivers has those of its sender alone, and a reply subject,
+// which what is shown has not.
 func fromShown(msg *nats.Msg) (message.Stored, bool) {
 	sequence, err := strconv.ParseUint(last(msg.Header, headerSequence), 10, 64)
 	subject := last(msg.Header, headerSubject)
-	if err != nil || subject == "" {
+	if err != nil || subject == "" || msg.Reply != "" {
 		return message.Stored{}, false
 	}
 	at, err := time.Parse(time.RFC3339Nano, last(msg.Header, headerTimeStamp))

@@ -112,6 +112,39 @@ func TestASenderCannotForgePlaceAndTime(t *testing.T) {
 	}
 }
 
+// Who may read a stream may have it delivered to any subject, with the headers of
+// whoever sent it and no marks of the broker's own.
+func TestWhatIsDeliveredWhereCommandsAreShownIsNotOne(t *testing.T) {
+	s := open(t)
+	heard, unstored := hear(t, s.node("ship1"), "ship1")
+	msg := nats.NewMsg("fleet.ship1.command.reload.nginx._")
+	msg.Header = nats.Header{"Nats-Sequence": {"7"}, "Nats-Stream": {subjects.Commands}, "Nats-Subject": {msg.Subject}, "Nats-Time-Stamp": {"2099-01-01T00:00:00Z"}}
+	if reply, err := s.foreign("alice", subjects.Admin).RequestMsgWithContext(within(t), msg); err != nil || strings.Contains(string(reply.Data), "error") {
+		t.Fatalf("not stored: %+v, %v", reply, err)
+	}
+	if d := next(t, heard); d.Sequence != 1 {
+		t.Fatalf("heard %+v", d)
+	}
+	vera := s.foreign("vera", subjects.Viewer)
+	pull := []byte(`{"stream_name":"COMMANDS","config":{"name":"pull","ack_policy":"none","deliver_policy":"all","mem_storage":true}}`)
+	if reply, err := vera.RequestWithContext(within(t), "$JS.API.CONSUMER.CREATE.COMMANDS.pull", pull); err != nil || strings.Contains(string(reply.Data), `"error"`) {
+		t.Fatalf("no consumer: %+v, %v", reply, err)
+	}
+	if err := vera.PublishRequest("$JS.API.CONSUMER.MSG.NEXT.COMMANDS.pull", "ship1.command.reload.nginx", []byte(`{"batch":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case subject := <-unstored:
+		if subject != msg.Subject { // that of the store
+			t.Errorf("ignored %s", subject)
+		}
+	case d := <-heard:
+		t.Errorf("heard %+v", d)
+	case <-time.After(patience):
+		t.Error("nothing was delivered")
+	}
+}
+
 // copied waits for the first n messages of the audit, which copies a moment later.
 func copied(t *testing.T, c *bus.Conn, n int) (items []bus.Item) {
 	t.Helper()
