@@ -40,14 +40,22 @@ func (a *Authority) RevokeSince(name, reason string, since time.Time) (User, err
 	} else if fleet.KindOf(err) != fleet.Unknown {
 		return User{}, err
 	}
-	if err := a.revokeKeys(keys, reason, name, since); err != nil {
+	if err := a.revokeKeys(keys, reason, since); err != nil {
+		return User{}, err
+	}
+	// Last: without its scope a limited user cannot be read any more.
+	if err := errors.Join(a.forget(name, credsSuffix), a.forget(name, jwtSuffix), a.forget(name, formerSuffix)); err != nil {
+		return User{}, err
+	}
+	err = a.updateLocked(func(c *jwt.AccountClaims) error { dropLimited(c, name); return nil })
+	if err != nil {
 		return User{}, err
 	}
 	limited, err := a.vault.findKey(a.in("limited", name+".seed"), nkeys.PrefixByteAccount)
 	if err != nil {
 		return User{}, err
 	}
-	return u, errors.Join(limited.remove(), a.forget(name, credsSuffix), a.forget(name, jwtSuffix), a.forget(name, formerSuffix))
+	return u, limited.remove()
 }
 
 // RevokeKey is Revoke for a key that is not of a user in the directory, such as
@@ -58,12 +66,11 @@ func (a *Authority) RevokeKey(u User, reason string) error {
 		return err
 	}
 	defer unlock()
-	return a.revokeKeys([]User{u}, reason, "", time.Time{})
+	return a.revokeKeys([]User{u}, reason, time.Time{})
 }
 
-// revokeKeys revokes keys, and drops the scope of a limited user whose name is
-// given; the directory is held.
-func (a *Authority) revokeKeys(users []User, reason, limited string, since time.Time) error {
+// revokeKeys revokes keys; the directory is held.
+func (a *Authority) revokeKeys(users []User, reason string, since time.Time) error {
 	var revoked []message.RevokedKey
 	for _, u := range users {
 		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: since, Reason: reason, Expires: u.Expires})
@@ -76,9 +83,6 @@ func (a *Authority) revokeKeys(users []User, reason, limited string, since time.
 		a.pruneRevoked(c, last.Revoked)
 		for _, u := range users {
 			c.RevokeAt(u.Key, forGood)
-		}
-		if limited != "" {
-			dropLimited(c, limited)
 		}
 		return nil
 	})

@@ -273,6 +273,38 @@ func TestAUserWhoseKeyWasGivenAwayGetsANewOneElsewhere(t *testing.T) {
 	}
 }
 
+func TestARevocationThatStoppedHalfWayIsFinishedByDoingItAgain(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	a := open(t, dir, identity.Options{Methods: map[subjects.Role][]string{subjects.Operator: {"reload"}}})
+	olga, err := a.Create(identity.New{Name: "olga", Role: subjects.Operator, Limits: subjects.Limits{Nodes: []string{"ship1"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed := filepath.Join(dir, "tenants/main/trust.seed")
+	if err := os.Rename(seed, seed+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Revoke("olga", "left"); err == nil {
+		t.Fatal("revoked without the key that signs the trust set")
+	}
+	if users, err := a.Users(); err != nil || len(users) != 1 {
+		t.Errorf("half way there are %v, %v", users, err)
+	}
+	if err := os.Rename(seed+".away", seed); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Revoke("olga", "left"); err != nil {
+		t.Fatal(err)
+	}
+	if c := account(t, a); !c.IsClaimRevoked(claimsOf(t, olga)) || c.SigningKeys.Contains(claimsOf(t, olga).Issuer) {
+		t.Error("she is not revoked, or her scope stays")
+	}
+	if users, err := a.Users(); err != nil || len(users) != 0 {
+		t.Errorf("there are %v, %v", users, err)
+	}
+}
+
 func TestARevokedUserIsForgottenAndItsNameIsFree(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

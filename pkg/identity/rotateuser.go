@@ -144,7 +144,7 @@ func (a *Authority) FinishUser(name string) (User, error) {
 	if err != nil {
 		return User{}, err
 	}
-	if err := a.revokeKeys([]User{old}, "replaced by another key", "", time.Time{}); err != nil {
+	if err := a.revokeKeys([]User{old}, "replaced by another key", time.Time{}); err != nil {
 		return User{}, err
 	}
 	return old, a.forget(name, formerSuffix)
