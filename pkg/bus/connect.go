@@ -258,8 +258,8 @@ func kinded(err error, doing string) error {
 	switch {
 	case err == nil:
 		return nil
-	case fleet.KindOf(err) == fleet.Refused: // our own
-		kind = fleet.Refused
+	case fleet.KindOf(err) == fleet.Refused, fleet.KindOf(err) == fleet.Invalid: // our own
+		kind = fleet.KindOf(err)
 	case overQuota(err) != nil:
 		kind, err = fleet.Busy, overQuota(err)
 	case errors.Is(err, context.Canceled):

@@ -108,8 +108,8 @@ func (j *joining) connect(ctx context.Context) (err error) {
 	o.TLS.Cert, o.TLS.Key = j.Cert, j.Key
 	j.secure = o.TLS
 	j.conn, err = bus.Connect(ctx, o)
-	if fleet.KindOf(err) == fleet.Refused {
-		return fmt.Errorf("%w: the broker does not take the token: its time is over, or it was removed; ask for another one", err)
+	if end := j.holder.Expires; fleet.KindOf(err) == fleet.Refused && !end.IsZero() && time.Now().After(end) {
+		return fleet.Errorf(fleet.Expired, "the token was good until %s: ask for another one", end.UTC().Format(time.RFC3339))
 	}
 	return err
 }
