@@ -101,7 +101,7 @@ func (a *app) writer(au *identity.Authority) (bus.Credentials, error) {
 	}
 	c, err := announce.Writer(au)
 	if err != nil {
-		return nil, fmt.Errorf("%w: give them with --creds", err)
+		return nil, fmt.Errorf("%w: give them with --creds or --context", err)
 	}
 	return c, nil
 }

@@ -124,7 +124,7 @@ func (a *app) sealedToOld(ctx context.Context, au *identity.Authority) error {
 func rotateBroker(a *app) *cobra.Command {
 	var o authorityFlags
 	var hosts []string
-	var authorities, finish bool
+	var authorities, finish, yes bool
 	c := &cobra.Command{
 		Use: "broker-tls", Short: "replace the brokers' certificate, or the authority that signs it", Args: cobra.NoArgs,
 		Long: `Makes a new key and a certificate by the same authority, for the names and addresses that the old one was for and each
@@ -132,7 +132,8 @@ func rotateBroker(a *app) *cobra.Command {
 life where the identity directory lies beside the broker.
 
 With --ca the authorities are replaced that sign certificates of brokers and clients. First everybody believes both: give
-ca/ca.pem to all clients, and the directory broker to all brokers. Then --ca --finish has the new ones sign.`,
+ca/ca.pem to all clients, nodes too, and the directory broker to all brokers. Then --ca --finish has the new ones sign,
+which locks out every client that has the old ca.pem alone.`,
 		Example: `  fairlead rotate broker-tls
   fairlead rotate broker-tls --host broker2.example.org
   fairlead rotate broker-tls --ca
@@ -146,6 +147,12 @@ ca/ca.pem to all clients, and the directory broker to all brokers. Then --ca --f
 			case finish && !authorities:
 				return usagef("--finish goes with --ca: a certificate is replaced in one step")
 			case finish:
+				if !yes {
+					question := fmt.Sprintf("every node, station and person whose ca.pem is not the %s of now is locked out until it is copied there. Go on?", au.CAFile())
+					if ok, err := a.ask(question); err != nil || !ok {
+						return firstOf(err, exitError(2))
+					}
+				}
 				err = au.FinishCA()
 			case authorities:
 				if err = au.RotateCA(); err == nil {
@@ -171,6 +178,7 @@ ca/ca.pem to all clients, and the directory broker to all brokers. Then --ca --f
 	_ = c.Flags().MarkHidden("tenant")
 	c.Flags().BoolVar(&authorities, "ca", false, "replace the authorities that sign certificates")
 	c.Flags().BoolVar(&finish, "finish", false, "with --ca: have the new authorities sign")
+	c.Flags().BoolVar(&yes, "yes", false, "with --finish: do not ask")
 	c.Flags().StringArrayVar(&hosts, "host", nil, "DNS `NAME` or IP address by which clients reach a broker too; may be given several times")
 	return c
 }
