@@ -395,3 +395,43 @@ func TestANameThatWasWrittenOverIsNotFree(t *testing.T) {
 		t.Error("nor does any other join:", err)
 	}
 }
+
+func TestJoinsAtOnceKeepToTheQuota(t *testing.T) {
+	s := open(t)
+	err := s.authority.SetQuota(identity.Quota{Nodes: 3})
+	if err == nil {
+		s.trust, err = s.authority.TrustSet()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.station("station-a")
+	token := s.token(func(r *station.TokenRecord) { r.Uses = 20 })
+	asked, all := make(chan error, 20), make(chan struct{})
+	for i := range cap(asked) {
+		name := fmt.Sprintf("ship%d", i)
+		e := s.request(token, name, key(t, stranger(t)))
+		c, err := token.Credentials()
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn := s.connect(c)
+		go func() {
+			var answer message.Enclosed
+			<-all
+			asked <- conn.Ask(t.Context(), subjects.JoinWith(token.ID()), e, &answer)
+		}()
+	}
+	close(all)
+	joined := 0
+	for range cap(asked) {
+		if err := <-asked; err == nil {
+			joined++
+		} else {
+			s.refused("one too many", fleet.Busy, "the tenant may have 3 nodes", err)
+		}
+	}
+	if used := s.used(token); joined != 3 || used != 3 {
+		t.Errorf("%d joined, with %d uses of the token", joined, used)
+	}
+}

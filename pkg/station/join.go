@@ -187,7 +187,11 @@ func (a *attempt) free(ctx context.Context) error {
 			return fleet.Errorf(fleet.Refused, "%s joined with this token and was removed since: ask for another token", name)
 		}
 		a.spent = used
-		return s.register.room()
+		leave, err := s.register.reserve(name) // so that nobody is asked for nothing
+		if err == nil {
+			leave()
+		}
+		return err
 	case have.record.Key == a.request.Key && used:
 		a.spent, a.entered, a.node = true, true, have.record
 		return nil
@@ -228,6 +232,11 @@ func (a *attempt) enter(ctx context.Context) (err error) {
 	if a.entered {
 		return nil
 	}
+	leave, err := a.station.register.reserve(a.node.Name)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	n := 0
 	if !a.spent {
 		use := TokenUse{Node: a.node.Name, Key: a.node.Key, At: a.station.clock.Now()}

@@ -111,15 +111,38 @@ func (r *register) holder(key string) string {
 	return ""
 }
 
-// room reports whether the tenant may have one more node; the error is Busy.
+// reserve keeps room for a node that is about to enter the register, until leave
+// is called. The error is Busy where the tenant may have no more nodes. Joins at
+// one station keep to that; those of the same moment at several may exceed it.
+func (r *register) reserve(name string) (leave func(), err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.room(); err != nil {
+		return nil, err
+	}
+	r.entering[name]++
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.entering[name]--; r.entering[name] == 0 {
+			delete(r.entering, name)
+		}
+	}, nil
+}
+
+// room reports whether the tenant may have one more node; the error is Busy. The
+// lock is held.
 func (r *register) room() error {
 	most := r.station.trust.Current().MaxNodes
 	if most == 0 {
 		return nil
 	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
 	have := 0
+	for name := range r.entering {
+		if n, known := r.nodes[name]; !known || n.record.Key == "" {
+			have++
+		}
+	}
 	for _, n := range r.nodes {
 		if n.record.Key != "" {
 			have++

@@ -63,13 +63,14 @@ func (r NodeRecord) AllLabels() map[string]string {
 
 // register knows the nodes and what they last said.
 type register struct {
-	station *Station
-	mu      sync.RWMutex
-	nodes   map[string]*node
-	removed []bus.Entry          // deletions that the audit is to hear of
-	gone    map[string]time.Time // when nodes were removed, by the broker's clock
-	spoils  map[string]uint64    // entries that nobody signed, by name: their sequence
-	asked   map[string]time.Time // when an entry was looked up, by this host's clock
+	station  *Station
+	mu       sync.RWMutex
+	nodes    map[string]*node
+	removed  []bus.Entry          // deletions that the audit is to hear of
+	gone     map[string]time.Time // when nodes were removed, by the broker's clock
+	entering map[string]int       // joins that are about to write a name
+	spoils   map[string]uint64    // entries that nobody signed, by name: their sequence
+	asked    map[string]time.Time // when an entry was looked up, by this host's clock
 }
 
 // node is what a station knows of a node.
@@ -89,7 +90,7 @@ type node struct {
 
 func newRegister(s *Station) *register {
 	return &register{station: s, nodes: make(map[string]*node), asked: make(map[string]time.Time),
-		gone: make(map[string]time.Time), spoils: make(map[string]uint64)}
+		gone: make(map[string]time.Time), entering: make(map[string]int), spoils: make(map[string]uint64)}
 }
 
 // SignRecord makes the signed document of a register entry.
