@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
 	"net"
@@ -273,7 +274,9 @@ func kinded(err error, doing string) error {
 		kind = fleet.Invalid
 	case errors.As(err, &api) && wrongSequence(api):
 		kind = fleet.Conflict
-	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrMsgNotFound), errors.Is(err, jetstream.ErrStreamNotFound):
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		kind, err = fleet.Unknown, fmt.Errorf("no station of this tenant has made it yet, start one with `fairlead station`: %w", err)
+	case errors.Is(err, jetstream.ErrKeyNotFound), errors.Is(err, jetstream.ErrMsgNotFound):
 		kind = fleet.Unknown
 	default:
 		kind = fleet.Unavailable

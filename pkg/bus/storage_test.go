@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 
@@ -71,7 +72,7 @@ func TestTheStateOfAStreamIsToldByTheBrokersClock(t *testing.T) {
 	if last := items[len(items)-1].At; state.Now.Before(last) {
 		t.Errorf("now is %s, before the last message of %s", state.Now, last)
 	}
-	if _, err := c.State(t.Context(), "NOWHERE"); fleet.KindOf(err) != fleet.Unknown {
+	if _, err := c.State(t.Context(), "NOWHERE"); fleet.KindOf(err) != fleet.Unknown || !strings.Contains(err.Error(), "start one with `fairlead station`") {
 		t.Errorf("the state of no stream is %v", err)
 	}
 }
