@@ -28,6 +28,10 @@ const MaxCommandAge = 30 * 24 * time.Hour
 // MaxTokenAge bounds the life of a token to join with.
 const MaxTokenAge = 30 * 24 * time.Hour
 
+// MaxNodeLife bounds how long a node's JWT holds; the one that renews it holds
+// twice as long. Revocations of nodes are kept that long and no longer.
+const MaxNodeLife = 90 * 24 * time.Hour
+
 // CheckpointsLonger is how much longer CHECKPOINTS keeps a checkpoint than
 // AUDIT keeps the messages that it covers.
 const CheckpointsLonger = 30 * 24 * time.Hour

@@ -72,7 +72,7 @@ A join helper is a program that is asked about each node that wants to join: it 
 	f := c.Flags()
 	f.StringVar(&keysFile, "keys", "", "file with the secrets that stations share (default station.keys beside the credentials, or in the tenant's directory that they lie in)")
 	f.StringVar(&helper, "join-helper", "", "`PROGRAM` that is asked about each node that wants to join")
-	f.Var(&nodeLife, "node-life", "how long a node's JWT holds; nodes renew theirs at two thirds")
+	f.Var(&nodeLife, "node-life", "how long a node's JWT holds, up to 90d; nodes renew theirs at two thirds")
 	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics")
 	f.IntVar(&storage.Replicas, "replicas", 1, "replicas of streams and buckets: 1 on a lone broker, 3 on a cluster")
 	f.Var(&auditAge, "audit-age", "how long the audit is kept")

@@ -43,7 +43,7 @@ const roleTag = "role:"
 // themselves.
 const (
 	PersonLife = 365 * 24 * time.Hour
-	NodeLife   = 90 * 24 * time.Hour
+	NodeLife   = subjects.MaxNodeLife
 )
 
 func lifeOf(role subjects.Role) time.Duration {

@@ -25,7 +25,7 @@ type Config struct {
 
 	// Issuer makes the JWTs of nodes; without it nobody joins or renews here.
 	Issuer Issuer
-	// NodeLife is how long a node's JWT holds; 90 days. For as long again the
+	// NodeLife is how long a node's JWT holds; 90 days, and at most that. For as long again the
 	// node may renew it and do nothing else.
 	NodeLife time.Duration
 	// JoinHelper decides about each node that wants to join, where there is one.
@@ -49,7 +49,7 @@ type Config struct {
 }
 
 func (c Config) withDefaults() Config {
-	set(&c.NodeLife, 90*24*time.Hour)
+	set(&c.NodeLife, subjects.MaxNodeLife)
 	set(&c.SweepEvery, time.Second)
 	set(&c.NudgeAfter, 5*time.Second)
 	set(&c.ExpireAfter, time.Minute)
@@ -80,6 +80,9 @@ func (c Config) Validate() error {
 		faults.Addf("trust", "is missing")
 	} else if _, err := message.OpenTrust(c.Trust); err != nil {
 		faults.Addf("trust", "%v", err)
+	}
+	if c.NodeLife > subjects.MaxNodeLife {
+		faults.Addf("nodeLife", "%v is longer than %d days: a revoked node is barred for twice that, as long as its JWTs can hold", c.NodeLife, int(subjects.MaxNodeLife.Hours()/24))
 	}
 	return faults.Err()
 }

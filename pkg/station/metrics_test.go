@@ -5,11 +5,13 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"fairlead/handlers"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/pkg/station"
+	"fairlead/subjects"
 )
 
 func get(h http.Handler, path string) (int, string) {
@@ -68,8 +70,9 @@ func TestMetricsCountNodesByPresenceAndSync(t *testing.T) {
 }
 
 func TestAStationSaysAllThatItsConfigurationLacks(t *testing.T) {
-	_, err := station.New(station.Config{})
-	if fleet.KindOf(err) != fleet.Invalid || len(strings.Split(err.Error(), "\n")) != 3 {
+	// Whoever revokes a node counts on it that no JWT of a node holds longer.
+	_, err := station.New(station.Config{NodeLife: subjects.MaxNodeLife + time.Hour})
+	if fleet.KindOf(err) != fleet.Invalid || len(strings.Split(err.Error(), "\n")) != 4 || !strings.Contains(err.Error(), "nodeLife: 2161h0m0s is longer than 90 days") {
 		t.Errorf("%v", err)
 	}
 }
