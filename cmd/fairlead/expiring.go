@@ -20,7 +20,8 @@ func newExpiring(a *app) *cobra.Command {
 		Long: `Looks at the users and certificates of the identity directory, and where a station answers at the JWTs of nodes and the
 certificates that they serve. What renews itself is listed too: when it is still here shortly before its end, that does not work.
 
-The exit code is 1 where something has ended already, 3 where something ends, 0 where nothing does.`,
+The exit code is 1 where something has ended already, 3 where something ends, or where no station tells what ends on nodes,
+0 where nothing does.`,
 		Example: `  fairlead expiring --within 30d
   fairlead expiring --within 1w --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -38,9 +39,10 @@ The exit code is 1 where something has ended already, 3 where something ends, 0 
 			for _, e := range all {
 				known[e.Name] = known[e.Name] || e.Kind == "node"
 			}
-			all = append(all, a.nodesExpiring(cmd.Context(), before, known)...)
+			nodes, unknown := a.nodesExpiring(cmd.Context(), before, known)
+			all = append(all, nodes...)
 			slices.SortStableFunc(all, func(x, y identity.Expiry) int { return x.Expires.Compare(y.Expires) })
-			return a.printExpiring(all, now)
+			return a.printExpiring(all, now, unknown)
 		},
 	}
 	o.flags(c.Flags())
@@ -50,23 +52,20 @@ The exit code is 1 where something has ended already, 3 where something ends, 0 
 
 // nodesExpiring are the JWTs of nodes that joined, and the certificates that
 // nodes serve, where a station can be asked. Known are nodes whose JWT lies in
-// the directory.
-func (a *app) nodesExpiring(ctx context.Context, before time.Time, known map[string]bool) []identity.Expiry {
+// the directory. The error is why they cannot be told.
+func (a *app) nodesExpiring(ctx context.Context, before time.Time, known map[string]bool) (all []identity.Expiry, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	a.progress("asking what ends on nodes")
 	c, err := a.open(ctx)
 	if err != nil {
-		a.say("%s what ends on nodes is not known: %v", a.paint(dim, "·"), err)
-		return nil
+		return nil, err
 	}
 	defer c.Close()
 	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{})
 	if err != nil {
-		a.say("%s what ends on nodes is not known: %v", a.paint(dim, "·"), err)
-		return nil
+		return nil, err
 	}
-	var all []identity.Expiry
 	for _, n := range nodes {
 		if !n.JWTUntil.IsZero() && n.JWTUntil.Before(before) && !known[n.Name] {
 			all = append(all, identity.Expiry{Kind: "node", Name: n.Name, Expires: n.JWTUntil, Renew: "by itself, while its agent runs"})
@@ -75,10 +74,11 @@ func (a *app) nodesExpiring(ctx context.Context, before time.Time, known map[str
 			all = append(all, identity.Expiry{Kind: "served certificate", Name: e.Name + " on " + n.Name, Expires: e.NotAfter, Renew: "renew it and `fairlead apply`"})
 		}
 	}
-	return all
+	return all, nil
 }
 
-func (a *app) printExpiring(all []identity.Expiry, now time.Time) error {
+// printExpiring shows what ends; unknown is why more may end that nobody told of.
+func (a *app) printExpiring(all []identity.Expiry, now time.Time, unknown error) error {
 	if all == nil {
 		all = []identity.Expiry{}
 	}
@@ -99,12 +99,15 @@ func (a *app) printExpiring(all []identity.Expiry, now time.Time) error {
 	if err != nil {
 		return err
 	}
+	if unknown != nil {
+		a.say("what ends on nodes is not known: %v", unknown)
+	}
 	for _, e := range all {
 		if e.Expires.Before(now) {
 			return exitError(message.ExitFailed)
 		}
 	}
-	if len(all) > 0 {
+	if len(all) > 0 || unknown != nil {
 		return exitError(message.ExitPending)
 	}
 	a.say("nothing ends")
