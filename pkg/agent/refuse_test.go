@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bytes"
+	"context"
 	"strconv"
 	"strings"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/subjects"
@@ -240,4 +242,60 @@ func TestAnEndedCommandThatIsPublishedAgainRunsNothing(t *testing.T) {
 		t.Errorf("ran %d times", runs)
 	}
 	n.cleared(t, m)
+}
+
+// A broker that sets its clock ahead has the journal forget nothing that it
+// could then bring again, once the agent was started anew.
+func TestAClockThatWasSetAheadHasNoCommandRunTwice(t *testing.T) {
+	t.Parallel()
+	s := ownSystem(t)
+	s.brokerHere(t, t.Cleanup)
+	stopStation := s.stationHere(t, t.Cleanup, nil)
+	s.connect(t, t.Cleanup)
+	n := s.newNode(t)
+	stopAgent := n.start(t, nil)
+	m := n.signed(t, "admin", work, nil)
+	n.publish(t, encoded(m))
+	if end := n.end(t, m.ID); end.State != message.Succeeded {
+		t.Fatal(end)
+	}
+	n.cleared(t, m)
+	stopStation()
+
+	ctx, cancel := patient(t)
+	defer cancel()
+	conn, err := bus.Connect(ctx, bus.Options{URL: s.url, Credentials: s.creds(t, "station")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	asked := make(chan struct{})
+	stopLying, err := conn.Service(ctx, "fairlead", "1.0.0", "a clock that was set ahead", bus.Endpoint{Name: "sync", Subject: subjects.SyncAll,
+		Handle: func(context.Context, string, []byte) (any, error) {
+			asked <- struct{}{}
+			return message.SyncReply{Now: time.Now().Add(2 * subjects.MaxCommandAge)}, nil
+		}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // it asks again when it has done with the first answer
+		if err := conn.Tell(subjects.Nudge(n.name), nil); err != nil {
+			t.Fatal(err)
+		}
+		select {
+		case <-asked:
+		case <-ctx.Done():
+			t.Fatal("the agent did not ask")
+		}
+	}
+	stopLying()
+	stopAgent()
+
+	s.stationHere(t, t.Cleanup, nil)
+	n.start(t, nil)
+	n.publish(t, encoded(m))
+	n.wellAfter(t)
+	if runs := n.count(t, m.ID); runs != 1 {
+		t.Errorf("ran %d times", runs)
+	}
 }

@@ -124,19 +124,22 @@ func journalID(m message.Message) string {
 // forgetAt is when the journal may drop the command: the mailbox cannot bring
 // it any more.
 func forgetAt(m message.Message, stored time.Time) time.Time {
-	last := stored.Add(subjects.MaxCommandAge)
-	if !m.Expires.IsZero() && m.Expires.Before(last) {
+	if !m.Expires.IsZero() { // which its sender signed, while the broker says when it was stored
 		return m.Expires.Add(time.Hour)
 	}
-	return last
+	return stored.Add(subjects.MaxCommandAge)
 }
 
 // pruneMost bounds what one prune may take from the journal's time.
 const pruneMost = 1000
 
-// prune lets the journal forget commands that can come no more.
+// prune lets the journal forget commands that can come no more, by the broker's
+// clock and by the host's: whoever sets one of them ahead has nothing run twice.
 func (a *Agent) prune() {
 	if now := a.clock.Now(); !now.IsZero() {
+		if local := time.Now(); local.Before(now) {
+			now = local
+		}
 		if _, err := a.journal.Prune(now, pruneMost); err != nil {
 			a.log.Warn("the journal cannot be pruned", "error", err)
 		}
