@@ -18,14 +18,11 @@ import (
 // the brokers then. The error is Refused for a set that this directory's key did
 // not sign.
 func (a *Authority) AdoptTrust(m message.Message) (bool, error) {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return false, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return false, err
-	}
 	keys, own, err := a.openTrust()
 	if err != nil {
 		return false, err

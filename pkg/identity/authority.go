@@ -155,6 +155,19 @@ func (a *Authority) update(change func(*jwt.AccountClaims) error) error {
 	return a.updateLocked(change)
 }
 
+// hold locks the directory and brings what was read of it up to date: how all
+// begin that change it. unlock is to be called when that is done.
+func (a *Authority) hold() (unlock func(), err error) {
+	if unlock, err = lock(a.dir); err != nil {
+		return nil, err
+	}
+	if err = a.updateLocked(nil); err != nil {
+		unlock()
+		return nil, err
+	}
+	return unlock, nil
+}
+
 func (a *Authority) updateLocked(change func(*jwt.AccountClaims) error) error {
 	if err := a.openOperator(); err != nil {
 		return err

@@ -45,14 +45,11 @@ func (a *Authority) IssueBroker(anew bool, hosts ...string) error {
 	if err := CheckHosts(hosts); err != nil {
 		return err
 	}
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return err
-	}
 	return a.issueBroker(hosts, anew)
 }
 
@@ -62,14 +59,11 @@ func (a *Authority) CopyBroker(dir string, hosts ...string) error {
 	if err := CheckHosts(hosts); err != nil {
 		return err
 	}
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return err
-	}
 	if err := a.writeBroker(dir); err != nil {
 		return err
 	}

@@ -75,14 +75,11 @@ func (a *Authority) Create(n New) (User, error) {
 	if err := n.validate(a.options.Methods[n.Role], a.options.Now()); err != nil {
 		return User{}, err
 	}
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return User{}, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return User{}, err
-	}
 	if u, err := a.find(n.Name); fleet.KindOf(err) != fleet.Unknown {
 		if err != nil {
 			return User{}, err

@@ -26,14 +26,11 @@ func (a *Authority) Renew(name string, life time.Duration) (User, error) {
 	if life < 0 || life > 0 && life < minLife {
 		return User{}, fleet.Errorf(fleet.Invalid, "ttl: %v: use at least %v", life, minLife)
 	}
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return User{}, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return User{}, err
-	}
 	u, err := a.Find(name)
 	if err != nil {
 		return User{}, err

@@ -22,14 +22,11 @@ func (a *Authority) Revoke(name, reason string) (User, error) {
 // RevokeSince is Revoke after a theft: what the key wrote to a bucket since a
 // moment is not believed either. Zero is now.
 func (a *Authority) RevokeSince(name, reason string, since time.Time) (User, error) {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return User{}, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return User{}, err
-	}
 	u, err := a.Find(name)
 	if err != nil {
 		return User{}, err

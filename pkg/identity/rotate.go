@@ -58,14 +58,11 @@ func (a *Authority) moveKey(k key, path string) (key, error) {
 // in the directory anew with them. What the old ones signed holds until
 // FinishRoles. Stations need the new station.keys.
 func (a *Authority) RotateRoles(roles ...subjects.Role) error {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return err
-	}
 	made := make(map[subjects.Role]key)
 	for _, role := range roles {
 		if made[role], err = a.vault.makeKey(a.in(string(role)+nextSuffix), nkeys.PrefixByteAccount); err != nil {
@@ -153,14 +150,11 @@ func (a *Authority) ReplacedRoles() (all []Replaced) {
 // FinishRoles drops the signing keys that were replaced: who has no JWT by the
 // new ones is locked out. The error is Conflict where nothing was replaced.
 func (a *Authority) FinishRoles() ([]Replaced, error) {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return nil, err
-	}
 	gone := a.ReplacedRoles()
 	if len(gone) == 0 {
 		return nil, fleet.Errorf(fleet.Conflict, "no signing key of tenant %q is being replaced", a.options.Tenant)

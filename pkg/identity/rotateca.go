@@ -75,14 +75,11 @@ func (a *Authority) FinishCA() error {
 // withCAs holds the directory, does something with both authorities, and
 // brings the directory broker up to date.
 func (a *Authority) withCAs(do func(*authorityCA) error) error {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return err
-	}
 	for _, ca := range []*authorityCA{a.brokers, a.clients} {
 		if err := do(ca); err != nil {
 			return fmt.Errorf("rotate %s: %w", filepath.Base(ca.pemPath), err)

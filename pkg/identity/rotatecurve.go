@@ -30,14 +30,11 @@ func (a *Authority) FinishCurve() error {
 }
 
 func (a *Authority) changeCurve(change func(*stationFile) error) error {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return err
-	}
 	path := a.in("station.keys")
 	have, err := a.vault.read(path)
 	if err != nil {

@@ -63,14 +63,11 @@ func (a *Authority) reissueAccounts() error {
 // makes a new spare: the root signs, so its seed has to be here. Brokers read
 // that JWT at their start.
 func (a *Authority) FinishSigning() error {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return err
-	}
 	if a.spare.there() && a.spare.public != a.signing.public {
 		return fleet.Errorf(fleet.Conflict, "the operator's signing key is not being replaced: `fairlead rotate operator-signing` begins")
 	}

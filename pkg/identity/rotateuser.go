@@ -54,14 +54,11 @@ func (a *Authority) trusted() ([]User, error) {
 // one lies in the directory. The old key is believed until FinishUser. The error
 // is Conflict where an older one is believed still.
 func (a *Authority) RotateUser(name, out string) (User, error) {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return User{}, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return User{}, err
-	}
 	u, err := a.Find(name)
 	if err != nil {
 		return User{}, err
@@ -132,14 +129,11 @@ func (a *Authority) keepFormer(old, n User, pair nkeys.KeyPair, out string) erro
 
 // FinishUser revokes the key that was replaced.
 func (a *Authority) FinishUser(name string) (User, error) {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return User{}, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return User{}, err
-	}
 	old, err := a.former(name)
 	if err != nil {
 		return User{}, err

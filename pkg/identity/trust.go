@@ -31,14 +31,11 @@ func (a *Authority) TrustSet() (message.Message, error) {
 // taken back already is so as of the earlier moment. Brokers hear nothing of
 // it: Revoke is for those too.
 func (a *Authority) Distrust(keys ...message.RevokedKey) (message.Message, error) {
-	unlock, err := lock(a.dir)
+	unlock, err := a.hold()
 	if err != nil {
 		return message.Message{}, err
 	}
 	defer unlock()
-	if err := a.updateLocked(nil); err != nil {
-		return message.Message{}, err
-	}
 	if err := a.updateTrust(keys...); err != nil {
 		return message.Message{}, err
 	}
