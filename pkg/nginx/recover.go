@@ -340,8 +340,11 @@ func (e *Engine) isMaster(title string) bool {
 	if strings.HasPrefix(title, "nginx: worker") || strings.HasPrefix(title, "nginx: cache") {
 		return false
 	}
-	if !e.starts() {
+	switch e.cfg.Manage {
+	case External:
 		return strings.HasPrefix(title, "nginx: master process")
+	case Systemd:
+		return strings.HasPrefix(title, "nginx: master process") && !e.readsElsewhere(title)
 	}
 	return strings.Contains(title+" ", " -c "+e.cfg.link()+" ") && !strings.Contains(title, " -t ")
 }

@@ -21,21 +21,27 @@ const (
 // supervise brings nginx back when it dies, until ctx ends: at once, then
 // after delays that double up to lastDelay. While it lives it is looked at.
 func (e *Engine) supervise(ctx context.Context) {
-	var delay time.Duration
+	var delay, look time.Duration // before the next start; between looks for what others start
 	w := watch{engine: e}
 	for ctx.Err() == nil {
-		if master := e.master.Load(); master != nil {
+		master := e.master.Load()
+		if master != nil {
 			w.until(ctx, master)
 			if lived(master.Started) > healthy {
 				delay = 0
 			}
-		} else if !e.starts() {
-			delay = min(max(delay, lookout), lastLookout)
+			look = 0
 		}
-		if !pause(ctx, delay) {
+		wait := delay
+		if master == nil && !e.starts() {
+			look = min(max(2*look, lookout), lastLookout)
+			wait = look
+		} else {
+			delay = min(max(2*delay, firstDelay), lastDelay)
+		}
+		if !pause(ctx, wait) {
 			return
 		}
-		delay = min(max(2*delay, firstDelay), lastDelay)
 		e.revive(ctx)
 	}
 }
@@ -66,8 +72,10 @@ func (e *Engine) revive(ctx context.Context) {
 		return
 	}
 	if err := e.bringBack(ctx); err != nil && ctx.Err() == nil {
-		e.log.Error("nginx does not serve", "error", err)
 		e.stillDown(err)
+		if e.trouble.news(err) {
+			e.log.Error("nginx does not serve", "error", err)
+		}
 	}
 }
 
@@ -75,6 +83,9 @@ func (e *Engine) revive(ctx context.Context) {
 func (e *Engine) bringBack(ctx context.Context) error {
 	if e.starts() {
 		return e.startBest(ctx)
+	}
+	if e.cfg.Manage == Systemd {
+		e.awaitUnit(ctx)
 	}
 	if found, err := e.takeOver(ctx); found || e.cfg.Manage == External {
 		return err

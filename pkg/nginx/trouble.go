@@ -26,6 +26,7 @@ type trouble struct {
 	since time.Time
 	tries int  // that failed since then
 	told  bool // that it is down
+	said  string
 	last  Recovery
 }
 
@@ -34,7 +35,7 @@ func (t *trouble) begin(what string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.what == "" {
-		t.what, t.since, t.tries, t.told = what, time.Now(), 0, false
+		t.what, t.since, t.tries, t.told, t.said = what, time.Now(), 0, false, ""
 	}
 }
 
@@ -53,6 +54,16 @@ func (t *trouble) now() (what string, last Recovery) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.what, t.last
+}
+
+// news says whether this reason is another than that of the try before, so that
+// what lasts is not logged every few seconds.
+func (t *trouble) news(why error) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	was := t.said
+	t.said = why.Error()
+	return t.said != was
 }
 
 func (t *trouble) failures() int {

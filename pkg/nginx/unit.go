@@ -3,6 +3,7 @@ package nginx
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -63,8 +64,66 @@ func (u unitState) mayStart(name string) string {
 		return ""
 	case u.active == "inactive":
 		return fmt.Sprintf("somebody stopped %s: `systemctl start %s` starts it again", name, name)
+	case u.active == "active" && u.main != 0:
+		return fmt.Sprintf("%s runs process %d, which is no nginx that reads what Fairlead commits; it is left alone: install the drop-in "+
+			"that `fairlead agent --nginx systemd --print-drop-in` prints, then `systemctl daemon-reload` and `systemctl restart %s`", name, u.main, name)
 	}
 	return fmt.Sprintf("%s is %s", name, u.active)
+}
+
+// settleTime is how long systemd may take to notice that nginx ended, or to
+// start it for somebody else: in between a unit is neither.
+const settleTime = 3 * time.Second
+
+// awaitUnit waits until there is a master, or systemd says that there is none and
+// that it makes none.
+func (e *Engine) awaitUnit(ctx context.Context) {
+	limit, cancel := context.WithTimeout(ctx, settleTime)
+	defer cancel()
+	for {
+		if p := e.find(); p != nil {
+			p.Close()
+			return
+		}
+		u, err := e.unit(limit)
+		if err != nil || u.active == "failed" || u.active == "inactive" || e.elsewhere(u.main) {
+			return
+		}
+		if !pause(limit, 5*glance) {
+			return
+		}
+	}
+}
+
+// ending says whether systemd ends nginx now, because somebody stops the unit
+// or starts it anew: workers that drain meanwhile need no help. Nor does a
+// master that has ended: whether it may be started again is asked then.
+func (e *Engine) ending(ctx context.Context) bool {
+	if e.cfg.Manage != Systemd {
+		return false
+	}
+	u, err := e.unit(ctx)
+	return err == nil && u.active == "deactivating" || !e.up()
+}
+
+// elsewhere says whether a process is a master of nginx that was started with
+// another configuration than the one that the engine commits to: the host's own.
+func (e *Engine) elsewhere(pid int) bool {
+	title, err := host.Title(pid)
+	return err == nil && pid > 0 && strings.HasPrefix(title, "nginx: master process") && e.readsElsewhere(title)
+}
+
+func (e *Engine) readsElsewhere(title string) bool {
+	conf := e.can().value("--conf-path")
+	if _, after, ok := strings.Cut(title, " -c "); ok {
+		conf, _, _ = strings.Cut(after, " ")
+	}
+	if !filepath.IsAbs(conf) || conf == e.cfg.link() {
+		return false
+	}
+	its, err1 := os.Stat(conf)
+	own, err2 := os.Stat(e.cfg.link())
+	return err1 != nil || err2 != nil || !os.SameFile(its, own)
 }
 
 // startUnit has systemd start nginx and opens its main process.
@@ -84,6 +143,9 @@ func (e *Engine) startUnit(ctx context.Context) (*host.Process, *failure) {
 		if p := e.find(); p != nil {
 			return p, nil
 		}
+		if u, err := e.unit(limit); err == nil && e.elsewhere(u.main) {
+			return nil, &failure{kind: fleet.Unavailable, text: u.mayStart(e.cfg.Unit)}
+		}
 		select {
 		case <-limit.Done():
 			return nil, &failure{kind: fleet.Timeout, text: fmt.Sprintf(
@@ -96,12 +158,19 @@ func (e *Engine) startUnit(ctx context.Context) (*host.Process, *failure) {
 // DropIn is a drop-in for nginx's unit, such as
 // /etc/systemd/system/nginx.service.d/fairlead.conf, that has systemd start
 // nginx from the link that the engine commits to, with the pid file that the
-// engine reads, whatever the unit of the distribution says.
+// engine reads, whatever the unit of the distribution says. After a boot nginx
+// may start before the agent, so it makes the run directory too. A stop gives
+// requests five seconds: systemd sends TERM as soon as ExecStop has ended, and
+// calls a unit "failed" whose time to stop ran out.
 func DropIn(cfg Config) (string, error) {
 	if err := cfg.Validate(); err != nil {
 		return "", err
 	}
 	cfg = cfg.complete()
+	workers, err := lookupAccount(cfg.User)
+	if err != nil {
+		return "", err
+	}
 	binary := cfg.Binary
 	if !filepath.IsAbs(binary) {
 		binary = "/usr/sbin/" + binary
@@ -113,6 +182,7 @@ Type=forking
 PIDFile=%[1]s
 RuntimeDirectoryPreserve=yes
 ExecStartPre=
+ExecStartPre=-/bin/sh -c 'test -d %[4]s || install -d -m 0710 -g %[5]s %[4]s'
 ExecStartPre=-/bin/rm -f %[2]s
 ExecStart=
 ExecStart=%[3]s -g 'daemon on; master_process on;'
@@ -120,7 +190,8 @@ ExecReload=
 ExecReload=/bin/kill -HUP $MAINPID
 ExecStop=
 ExecStop=/bin/kill -QUIT $MAINPID
+ExecStop=-/usr/bin/timeout 5 /usr/bin/tail -s 0.1 -f --pid=${MAINPID} /dev/null
 TimeoutStopSec=30
 KillMode=mixed
-`, cfg.PidFile, cfg.statusSocket(), start), nil
+`, cfg.PidFile, cfg.statusSocket(), start, cfg.Run, workers.group), nil
 }

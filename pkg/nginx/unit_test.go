@@ -2,13 +2,17 @@ package nginx_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 	"fairlead/pkg/nginx"
 )
@@ -25,7 +29,9 @@ show)
 	echo LoadState=loaded
 	ran=0; [ -e $d/main ] && ran=1234
 	echo ActiveEnterTimestampMonotonic=$ran
-	if alive; then echo ActiveState=active; echo MainPID=$main
+	if [ -s $d/activating ]; then sed -i 1d $d/activating; echo ActiveState=activating; echo MainPID=0
+	elif alive && [ -e $d/stopped ]; then echo ActiveState=deactivating; echo MainPID=$main
+	elif alive; then echo ActiveState=active; echo MainPID=$main
 	elif [ -e $d/stopped ] || [ $ran = 0 ]; then echo ActiveState=inactive; echo MainPID=0
 	else echo ActiveState=failed; echo MainPID=0; fi ;;
 start)
@@ -130,4 +136,90 @@ func TestAUnitThatSomebodyStoppedStaysDown(t *testing.T) {
 	n.systemctl("start")
 	eventually(t, "it is adopted again", func() bool { return n.status().Up })
 	n.mustApply(3, site("web", port, "again"))
+}
+
+// Since systemd gives requests time to end, the looks at nginx find a master
+// without workers for longer than they would let pass.
+func TestAUnitThatIsBeingStoppedIsLetStop(t *testing.T) {
+	n, calls := newSystemdNode(t)
+	arrived, release := make(chan struct{}), make(chan struct{})
+	backend := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		close(arrived)
+		<-release
+		fmt.Fprint(w, "late")
+	}))
+	defer backend.Close()
+	port := n.freePort()
+	n.mustApply(1, proxied("web", port, "app"),
+		resource("app", &fleet.Upstream{Servers: []fleet.Server{{Address: backend.Listener.Addr().String()}}}))
+	starts := strings.Count(calls(), "start edge.service")
+	answer := make(chan string, 1)
+	go func() { answer <- n.get(port, "web.example.org", "/") }()
+	<-arrived
+	n.systemctl("stop")
+	asked := strings.Count(calls(), "show")
+	eventually(t, "systemd is asked or told again and again", func() bool {
+		return strings.Count(calls(), "show") > asked+3 || strings.Count(calls(), "start edge.service") > starts
+	})
+	close(release)
+	if got := <-answer; got != "200 late" {
+		t.Errorf("the request that was under way: %s", got)
+	}
+	n.wantEvent(nginx.EventDown, "somebody stopped edge.service")
+	if got := strings.Count(calls(), "start edge.service"); got != starts || n.masters() != 0 {
+		t.Errorf("it was started %d times, and %d masters run", got-starts, n.masters())
+	}
+}
+
+func TestAUnitThatSystemdStartsAlreadyIsNotDown(t *testing.T) {
+	n, _ := newSystemdNode(t)
+	port := n.freePort()
+	n.mustApply(1, site("web", port, "hello"))
+	if err := os.WriteFile(filepath.Join(filepath.Dir(n.cfg.Systemctl), "activating"), []byte("once\ntwice\nthree times\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	n.signal(n.status().PID, syscall.SIGKILL)
+	n.wantEvent(nginx.EventRecovered, "started with revision 1")
+	if slices.Contains(n.told(), nginx.EventDown) {
+		t.Errorf("told: %v", n.told())
+	}
+}
+
+func TestTheHostsOwnNginxOfAUnitWithoutTheDropInIsLeftAlone(t *testing.T) {
+	n, calls := newSystemdNode(t)
+	n.crash()
+	n.systemctl("stop")
+	eventually(t, "it is stopped", func() bool { return n.masters() == 0 })
+	port, own := n.freePort(), filepath.Join(n.cfg.Conf, "nginx.conf")
+	text := fmt.Sprintf("pid %s;\nerror_log stderr;\nevents {}\nhttp { access_log off; server { listen %s:%d; return 200 stock; } }\n", n.cfg.PidFile, n.address, port)
+	if err := os.WriteFile(own+".stock", []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	program, err := os.ReadFile(n.cfg.Systemctl)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := writeProgram(n.cfg.Systemctl, []byte(strings.Replace(string(program), own, own+".stock", 1))); err != nil {
+		t.Fatal(err)
+	}
+	n.systemctl("start")
+	starts := strings.Count(calls(), "start edge.service")
+	n.run()
+	n.wantEvent(nginx.EventDown, "edge.service runs process", "--print-drop-in")
+	if _, err := n.apply(1, site("web", port, "hello")); err == nil || !strings.Contains(err.Error(), "--print-drop-in") {
+		t.Errorf("apply: %v", err)
+	}
+	n.serves(port, "200 stock")
+	if got := strings.Count(calls(), "start edge.service"); got != starts {
+		t.Errorf("it was started %d times", got-starts)
+	}
+	if err := writeProgram(n.cfg.Systemctl, program); err != nil {
+		t.Fatal(err)
+	}
+	n.systemctl("stop")
+	eventually(t, "it is stopped", func() bool { return n.masters() == 0 })
+	n.systemctl("start")
+	eventually(t, "it is adopted", func() bool { return n.status().Up })
+	n.mustApply(2, site("web", port, "hello"))
+	n.serves(port, "200 hello")
 }

@@ -25,6 +25,11 @@ func workerAccount(name string) (account, error) {
 	if os.Geteuid() != 0 {
 		return account{uid: os.Geteuid(), gid: os.Getegid()}, nil
 	}
+	return lookupAccount(name)
+}
+
+// lookupAccount is workerAccount of an engine that is root.
+func lookupAccount(name string) (account, error) {
 	names := []string{name}
 	if name == "" {
 		names = []string{"www-data", "nobody"}

@@ -160,7 +160,9 @@ func (w *watch) wellMaster(ctx context.Context) bool {
 		}
 		return false
 	}
-	e.anew(ctx, what)
+	if !e.ending(ctx) {
+		e.anew(ctx, what)
+	}
 	return false
 }
 
@@ -243,7 +245,7 @@ func (w *watch) rested() bool {
 // may, a new master.
 func (w *watch) help(ctx context.Context, what string) {
 	e := w.engine
-	if !w.rested() {
+	if e.ending(ctx) || !w.rested() {
 		return
 	}
 	e.log.Error("nginx is not well", "what", what)
@@ -257,7 +259,7 @@ func (w *watch) help(ctx context.Context, what string) {
 		}
 		err = f
 	}
-	if e.mayEnd() {
+	if e.mayEnd() && !e.ending(ctx) {
 		e.anew(ctx, fmt.Sprintf("%s, and a reload did not help (%s)", what, firstLine(err.Error())))
 	}
 }
