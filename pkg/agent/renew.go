@@ -8,6 +8,7 @@ import (
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
@@ -71,16 +72,17 @@ func (r *renewer) run(ctx context.Context) error {
 		return nil
 	}
 	told := false        // that the broker refuses the node
-	wait := downLook / 5 // the first look comes soon
+	look := host.BootClock() + downLook/5 // the first comes soon
 	for {
-		pause(ctx, wait)
-		wait = r.every()
-		if !r.agent.link.stands() {
-			wait = min(wait, downLook)
-		}
+		// The broker may refuse the node long before the next look is due.
+		pause(ctx, min(max(look-host.BootClock(), leastLook), downLook))
 		if ctx.Err() != nil {
 			return nil
 		}
+		if r.agent.link.stands() && host.BootClock() < look {
+			continue
+		}
+		look = host.BootClock() + r.every()
 		switch {
 		case r.agent.link.stands():
 			told = false
