@@ -110,7 +110,7 @@ func machine(m bench.Machine) string {
 
 func newBenchFootprint(a *app) *cobra.Command {
 	var o bench.Options
-	after := days(15 * time.Second)
+	after := days(time.Minute)
 	c := &cobra.Command{
 		Use:     "footprint",
 		Short:   "memory of an idle agent, station and broker",
