@@ -127,6 +127,9 @@ func TestAttackByTheBroker(t *testing.T) {
 			}
 			for _, m := range swapped {
 				r.end(m)
+			}
+			r.runs(node1) // behind both, which were logged before it
+			for _, m := range swapped {
 				if n := len(r.heard.lines(mark, "command ended", m.ID)); n != 1 {
 					return "", fmt.Sprintf("it ran %d times", n)
 				}
