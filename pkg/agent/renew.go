@@ -71,7 +71,7 @@ func (r *renewer) run(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	told := false        // that the broker refuses the node
+	told := false                         // that the broker refuses the node
 	look := host.BootClock() + downLook/5 // the first comes soon
 	for {
 		// The broker may refuse the node long before the next look is due.
