@@ -21,6 +21,7 @@ import (
 func newApply(a *app) *cobra.Command {
 	var paths []string
 	var dry, wait bool
+	var why reason
 	var w waiting
 	c := &cobra.Command{
 		Use:   "apply -f PATH",
@@ -32,6 +33,7 @@ A node that cannot take a resource, because its nginx or its labels lack somethi
 before anything is sent; it goes on without that resource, the rest is applied, and the exit code is 1.`,
 		Example: `  fairlead apply -f examples/hello --wait
   fairlead apply -f site.yaml --dry-run
+  fairlead apply -f site.yaml --message "new price list" --wait
   cat site.yaml | fairlead apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
@@ -42,12 +44,14 @@ before anything is sent; it goes on without that resource, the rest is applied, 
 			if err != nil {
 				return err
 			}
+			plan.Message = string(why)
 			return a.carryOut(ctx, c, plan, wait, w.timeout)
 		}),
 	}
 	pathFlag(c, &paths)
 	c.Flags().BoolVar(&dry, "dry-run", false, "show what would change and store nothing")
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
+	why.flag(c)
 	w.timeout = days(time.Minute)
 	c.Flags().Var(&w.timeout, "timeout", "how long to wait; the change itself goes on")
 	return c

@@ -106,6 +106,7 @@ type auditLine struct {
 	State    message.State   `json:"state,omitempty"`
 	Expires  *time.Time      `json:"expires,omitempty"`
 	Replays  string          `json:"replays,omitempty"`
+	Message  string          `json:"message,omitempty"` // why, in the words of who changed something
 	Body     json.RawMessage `json:"body,omitempty"`
 	Text     string          `json:"text,omitempty"` // a body that is not JSON
 }
@@ -114,7 +115,7 @@ func (a *app) printRecord(r client.Record) error {
 	m := r.Message
 	if a.streams() {
 		line := auditLine{Sequence: r.Sequence, At: r.StoredAt, Subject: m.Subject.String(), ID: m.ID, From: m.From, Key: m.Key,
-			By: r.By, Role: r.Role, For: r.For, Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays}
+			By: r.By, Role: r.Role, For: r.For, Proven: r.Proven, Command: m.Command, State: m.State, Replays: m.Replays, Message: m.Note}
 		if !m.Expires.IsZero() {
 			line.Expires = &m.Expires
 		}
@@ -130,6 +131,9 @@ func (a *app) printRecord(r client.Record) error {
 		who += " " + m.Key
 	}
 	what, state, id, text := describe(m)
+	if m.Note != "" {
+		text = strings.TrimSpace(quoted(m.Note) + " " + text)
+	}
 	if m.Replays != "" {
 		text = strings.TrimSpace("again what was " + m.Replays + " " + text)
 	}

@@ -16,6 +16,7 @@ import (
 func newDelete(a *app) *cobra.Command {
 	var paths []string
 	var dry, wait bool
+	var why reason
 	timeout := days(time.Minute)
 	c := &cobra.Command{
 		Use:   "delete -f PATH | KIND NAME …",
@@ -25,7 +26,7 @@ another resource needs is refused, unless that one goes too. With KIND and NAME 
 and nothing is removed.`,
 		Example: `  fairlead delete -f examples/proxy --wait
   fairlead delete -f site.yaml --dry-run
-  fairlead delete VirtualHost old-shop --wait`,
+  fairlead delete VirtualHost old-shop --message "the shop has closed" --wait`,
 		ValidArgsFunction: a.completeResources,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			remove := func(ctx context.Context, c *client.Client, set manifest.Set) error {
@@ -36,6 +37,7 @@ and nothing is removed.`,
 				if err != nil {
 					return err
 				}
+				plan.Message = string(why)
 				return a.carryOut(ctx, c, plan, wait, timeout)
 			}
 			switch {
@@ -60,6 +62,7 @@ and nothing is removed.`,
 	optionalPathFlag(c, &paths)
 	c.Flags().BoolVar(&dry, "dry-run", false, "show what would change and remove nothing")
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
+	why.flag(c)
 	c.Flags().Var(&timeout, "timeout", "how long to wait; the change itself goes on")
 	return c
 }

@@ -166,6 +166,9 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 			t.row("why", n.Message)
 		}
 		t.row("desired", revision(n.DesiredRevision, n.DesiredDigest)+by(n.Desired.By)+since(n.Desired.At, n.Now))
+		if n.Desired.Message != "" {
+			t.row("message", n.Desired.Message)
+		}
 		t.row("observed", revision(n.ObservedRevision, n.Reported.Digest)+since(n.Reported.At, n.Now))
 		servingRows(t, n)
 		if p := n.Reported.Paused; p != nil {

@@ -70,7 +70,8 @@ func causes(n station.NodeDetail) []string {
 	if n.DesiredRevision == 0 {
 		add("no resource selects %s: nothing is desired of its nginx", n.Name)
 	} else {
-		add("revision %d (%s) was made from %s%s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By), since(n.Desired.At, n.Now))
+		add("revision %d (%s) was made from %s%s%s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"),
+			by(n.Desired.By), since(n.Desired.At, n.Now), because(n.Desired.Message))
 	}
 	for _, u := range n.Desired.Unfit {
 		add("%s was left out: %s", u.Resource, u.Reason)

@@ -24,31 +24,46 @@ type Applied struct {
 // Apply carries out a plan: all of its resources or none. The error is Conflict where
 // somebody changed one of them since the plan was made.
 func (c *Client) Apply(ctx context.Context, p Plan) (Applied, error) {
-	var changes []bus.Change
-	for _, r := range p.Resources {
-		if r.Action == Unchanged {
-			continue
-		}
-		m := message.Message{Subject: message.ResourceSubject(r.value.Kind, r.value.Metadata.Name), ID: message.NewID()}
-		if r.Action == Remove {
-			m.Operation = bus.Delete
-		} else {
-			body, err := json.Marshal(r.value)
-			if err != nil {
-				return Applied{}, fleet.Errorf(fleet.Internal, "%s: %w", r.Resource, err)
-			}
-			m.Body = body
-		}
-		if err := c.sign(&m); err != nil {
-			return Applied{}, err
-		}
-		changes = append(changes, bus.Change{Key: r.key, Document: m, Expect: r.sequence})
+	changes, err := c.changes(p)
+	if err != nil {
+		return Applied{}, err
 	}
 	sequence, err := c.conn.PutAll(ctx, subjects.Fleet, changes)
 	if fleet.KindOf(err) == fleet.Conflict {
 		return Applied{}, fleet.Errorf(fleet.Conflict, "somebody changed one of these resources at the same time, nothing was applied: look with `fairlead diff` and apply again (%w)", err)
 	}
 	return Applied{p, sequence}, err
+}
+
+// changes are a plan's resources as they are stored: signed, with its message, and
+// with one name for the whole step.
+func (c *Client) changes(p Plan) ([]bus.Change, error) {
+	if err := message.CheckNote(p.Message); err != nil {
+		return nil, err
+	}
+	var changes []bus.Change
+	step := message.NewID()
+	for _, r := range p.Resources {
+		if r.Action == Unchanged {
+			continue
+		}
+		m := message.Message{Subject: message.ResourceSubject(r.value.Kind, r.value.Metadata.Name), ID: message.NewID(),
+			Note: p.Message, Change: step}
+		if r.Action == Remove {
+			m.Operation = bus.Delete
+		} else {
+			body, err := json.Marshal(r.value)
+			if err != nil {
+				return nil, fleet.Errorf(fleet.Internal, "%s: %w", r.Resource, err)
+			}
+			m.Body = body
+		}
+		if err := c.sign(&m); err != nil {
+			return nil, err
+		}
+		changes = append(changes, bus.Change{Key: r.key, Document: m, Expect: r.sequence})
+	}
+	return changes, nil
 }
 
 // Told are the commands by which the station tells nodes about a change, once

@@ -58,6 +58,8 @@ type Plan struct {
 	LeftOut []LeftOut `json:"leftOut,omitempty"`
 	// Warnings are what a person should know and nothing is refused for.
 	Warnings []string `json:"warnings,omitempty"`
+	// Message says why, in the words of who carries it out; see message.CheckNote.
+	Message string `json:"message,omitempty"`
 }
 
 // Changes counts the resources that are not unchanged.

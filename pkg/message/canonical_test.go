@@ -47,6 +47,8 @@ func TestNoPartCanPassForAnother(t *testing.T) {
 		"control character":      func(m *message.Message) { m.Replays = "x\x00" },
 		"broken UTF-8":           func(m *message.Message) { m.From = "al\xffice" },
 		"line separator C1":      func(m *message.Message) { m.From = "alice\u0085" },
+		"line break in the note": func(m *message.Message) { m.Note = "why\nFairlead-Operation: delete" },
+		"line break in change":   func(m *message.Message) { m.Change = "\n" },
 		"line break in replays":  func(m *message.Message) { m.Replays = "\n" },
 		"line break in the oper": func(m *message.Message) { m.Operation = "delete\n" },
 	} {

@@ -45,6 +45,30 @@ func TestAHeaderThatIsGivenTwiceIsAFault(t *testing.T) {
 	}
 }
 
+func TestANoteIsOneShortLine(t *testing.T) {
+	for text, why := range map[string]string{
+		strings.Repeat("é", message.MaxNote+1): "501 characters: at most 500", "two\nlines": "one line", " padded": "one line", "bell\a": "one line", "\xff": "one line",
+	} {
+		refused(t, message.CheckNote(text), fleet.Invalid, why)
+		if strings.ContainsAny(text, "\n\a") || text == " padded" {
+			continue // no header can carry it
+		}
+		m := sample()
+		_, err := message.Decode(m.Subject.String(), map[string][]string{message.HeaderNote: {text}}, nil)
+		refused(t, err, fleet.Invalid, "header Fairlead-Note: a message")
+	}
+	m := sample()
+	m.Note, m.Change = strings.Repeat("é", message.MaxNote), message.NewID()
+	if err := message.CheckNote(m.Note); err != nil {
+		t.Error(err)
+	}
+	m = signed(t, m, newSigner(t))
+	got, err := message.Decode(m.Subject.String(), m.Headers(), m.Body)
+	if err != nil || !reflect.DeepEqual(got, m) || got.CheckSignature() != nil {
+		t.Errorf("%v\nsent %+v\n got %+v", err, m, got)
+	}
+}
+
 func TestEveryStateTravels(t *testing.T) {
 	for _, s := range append(message.Finals(), message.Accepted, message.Running, message.Late) {
 		answer := message.NewAnswer(sample(), "ship1", s, message.Answer{Message: "x"})

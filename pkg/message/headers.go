@@ -31,6 +31,8 @@ func (m Message) Headers() map[string][]string {
 	set(HeaderState, string(m.State))
 	set(HeaderReplays, m.Replays)
 	set(HeaderOperation, m.Operation)
+	set(HeaderNote, m.Note)
+	set(HeaderChange, m.Change)
 	set(HeaderSignature, m.Signature)
 	set(HeaderTrace, m.Trace)
 	return h
@@ -91,6 +93,12 @@ func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Mes
 			m.Replays = value
 		case HeaderOperation:
 			m.Operation = value
+		case HeaderNote:
+			if m.Note = value; CheckNote(value) != nil {
+				faults.Addf("header "+name, "%v", CheckNote(value))
+			}
+		case HeaderChange:
+			m.Change = value
 		case HeaderSignature:
 			m.Signature = value
 		case HeaderTrace:

@@ -3,9 +3,11 @@ package message
 import (
 	"crypto/rand"
 	"time"
+	"unicode/utf8"
 
 	"github.com/oklog/ulid/v2"
 
+	"fairlead/pkg/fleet"
 	"fairlead/subjects"
 )
 
@@ -18,6 +20,8 @@ const (
 	HeaderCommand   = "Fairlead-Command"
 	HeaderState     = "Fairlead-State"
 	HeaderReplays   = "Fairlead-Replays"
+	HeaderNote      = "Fairlead-Note"
+	HeaderChange    = "Fairlead-Change"
 	HeaderOperation = "Fairlead-Operation"
 	HeaderSignature = "Fairlead-Signature"
 	HeaderTrace     = "traceparent"
@@ -33,6 +37,21 @@ const MaxBody = 512 << 10
 // DefaultExpiry is how long a command waits for its node unless it says so itself.
 const DefaultExpiry = 7 * 24 * time.Hour
 
+// MaxNote is how long a Note may be, in characters: some lines of a terminal.
+const MaxNote = 500
+
+// CheckNote reports whether a text can be a Note: one line of plain text, at most
+// MaxNote long. The error is Invalid; an empty text is none and passes.
+func CheckNote(text string) error {
+	switch n := utf8.RuneCountInString(text); {
+	case n > MaxNote:
+		return fleet.Errorf(fleet.Invalid, "a message has %d characters: at most %d", n, MaxNote)
+	case !plain(text):
+		return fleet.Errorf(fleet.Invalid, "a message must be one line of plain text, without spaces before or behind it")
+	}
+	return nil
+}
+
 // Message is one command or event. Times have a resolution of a second where
 // they travel.
 type Message struct {
@@ -46,6 +65,8 @@ type Message struct {
 	State     State     // answers
 	Replays   string    // the id of the message that this one repeats
 	Operation string    // documents in a bucket: "delete", or empty for a value
+	Note      string    // why, in the words of who sends it; see CheckNote
+	Change    string    // documents in a bucket: a ULID that all have that were changed in one step
 	Body      []byte
 	Signature string
 

@@ -24,6 +24,10 @@ type Desired struct {
 	By        string           `json:"by,omitempty"`    // who changed it
 	At        time.Time        `json:"at"`
 	Message   string           `json:"message,omitempty"` // why, in the words of who changed it
+	// Fleet is the sequence of the bucket `fleet` that it was made from: the
+	// resources as they were then, and By and Message are of the newest of them
+	// that made it another. They are empty where none did: the register changed.
+	Fleet uint64 `json:"fleet,omitempty"`
 }
 
 // File is one file of a bundle.

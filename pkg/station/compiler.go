@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -29,10 +30,9 @@ type compiler struct {
 	wakes   chan struct{}
 
 	mu        sync.Mutex
-	resources map[string]resource // by key in the fleet bucket
-	sequence  uint64              // of the fleet bucket, as read
-	author    string              // who made the last change
-	reason    string
+	resources map[string]resource      // by key in the fleet bucket
+	sequence  uint64                   // of the fleet bucket, as read
+	causes    map[string]cause         // by key in the fleet bucket: the change that made it what it is, or removed it
 	spoils    map[string]uint64        // what nobody signed, by key: its sequence
 	desired   map[string]desiredEntry  // by node
 	faults    map[string]string        // by node: why the newest resources do not fit it
@@ -50,6 +50,13 @@ type resource struct {
 	document message.Message
 }
 
+// cause is a change of a resource.
+type cause struct {
+	sequence uint64 // of the fleet bucket
+	by       string // name of who made it
+	note     string // why
+}
+
 type desiredEntry struct {
 	sequence uint64 // of the desired bucket
 	own      bool   // this station wrote it
@@ -57,7 +64,7 @@ type desiredEntry struct {
 }
 
 func newCompiler(s *Station) *compiler {
-	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), spoils: make(map[string]uint64),
+	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), spoils: make(map[string]uint64),
 		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
 		told: make(map[string]uint64)}
 }
@@ -86,7 +93,7 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 			return err
 		}
 		c.sequence = max(c.sequence, e.Sequence)
-		c.author = r.by
+		c.causes[e.Key] = cause{e.Sequence, r.by, r.document.Note}
 		delete(c.spoils, e.Key)
 		if e.Deleted {
 			delete(c.resources, e.Key)
@@ -110,11 +117,13 @@ func (c *compiler) keep(ctx context.Context, key string) error {
 		r, err := c.read(e)
 		switch {
 		case err != nil:
+			return nil
 		case e.Deleted:
 			delete(c.resources, key)
 		default:
 			c.resources[key] = r
 		}
+		c.causes[key] = cause{e.Sequence, r.by, r.document.Note}
 		return nil
 	})
 }
@@ -273,7 +282,7 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	for _, r := range c.resources {
 		resources = append(resources, r.resource)
 	}
-	author := c.author
+	causes := maps.Clone(c.causes)
 	c.mu.Unlock()
 	slices.SortFunc(resources, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
 
@@ -293,7 +302,7 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 			continue
 		}
 		var unfit fleet.Faults
-		switch err := c.write(ctx, plan, author, secrets); {
+		switch err := c.write(ctx, plan, sequence, causes, secrets); {
 		case errors.As(err, &unfit):
 			faults[plan.Node] = unfit.Error()
 		case fleet.KindOf(err) == fleet.Conflict:
@@ -319,12 +328,12 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 
 // write stores a node's desired state if it is another than before.
 // The error is fleet.Faults where the node cannot have it.
-func (c *compiler) write(ctx context.Context, plan Plan, author string, secrets *secrets) error {
+func (c *compiler) write(ctx context.Context, plan Plan, sequence uint64, causes map[string]cause, secrets *secrets) error {
 	if owner, _ := c.station.trust.Find(c.station.register.key(plan.Node)); owner.Why != "" {
 		return fleet.Faults{{Path: plan.Node, Message: owner.Why}}
 	}
 	c.mu.Lock()
-	before := c.desired[plan.Node]
+	before, compiled := c.desired[plan.Node], c.compiled
 	c.mu.Unlock()
 	key := subjects.StateKey(plan.Node, handlers.MethodNginxConfig, desiredDomain)
 	if c.station.register.tried(plan.Node) > before.Revision {
@@ -349,9 +358,11 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string, secrets 
 	if err != nil {
 		return err
 	}
+	// What was compiled already makes no difference now: the register does.
+	why := causeOf(before.Resources, plan.Resources, causes, max(before.Fleet, compiled))
 	d := nginx.Desired{
 		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: resources, Unfit: plan.Unfit,
-		By: author, At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
+		By: why.by, Message: why.note, Fleet: sequence, At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
 	}
 	body, err := json.Marshal(d)
 	if err != nil {
@@ -362,17 +373,50 @@ func (c *compiler) write(ctx context.Context, plan Plan, author string, secrets 
 	if err != nil {
 		return err
 	}
-	sequence, err := c.station.conn.Put(ctx, subjects.Desired, bus.Change{Key: key, Document: m, Expect: before.sequence})
+	written, err := c.station.conn.Put(ctx, subjects.Desired, bus.Change{Key: key, Document: m, Expect: before.sequence})
 	if err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sequence >= c.desired[plan.Node].sequence {
-		c.desired[plan.Node] = desiredEntry{sequence, true, d}
+	if written >= c.desired[plan.Node].sequence {
+		c.desired[plan.Node] = desiredEntry{written, true, d}
 	}
-	c.station.log.Info("desired state", "node", plan.Node, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", author)
+	c.station.log.Info("desired state", "node", plan.Node, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", d.By)
 	return nil
+}
+
+// causeOf is the newest change of a resource since a sequence that makes a node's
+// resources others than before, zero where none does: then its labels, facts or
+// address did.
+func causeOf(before, after []fleet.Resource, causes map[string]cause, since uint64) (why cause) {
+	had := make(map[string]fleet.Resource, len(before))
+	for _, r := range before {
+		had[r.ID()] = r
+	}
+	look := func(r fleet.Resource) {
+		made := causes[subjects.ResourceKey(r.Kind, r.Metadata.Name)]
+		if made.sequence > max(since, why.sequence) {
+			why = made
+		}
+	}
+	for _, r := range after {
+		if old, there := had[r.ID()]; !there || !alike(old, r) {
+			look(r)
+		}
+		delete(had, r.ID())
+	}
+	for _, r := range had {
+		look(r)
+	}
+	return why
+}
+
+// alike reports whether two resources are the same, whoever their secrets are sealed to.
+func alike(a, b fleet.Resource) bool {
+	x, _ := json.Marshal(fleet.Shown(a)) // of plain fields: cannot fail
+	y, _ := json.Marshal(fleet.Shown(b))
+	return string(x) == string(y)
 }
 
 // announce publishes the command for every desired revision of which its node
@@ -431,6 +475,7 @@ func CommandFor(name string, d nginx.Desired) message.Message {
 		Subject: subjects.Subject{Node: name, Direction: subjects.Command, Method: handlers.MethodNginxConfig, Domain: desiredDomain},
 		ID:      message.DerivedID(d.At, seed[:]),
 		Expires: d.At.Add(message.DefaultExpiry),
+		Note:    d.Message,
 		Body:    body,
 	}
 }

@@ -102,6 +102,49 @@ func TestANewNodeAndAChangedLabelAreCompiledWithoutAnApply(t *testing.T) {
 	eventually(t, "the relabelled node has its first revision", func() bool { return s.revision("n1") == 1 })
 }
 
+func TestADesiredStateSaysWhoseChangeMadeItAndWhy(t *testing.T) {
+	s := running(t)
+	s.nodes(map[string]string{"kind": "ship"}, "ship1")
+	s.nodes(map[string]string{"kind": "shop"}, "shop1")
+	write := func(as string, role subjects.Role, r fleet.Resource, note string) uint64 {
+		body, err := json.Marshal(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sequence := s.put(as, role, subjects.Fleet, subjects.ResourceKey(r.Kind, r.Metadata.Name), message.ResourceSubject(r.Kind, r.Metadata.Name),
+			body, s.creds(as, role), func(m *message.Message) { m.Note = note })
+		s.compiled(sequence)
+		return sequence
+	}
+	first := write("alice", subjects.Admin, host("ships", "kind=ship", "x"), "for the ships")
+	shops := write("olga", subjects.Operator, host("shops", "kind=shop", "y"), "for the shops")
+	s.report("ship1", handlers.Reported{Revision: 1, ObservedRevision: 1, Status: handlers.StatusApplied})
+	for name, want := range map[string]nginx.Desired{
+		"ship1": {Revision: 1, By: "alice", Message: "for the ships", Fleet: first}, "shop1": {Revision: 1, By: "olga", Message: "for the shops", Fleet: shops},
+	} {
+		d, _ := s.desired(name)
+		if d.Revision != want.Revision || d.By != want.By || d.Message != want.Message || d.Fleet != want.Fleet {
+			t.Errorf("%s: %+v, want %+v", name, d, want)
+		}
+		if n := s.node(name).Desired; n.Message != want.Message || n.Fleet != want.Fleet {
+			t.Errorf("a station tells %+v", n)
+		}
+		if m := station.CommandFor(name, d); m.Note != want.Message {
+			t.Errorf("the command says %q", m.Note)
+		}
+	}
+	// Whoever changed a resource last has nothing to do with a node's new label.
+	s.nodes(map[string]string{"kind": "shop"}, "ship1")
+	eventually(t, "the relabelled node has its next revision", func() bool { return s.revision("ship1") == 2 })
+	if d, _ := s.desired("ship1"); d.By != "" || d.Message != "" || d.Fleet != shops {
+		t.Errorf("relabelled: %+v", d)
+	}
+	s.remove(host("shops", "kind=shop", "y"))
+	if d, _ := s.desired("shop1"); d.By != "alice" || d.Message != "" || len(d.Resources) != 0 {
+		t.Errorf("removed: %+v", d)
+	}
+}
+
 func TestTwoStationsWriteAndTellEachRevisionOnce(t *testing.T) {
 	s := running(t)
 	s.station(func(c *station.Config) { c.Credentials = s.users["station-b"] })

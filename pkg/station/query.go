@@ -132,6 +132,8 @@ type DesiredSummary struct {
 	Revision  uint64    `json:"revision"`
 	Digest    string    `json:"digest"`
 	By        string    `json:"by,omitempty"`
+	Message   string    `json:"message,omitempty"` // why, in the words of who changed it
+	Fleet     uint64    `json:"fleet,omitempty"`   // sequence of the bucket fleet that it was made from
 	At        time.Time `json:"at"`
 	Resources []string  `json:"resources"`
 	// Unfit are those that select the node and that it cannot take.
@@ -242,7 +244,7 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 	d := NodeDetail{NodeStatus: s.status(q.Name, now), Recent: s.ledger.ends(q.Name), Now: now}
 	d.Commands, d.Waiting = s.ledger.waiting(q.Name, mostCommands)
 	desired, _ := s.compiler.of(q.Name)
-	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, At: desired.At}
+	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, Message: desired.Message, Fleet: desired.Fleet, At: desired.At}
 	for _, r := range desired.Resources {
 		d.Desired.Resources = append(d.Desired.Resources, r.ID())
 	}
