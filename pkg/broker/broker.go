@@ -63,15 +63,8 @@ func (b *Broker) Run(ctx context.Context) error {
 // start returns a server that takes connections.
 func (b *Broker) start(log *logger) (*server.Server, error) {
 	c := b.config
-	if c.MaxStore == 0 {
-		limit, free, err := storeLimit(c.StoreDir)
-		if err != nil {
-			return nil, err
-		}
-		if free < 1<<30 {
-			c.Logger.Warn("little disk space for the broker", "store", c.StoreDir, "freeMiB", free>>20)
-		}
-		c.MaxStore = limit
+	if err := c.bound(); err != nil {
+		return nil, err
 	}
 	options, err := c.options()
 	if err != nil {

@@ -23,9 +23,12 @@ type Config struct {
 	// Sync is when stored messages reach the disk: "always" (the default),
 	// before they are acknowledged, or at most an interval later, "2m".
 	Sync string
-	// MaxStore bounds the bytes stored; 0 is three quarters of what the disk
-	// has, and at least 16 GiB, so that the streams' reservations fit.
-	MaxStore int64
+	// MaxStore bounds the bytes stored, and what streams may reserve; 0 is what
+	// is stored already and three quarters of what the disk has left. It is
+	// never less than what streams have reserved before, and where tenants have
+	// quotas of storage those are the only bounds.
+	MaxStore  int64
+	maxMemory int64 // 0 is nats-server's own bound
 
 	Server  identity.Server
 	Cluster *ClusterConfig // nil is a broker by itself
@@ -173,7 +176,7 @@ func (c Config) options() (*server.Options, error) {
 		NoSigs: true, DisableJetStreamBanner: true,
 		MaxConn: maxConnections, MaxPayload: maxPayload, PingInterval: pingInterval,
 		AuthTimeout: handshakeSeconds, TLSTimeout: handshakeSeconds,
-		JetStream: true, StoreDir: c.StoreDir, JetStreamMaxStore: c.MaxStore,
+		JetStream: true, StoreDir: c.StoreDir, JetStreamMaxStore: c.MaxStore, JetStreamMaxMemory: c.maxMemory,
 		// nats-server 2.15 would refuse the 1,001st consumer of a stream,
 		// watchers of a bucket included.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},

@@ -3,7 +3,6 @@ package broker
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,11 +10,6 @@ import (
 
 	"fairlead/pkg/fleet"
 )
-
-// minStore is the least bound on stored bytes. nats-server sets aside what a
-// stream may hold at most when it is made, so a bound below the sum (LOGS
-// alone has 10 GiB) would refuse the stream on a small disk.
-const minStore = 16 << 30
 
 // lockStore makes the store directory, proves that it can be written and
 // holds it for this broker. The error tells what to do.
@@ -53,25 +47,4 @@ func orUnknown(holder string) string {
 		return "another broker"
 	}
 	return holder
-}
-
-// storeLimit bounds the bytes stored in dir: what is there already and three
-// quarters of what is free, but at least minStore. free is what the disk has.
-func storeLimit(dir string) (limit, free int64, err error) {
-	var disk syscall.Statfs_t
-	if err := syscall.Statfs(dir, &disk); err != nil {
-		return 0, 0, fmt.Errorf("free space of %s: %w", dir, err)
-	}
-	free = int64(disk.Bavail) * int64(disk.Bsize)
-	var used int64
-	err = filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if info, err := d.Info(); err == nil && info.Mode().IsRegular() {
-			used += info.Size()
-		}
-		return nil
-	})
-	return max(used+free/4*3, minStore), free, err
 }

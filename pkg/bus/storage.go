@@ -31,6 +31,12 @@ func (c *Conn) EnsureStorage(ctx context.Context, s subjects.Settings) error {
 	_, err := c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 		Bucket: subjects.Bundles, Description: "bundles by digest", Replicas: s.Or(subjects.DefaultSettings()).Replicas,
 	})
+	if err != nil && ctx.Err() == nil { // as with ensure, what is there is good enough
+		if _, errOpen := c.js.ObjectStore(ctx, subjects.Bundles); errOpen == nil {
+			c.log.Warn(staysAsItIs, "stream", subjects.Bundles, "error", err)
+			return nil
+		}
+	}
 	return kinded(err, "create object store "+subjects.Bundles)
 }
 
@@ -47,6 +53,9 @@ func (c *Conn) ensure(ctx context.Context, cfg jetstream.StreamConfig) error {
 	_, err := c.js.CreateStream(ctx, cfg)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // with other settings
 		_, err = c.js.UpdateStream(ctx, cfg)
+	}
+	if noRoom(err) {
+		err = c.fit(ctx, cfg, err)
 	}
 	return kinded(err, "create stream "+cfg.Name)
 }

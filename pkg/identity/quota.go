@@ -51,6 +51,15 @@ func (q Quota) validate() error {
 // Quota is the tenant's.
 func (a *Authority) Quota() Quota { return quotaOf(a.tenant) }
 
+// QuotaOf is the quota in an account's JWT.
+func QuotaOf(account string) (Quota, error) {
+	c, err := jwt.DecodeAccountClaims(account)
+	if err != nil {
+		return Quota{}, fleet.Errorf(fleet.Invalid, "read an account's JWT: %w", err)
+	}
+	return quotaOf(c), nil
+}
+
 func quotaOf(c *jwt.AccountClaims) (q Quota) {
 	bound := func(limit int64) int64 { return max(limit, 0) }
 	q = Quota{Connections: bound(c.Limits.Conn), Storage: bound(c.Limits.DiskStorage), Streams: bound(c.Limits.Streams), Consumers: bound(c.Limits.Consumer)}
