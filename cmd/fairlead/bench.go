@@ -19,9 +19,10 @@ signatures, and measures. Every figure is also a ratio to bare NATS on the same 
 		Example: `  fairlead bench dispatch --nodes 100 --commands 500
   fairlead bench apply --runs 50
   fairlead bench join
+  fairlead bench fleet --nodes 200
   fairlead bench footprint`,
 	}
-	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFootprint(a))
+	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFleet(a), newBenchFootprint(a))
 	return c
 }
 

@@ -198,7 +198,7 @@ func leftBehind(stuck []*work) error {
 func (a *Agent) connect(ctx context.Context) (err error) {
 	connected := make(chan struct{}, 1)
 	a.conn, err = bus.Connect(ctx, bus.Options{
-		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Credentials: a.cfg.Credentials,
+		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Dial: a.cfg.Dial, Credentials: a.cfg.Credentials,
 		Persist: true, Logger: a.log,
 		OnConnect: func() {
 			select {

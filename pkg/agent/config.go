@@ -2,6 +2,7 @@ package agent
 
 import (
 	"log/slog"
+	"net"
 	"path/filepath"
 	"time"
 
@@ -15,11 +16,13 @@ import (
 // Config is everything an agent needs to know. Fields without a comment about
 // a default are required.
 type Config struct {
-	Name        string // the node's
-	Version     string // of the agent
-	URL         string // of the broker
-	TLS         bus.TLS
-	Server      bus.InProcess   // instead of URL
+	Name    string // the node's
+	Version string // of the agent
+	URL     string // of the broker
+	TLS     bus.TLS
+	Server  bus.InProcess // instead of URL
+	// Dial opens connections to URL; nil for the system's, see bus.Options.
+	Dial        func(network, address string) (net.Conn, error)
 	Credentials bus.Credentials // the node's
 	Renewal     Renewal         // keeps them when they are renewed; nil for those that are not
 	Trust       message.Message // the signed trust set to begin with: whose commands it takes

@@ -11,6 +11,7 @@ import (
 
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
@@ -101,7 +102,7 @@ func Dispatch(ctx context.Context, o Options) (Dispatched, error) {
 		{"commands at once to one agent", o.Burst, func(int) int { return 0 }, publish},
 	} {
 		o.Progress("%d %s", run.count, run.name)
-		outcomes, f, err := s.fan(ctx, run.name, run.count, run.node)
+		outcomes, f, err := s.fan(ctx, run.name, run.count, func(i int) client.Command { return command(run.node(i)) })
 		if err != nil {
 			return d, err
 		}
@@ -200,7 +201,7 @@ func (d *Dispatched) count(outcomes []client.Outcome) error {
 }
 
 // fan sends commands all at once and waits for their answers.
-func (s *system) fan(ctx context.Context, name string, count int, node func(int) int) ([]client.Outcome, Figures, error) {
+func (s *system) fan(ctx context.Context, name string, count int, of func(int) client.Command) ([]client.Outcome, Figures, error) {
 	ctx, cancel := context.WithTimeout(ctx, fanTime)
 	defer cancel()
 	w, err := s.client.Listen(ctx, "*")
@@ -210,7 +211,7 @@ func (s *system) fan(ctx context.Context, name string, count int, node func(int)
 	defer w.Close()
 	commands := make([]client.Command, count)
 	for i := range commands {
-		commands[i] = command(node(i))
+		commands[i] = of(i)
 	}
 	before, err := s.processors()
 	if err != nil {
@@ -223,18 +224,21 @@ func (s *system) fan(ctx context.Context, name string, count int, node func(int)
 	}
 	outcomes := w.Wait(ctx, sent, nil)
 	took := time.Since(begun)
-	after, err := s.processors()
-	if err != nil {
-		return nil, Figures{}, err
-	}
-	each := func(i int) time.Duration { return (after[i] - before[i]) / time.Duration(count) }
-	return outcomes, Figures{Name: name, Count: count, Rate: float64(count) / took.Seconds(),
-		Agents: each(0), Broker: each(1), Station: each(2)}, nil
+	f, err := s.since(before, name, count, took)
+	return outcomes, f, err
 }
 
-// processors are the processor times of this process, the broker and the station.
+// processors are the processor times of this process, the broker and the station;
+// 0 for one that was not started here.
 func (s *system) processors() (times [3]time.Duration, err error) {
-	for i, pid := range []int{os.Getpid(), s.broker.PID, s.station.PID} {
+	for i, p := range []*host.Process{nil, s.broker, s.station} {
+		pid := os.Getpid()
+		switch {
+		case p != nil:
+			pid = p.PID
+		case i > 0: // not started here
+			continue
+		}
 		if times[i], err = processor(pid); err != nil {
 			return times, err
 		}

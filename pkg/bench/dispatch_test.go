@@ -1,10 +1,13 @@
 package bench_test
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,13 +15,29 @@ import (
 	"fairlead/pkg/host"
 )
 
-// build makes the program that broker and station are started from.
+// programDir holds the program that broker and station are started from, once it
+// is built; TestMain removes it.
+var programDir string
+
+var built = sync.OnceValues(func() (string, error) {
+	var err error
+	if programDir, err = os.MkdirTemp("", "fairlead-program-"); err != nil {
+		return "", err
+	}
+	binary := filepath.Join(programDir, "fairlead-under-test")
+	r, err := host.Run(context.Background(), host.Command{Path: "go", Args: []string{"build", "-buildvcs=false", "-o", binary, "fairlead/cmd/fairlead"}})
+	if err == nil && r.ExitCode != 0 {
+		err = fmt.Errorf("go build: %s", r.Stderr)
+	}
+	return binary, err
+})
+
+// build makes the program, for all tests once.
 func build(t *testing.T) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "fairlead-under-test")
-	r, err := host.Run(t.Context(), host.Command{Path: "go", Args: []string{"build", "-buildvcs=false", "-o", binary, "fairlead/cmd/fairlead"}})
-	if err != nil || r.ExitCode != 0 {
-		t.Fatalf("go build: %v\n%s", err, r.Stderr)
+	binary, err := built()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return binary
 }

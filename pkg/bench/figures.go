@@ -12,6 +12,8 @@ type Figures struct {
 	P50   time.Duration `json:"p50Ns,omitempty"`
 	P99   time.Duration `json:"p99Ns,omitempty"`
 	Rate  float64       `json:"perSecond,omitempty"`
+	// Took is the time of all of them together, where they were at once.
+	Took time.Duration `json:"tookNs,omitempty"`
 	// Ratio compares with bare NATS: time for time, rate for rate.
 	Ratio   float64 `json:"ratio,omitempty"`
 	Against string  `json:"against,omitempty"`

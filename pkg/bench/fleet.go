@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -29,6 +30,7 @@ type Options struct {
 	Journals string // directory of the agents' journals; below /dev/shm when empty, where there is one
 	Sync     string // of the broker, see package broker
 	Plain    bool   // no TLS
+	Broker   string // address of a broker that runs already, with the identities of Data; one is started when empty
 	Nodes    int
 	Commands int // for the fan-out
 	Singles  int // one after the other
@@ -76,6 +78,7 @@ type system struct {
 	options   Options
 	dirs      []string // removed at the end
 	authority *identity.Authority
+	address   string // on which the broker listens
 	url       string
 	secure    bus.TLS
 	broker    *host.Process
@@ -84,6 +87,10 @@ type system struct {
 	stop      context.CancelFunc // ends the agents
 	nodes     []identity.User
 	agents    sync.WaitGroup
+	gate      *gate                         // between the agents and the broker; nil for none
+	handlers  func() handlers.Registry      // of one agent; registry when nil
+	every     time.Duration                 // between health reports; a minute when 0
+	labels    func(i int) map[string]string // of a node; nil for none
 }
 
 func nodeName(i int) string { return fmt.Sprintf("n%05d", i) }
@@ -95,26 +102,33 @@ func start(ctx context.Context, o Options) (*system, error) {
 	// thousand processes would hardly collect at all.
 	debug.SetGCPercent(400)
 	s := &system{options: o, stop: func() {}}
-	if err := s.directories(); err != nil {
+	if err := s.identities(registry().Sent()); err != nil {
 		return s, err
-	}
-	o.Progress("making %d identities", o.Nodes)
-	var err error
-	s.authority, err = identity.Open(filepath.Join(s.options.Data, "identity"), identity.Options{Methods: registry().Sent()})
-	if err != nil {
-		return s, err
-	}
-	for i := range o.Nodes {
-		u, err := s.authority.User(nodeName(i), subjects.Node)
-		if err != nil {
-			return s, err
-		}
-		s.nodes = append(s.nodes, u)
 	}
 	if err := s.daemons(ctx); err != nil {
 		return s, err
 	}
 	return s, s.register(ctx)
+}
+
+// identities makes directories and users.
+func (s *system) identities(methods map[subjects.Role][]string) (err error) {
+	if err := s.directories(); err != nil {
+		return err
+	}
+	s.options.Progress("making %d identities", s.options.Nodes)
+	s.authority, err = identity.Open(filepath.Join(s.options.Data, "identity"), identity.Options{Methods: methods})
+	if err != nil {
+		return err
+	}
+	for i := range s.options.Nodes {
+		u, err := s.authority.User(nodeName(i), subjects.Node)
+		if err != nil {
+			return err
+		}
+		s.nodes = append(s.nodes, u)
+	}
+	return nil
 }
 
 func (s *system) directories() error {
@@ -142,40 +156,71 @@ func (s *system) directories() error {
 // daemons starts broker and station as processes of their own, so that their
 // memory can be told apart.
 func (s *system) daemons(ctx context.Context) error {
-	tenant := filepath.Join(s.options.Data, "identity", "tenants", "main")
+	if err := s.startBroker(ctx); err != nil {
+		return err
+	}
+	return s.startStation(ctx)
+}
+
+// user is the file of a user's credentials.
+func (s *system) user(name string) string {
+	return filepath.Join(s.options.Data, "identity", "tenants", "main", "users", name+".creds")
+}
+
+// startBroker starts the broker, where it was before if there was one, and opens
+// the client.
+func (s *system) startBroker(ctx context.Context) error {
 	for name, role := range map[string]subjects.Role{"admin": subjects.Admin, "station": subjects.Station} {
 		if _, err := s.authority.User(name, role); err != nil {
 			return err
 		}
 	}
-	port, err := freePort()
-	if err != nil {
+	if err := s.runBroker(); err != nil {
 		return err
 	}
-	s.url, s.secure = "tls://"+port, bus.TLS{CA: s.authority.CAFile()}
-	s.options.Progress("starting the broker on %s", port)
-	args := []string{"broker", "--data", s.options.Data, "--listen", port, "--sync", s.options.Sync}
-	if s.options.Plain {
-		s.url, s.secure = "nats://"+port, bus.TLS{}
-		args = append(args, "--plain")
-	}
-	if s.broker, err = s.daemon("broker", args...); err != nil {
-		return err
-	}
-	admin, err := identity.LoadCreds(filepath.Join(tenant, "users", "admin.creds"))
+	admin, err := identity.LoadCreds(s.user("admin"))
 	if err != nil {
 		return err
 	}
 	err = eventually(ctx, s.broker, func() error {
+		if s.client != nil {
+			s.client.Close()
+		}
 		var err error
 		s.client, err = client.Open(ctx, client.Options{URL: s.url, TLS: s.secure, Credentials: admin})
 		return err
 	})
-	if err != nil {
-		return s.explain("broker", err)
+	return s.explain("broker", err)
+}
+
+// runBroker starts the process, unless a broker was named that runs elsewhere.
+func (s *system) runBroker() (err error) {
+	if s.options.Broker != "" {
+		s.url = s.options.Broker
+		if strings.HasPrefix(s.url, "tls://") {
+			s.secure = bus.TLS{CA: s.authority.CAFile()}
+		}
+		return nil
 	}
+	if s.address == "" {
+		if s.address, err = freePort(); err != nil {
+			return err
+		}
+	}
+	s.url, s.secure = "tls://"+s.address, bus.TLS{CA: s.authority.CAFile()}
+	s.options.Progress("starting the broker on %s", s.address)
+	args := []string{"broker", "--data", s.options.Data, "--listen", s.address, "--sync", s.options.Sync}
+	if s.options.Plain {
+		s.url, s.secure = "nats://"+s.address, bus.TLS{}
+		args = append(args, "--plain")
+	}
+	s.broker, err = s.daemon("broker", args...)
+	return err
+}
+
+func (s *system) startStation(ctx context.Context) (err error) {
 	s.options.Progress("starting the station")
-	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", filepath.Join(tenant, "users", "station.creds"),
+	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", s.user("station"),
 		"--trust", s.authority.TrustFile(), "--logs-bytes", "67108864")
 	if err != nil {
 		return err
@@ -206,8 +251,12 @@ func (s *system) explain(name string, err error) error {
 func (s *system) register(ctx context.Context) error {
 	s.options.Progress("registering %d nodes", len(s.nodes))
 	var records []station.NodeRecord
-	for _, u := range s.nodes {
-		records = append(records, station.NodeRecord{Name: u.Name, Key: u.Key, Since: time.Now().UTC()})
+	for i, u := range s.nodes {
+		r := station.NodeRecord{Name: u.Name, Key: u.Key, Since: time.Now().UTC()}
+		if s.labels != nil {
+			r.Labels = s.labels(i)
+		}
+		records = append(records, r)
 	}
 	return s.client.Register(ctx, records...)
 }
@@ -224,8 +273,18 @@ func (s *system) startAgents(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		a, err := agent.New(agent.Config{Name: u.Name, URL: s.url, TLS: s.secure, Credentials: creds, Trust: trust,
-			State: filepath.Join(s.options.Journals, u.Name), Registry: registry(), HealthEvery: time.Minute, Logger: s.options.Logger})
+		cfg := agent.Config{Name: u.Name, URL: s.url, TLS: s.secure, Credentials: creds, Trust: trust,
+			State: filepath.Join(s.options.Journals, u.Name), Registry: registry(), HealthEvery: time.Minute, Logger: s.options.Logger}
+		if s.handlers != nil {
+			cfg.Registry = s.handlers()
+		}
+		if s.gate != nil {
+			cfg.Dial = s.gate.Dial
+		}
+		if s.every > 0 {
+			cfg.HealthEvery = s.every
+		}
+		a, err := agent.New(cfg)
 		if err != nil {
 			return err
 		}
@@ -279,6 +338,9 @@ func (s *system) run(ctx context.Context, agents []*agent.Agent) error {
 
 // close stops what was started and removes temporary directories.
 func (s *system) close() {
+	if s.gate != nil {
+		s.gate.open()
+	}
 	s.stop()
 	s.agents.Wait()
 	if s.client != nil {
@@ -307,15 +369,15 @@ func freePort() (string, error) {
 // patience bounds the wait for a part to be there.
 const patience = 2 * time.Minute
 
-// eventually tries again until f returns nil, or the process that it is about
-// has ended.
+// eventually tries again until f returns nil, or the process that it is about,
+// if there is one, has ended.
 func eventually(ctx context.Context, p *host.Process, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		alive := p.Alive()
+		alive := p == nil || p.Alive()
 		err := f()
 		if err == nil || !alive {
 			return err

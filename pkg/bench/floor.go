@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"fairlead/pkg/bus"
+	"fairlead/pkg/client"
 	"fairlead/pkg/identity"
 	"fairlead/pkg/message"
 	"fairlead/subjects"
@@ -15,37 +16,62 @@ import (
 // the station's work are those of the real run, so nothing that keeps
 // Fairlead's guarantees can be faster than this on the same machine.
 func (s *system) floor(ctx context.Context) (Figures, error) {
-	s.options.Progress("%d commands over bare connections", s.options.Commands)
-	conns := make([]*bus.Conn, 0, len(s.nodes))
+	conns, err := s.bare(ctx)
 	defer func() {
 		for _, c := range conns {
 			c.Close()
 		}
 	}()
-	for _, u := range s.nodes {
-		creds, err := identity.LoadCreds(u.CredsFile)
+	if err != nil {
+		return Figures{}, err
+	}
+	return s.floorOf(ctx, s.options.Commands)
+}
+
+// bare connects every node without an agent; the caller closes what it returns,
+// also beside an error.
+func (s *system) bare(ctx context.Context) (conns []*bus.Conn, err error) {
+	for i := range s.nodes {
+		conn, err := s.bareOne(ctx, i)
 		if err != nil {
-			return Figures{}, err
-		}
-		conn, err := bus.Connect(ctx, bus.Options{URL: s.url, TLS: s.secure, Credentials: creds})
-		if err != nil {
-			return Figures{}, err
+			return conns, err
 		}
 		conns = append(conns, conn)
-		_, err = conn.Subscribe(subjects.CommandsTo(u.Name), func(d message.Delivery) {
-			// What fails has no answer, and that ends the measurement.
-			if err := echo(conn, creds, d); err != nil {
-				s.options.Logger.Error("not answered", "node", u.Name, "error", err)
-			}
-		}, nil)
-		if err != nil {
-			return Figures{}, err
-		}
-		if err := conn.Flush(ctx); err != nil {
-			return Figures{}, err
-		}
 	}
-	outcomes, f, err := s.fan(ctx, "the same over bare connections", s.options.Commands, func(i int) int { return i % s.options.Nodes })
+	return conns, nil
+}
+
+// bareOne connects one node, which answers what it hears and does nothing.
+func (s *system) bareOne(ctx context.Context, i int) (*bus.Conn, error) {
+	u := s.nodes[i]
+	creds, err := identity.LoadCreds(u.CredsFile)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := bus.Connect(ctx, bus.Options{URL: s.url, TLS: s.secure, Credentials: creds})
+	if err != nil {
+		return nil, err
+	}
+	_, err = conn.Subscribe(subjects.CommandsTo(u.Name), func(d message.Delivery) {
+		// What fails has no answer, and that ends the measurement.
+		if err := echo(conn, creds, d); err != nil {
+			s.options.Logger.Error("not answered", "node", u.Name, "error", err)
+		}
+	}, nil)
+	if err == nil {
+		err = conn.Flush(ctx)
+	}
+	if err != nil {
+		conn.Close()
+		return nil, err
+	}
+	return conn, nil
+}
+
+// floorOf sends so many commands to bare connections.
+func (s *system) floorOf(ctx context.Context, commands int) (Figures, error) {
+	s.options.Progress("%d commands over bare connections", commands)
+	outcomes, f, err := s.fan(ctx, "the same over bare connections", commands, func(i int) client.Command { return command(i % s.options.Nodes) })
 	if err != nil {
 		return Figures{}, err
 	}

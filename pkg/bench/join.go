@@ -203,6 +203,7 @@ func (s *system) atOnce(name string, count, parallel int, do func(i int) error) 
 		return Figures{}, 0, err
 	}
 	f := all.figures()
+	f.Took = all.whole
 	for i, into := range []*time.Duration{&f.Agents, &f.Broker, &f.Station} {
 		*into = (after[i] - before[i]) / time.Duration(count)
 	}

@@ -7,4 +7,10 @@ import (
 	"fairlead/pkg/host/hosttest"
 )
 
-func TestMain(m *testing.M) { os.Exit(hosttest.Run(m.Run)) }
+func TestMain(m *testing.M) {
+	code := hosttest.Run(m.Run)
+	if programDir != "" {
+		_ = os.RemoveAll(programDir)
+	}
+	os.Exit(code)
+}

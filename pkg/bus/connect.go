@@ -37,6 +37,9 @@ type Options struct {
 	TLS         TLS
 	Credentials Credentials
 	Server      InProcess // instead of URL
+	// Dial opens connections to URL; the system's when nil. Measurements cut
+	// links by it.
+	Dial func(network, address string) (net.Conn, error)
 	// Persist keeps trying when the first attempt fails, as an agent must; a
 	// command line wants the error.
 	Persist bool
@@ -60,6 +63,11 @@ type Conn struct {
 	refused atomic.Pointer[refusal]   // the next one
 	told    atomic.Value              // why it cannot connect, as it was last logged
 }
+
+// dialer is a function as nats.go wants it.
+type dialer func(network, address string) (net.Conn, error)
+
+func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
 
 // period is the time from one connection to the next.
 type period struct {
@@ -166,6 +174,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			return nil, kinded(err, "connect to "+o.URL)
 		}
 		opts = append(opts, secure...)
+		if o.Dial != nil {
+			opts = append(opts, nats.SetCustomDialer(dialer(o.Dial)))
+		}
 	}
 	if o.Persist {
 		// By itself the client gives up for good when a server refuses it twice,

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -109,6 +110,28 @@ func (c *Conn) Request(ctx context.Context, subject string, body []byte) ([]byte
 // Echo answers plain requests on a subject with their own body, for measurements.
 func (c *Conn) Echo(subject string) (*Subscription, error) {
 	return c.listen(subject, func(msg *nats.Msg) { _ = msg.Respond(msg.Data) })
+}
+
+// Gather publishes a plain question and waits for so many answers, for
+// measurements.
+func (c *Conn) Gather(ctx context.Context, subject string, body []byte, answers int) error {
+	inbox, heard := c.nc.NewInbox(), make(chan *nats.Msg, answers)
+	sub, err := c.nc.ChanSubscribe(inbox, heard)
+	if err != nil {
+		return kinded(err, "subscribe to "+inbox)
+	}
+	defer func() { _ = sub.Unsubscribe() }()
+	if err := c.nc.PublishRequest(subject, inbox, body); err != nil {
+		return kinded(err, "ask "+subject)
+	}
+	for i := range answers {
+		select {
+		case <-heard:
+		case <-ctx.Done():
+			return kinded(ctx.Err(), fmt.Sprintf("gather %d of %d answers", i, answers))
+		}
+	}
+	return nil
 }
 
 // Bare makes a plain stream for measurements and returns what publishes to it

@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fairlead/pkg/bench"
+)
+
+func newBenchFleet(a *app) *cobra.Command {
+	var o bench.ScaleOptions
+	delay, steady, health := days(50*time.Millisecond), days(time.Minute), days(30*time.Second)
+	c := &cobra.Command{
+		Use:   "fleet",
+		Short: "a fleet of simulated nodes: what it costs at rest, questions, commands to all, and its return in one moment",
+		Long: `Runs so many agents, each with its own connection, JWT, journal and signatures, whose nginx is simulated: a change or a
+reload takes --nginx-delay. Broker and station are processes of their own, so that what each costs can be told apart.
+
+Before the agents the same users connect without one, which is the floor that memory and commands are compared with. At the
+end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back in one
+moment, without the jitter by which agents spare a broker.
+
+--broker measures one that runs already, on this host or another. DIR of --data then holds its identities; its own processor
+time and memory are not seen, and it is not killed: the links alone are cut.`,
+		Example: `  fairlead bench fleet
+  fairlead bench fleet --nodes 10000 --json >fleet.json
+  fairlead bench fleet --nodes 200 --plain --steady 10s`,
+		Args:    cobra.NoArgs,
+		PreRunE: positive,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if o.Broker != "" && o.Data == "" {
+				return usagef("--broker goes with --data DIR, where DIR/identity holds the identities of that broker")
+			}
+			if err := a.benchOptions(&o.Options); err != nil {
+				return err
+			}
+			o.NginxDelay, o.Steady, o.HealthEvery = time.Duration(delay), time.Duration(steady), time.Duration(health)
+			r, err := bench.Scale(cmd.Context(), o)
+			if err != nil {
+				return err
+			}
+			a.clearProgress()
+			return a.print(r, func(t *table) { scaleTable(t, r) }, func() []string { return nil })
+		},
+	}
+	f := c.Flags()
+	f.IntVar(&o.Nodes, "nodes", 1000, "simulated nodes")
+	f.IntVar(&o.Missed, "missed", 10, "commands that each node misses before all come back")
+	f.IntVar(&o.Asked, "asked", 1000, "nodes that are asked how they are, all at once")
+	f.IntVar(&o.Questions, "questions", 20, "how often each question is asked")
+	f.Var(&delay, "nginx-delay", "what a simulated nginx takes for a change or a reload")
+	f.Var(&steady, "steady", "how long nothing happens")
+	f.Var(&health, "health", "time between a node's health reports")
+	f.StringVar(&o.Sync, "sync", "2m", "when the broker's disk is synced: an interval, or always")
+	f.BoolVar(&o.Plain, "plain", false, "without TLS, to see what it costs")
+	f.StringVar(&o.Broker, "broker", "", "`URL` of a broker that runs already (default one is started)")
+	f.StringVar(&o.Data, "data", "", "directory of the broker (default a temporary one)")
+	f.StringVar(&o.Journals, "journals", "", "directory of the agents' journals (default in memory: one disk must not stand for a fleet)")
+	return c
+}
+
+func scaleTable(t *table, r bench.Scaled) {
+	t.row("WHAT", "COUNT", "P50", "P99", "TOOK", "PER SECOND", "RATIO")
+	for _, f := range r.Figures {
+		ratio := "1"
+		if f.Ratio > 0 {
+			ratio = fmt.Sprintf("%.2f × %s", f.Ratio, f.Against)
+		}
+		t.row(f.Name, fmt.Sprint(f.Count), micros(f.P50), micros(f.P99), micros(f.Took), fmt.Sprintf("%.0f", f.Rate), ratio)
+	}
+	t.row("")
+	for _, f := range r.Figures {
+		if f.Agents > 0 {
+			t.row("processor time for each", fmt.Sprintf("%s agents and client, %s broker, %s station (%s)", micros(f.Agents), micros(f.Broker), micros(f.Station), f.Name))
+		}
+	}
+	t.row("memory of each node", fmt.Sprintf("%s broker (%s without an agent), %s station, %s agent",
+		kib(r.Memory.Broker), kib(r.Memory.Bare), kib(r.Memory.Station), kib(r.Memory.Agents)))
+	t.row("processor at rest", fmt.Sprintf("%.1f %% of a core broker, %.1f %% station, %.1f %% all agents", 100*r.Idle.Broker, 100*r.Idle.Station, 100*r.Idle.Agents))
+	var states []string
+	for _, s := range slices.Sorted(maps.Keys(r.Storm.States)) {
+		states = append(states, fmt.Sprintf("%d %s", r.Storm.States[s], s))
+	}
+	t.row("all back at once", fmt.Sprintf("%d missed commands ended in %s, %.0f a second: %s", r.Storm.Missed, micros(r.Storm.Took), r.Storm.Rate, strings.Join(states, ", ")))
+	t.row("", fmt.Sprintf("%s agents, %s broker, %s station for each command", micros(r.Storm.Agents), micros(r.Storm.Broker), micros(r.Storm.Station)))
+	t.row("load before", fmt.Sprintf("%.1f", r.LoadBefore))
+	t.row("machine", machine(r.Machine))
+}
+
+func kib(bytes float64) string { return fmt.Sprintf("%.1f KiB", bytes/1024) }

@@ -1,0 +1,74 @@
+package bench
+
+import (
+	"net"
+	"sync"
+)
+
+// gate is the way of the simulated agents to the broker, which can be shut.
+type gate struct {
+	mu    sync.Mutex
+	shut  chan struct{} // closed when the gate opens; nil while it is open
+	conns map[net.Conn]bool
+}
+
+func newGate() *gate { return &gate{conns: make(map[net.Conn]bool)} }
+
+// Dial connects. While the gate is shut it waits for it to open, so that all who
+// want through come in one moment: the worst that a fleet can do.
+func (g *gate) Dial(network, address string) (net.Conn, error) {
+	for {
+		g.mu.Lock()
+		shut := g.shut
+		g.mu.Unlock()
+		if shut != nil {
+			<-shut
+		}
+		conn, err := net.Dial(network, address)
+		if err != nil {
+			return nil, err
+		}
+		g.mu.Lock()
+		if g.shut == nil {
+			g.conns[conn] = true
+			g.mu.Unlock()
+			return &passed{conn, g}, nil
+		}
+		g.mu.Unlock()
+		_ = conn.Close()
+	}
+}
+
+// cut ends all connections and shuts the gate.
+func (g *gate) cut() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = make(chan struct{})
+	for conn := range g.conns {
+		_ = conn.Close()
+	}
+	clear(g.conns)
+}
+
+// open lets through again.
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut != nil {
+		close(g.shut)
+		g.shut = nil
+	}
+}
+
+// passed is a connection that came through.
+type passed struct {
+	net.Conn
+	gate *gate
+}
+
+func (p *passed) Close() error {
+	p.gate.mu.Lock()
+	delete(p.gate.conns, p.Conn)
+	p.gate.mu.Unlock()
+	return p.Conn.Close()
+}

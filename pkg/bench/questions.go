@@ -1,0 +1,179 @@
+package bench
+
+import (
+	"context"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+)
+
+// load is the kernel's mean of how many processes wanted to run in the last minute.
+func load() float64 {
+	data, _ := os.ReadFile("/proc/loadavg") // none is 0
+	text, _, _ := strings.Cut(string(data), " ")
+	mean, _ := strconv.ParseFloat(text, 64)
+	return mean
+}
+
+// answering waits until the station answers.
+func (m *scaling) answering(ctx context.Context) error {
+	return m.explain("station", eventually(ctx, m.station, func() error {
+		_, _, err := m.client.Nodes(ctx, station.NodesQuestion{Names: []string{nodeName(0)}})
+		return err
+	}))
+}
+
+// rawAsk is the floor of a question to many: a bare publish that as many bare
+// connections hear, and answer as soon as they do, without a signature.
+func (m *scaling) rawAsk(ctx context.Context) error {
+	m.options.Progress("a bare question to %d bare connections", m.o.Asked)
+	conns := make([]*bus.Conn, m.o.Asked)
+	defer func() { closeAll(conns) }()
+	_, _, err := m.atOnce("", m.o.Asked, parallel, func(i int) (err error) {
+		conns[i], err = bus.Connect(ctx, bus.Options{URL: m.url, TLS: m.secure, Credentials: m.client.Credentials()})
+		if err != nil {
+			return err
+		}
+		if _, err = conns[i].Echo(subjects.Bench); err != nil {
+			return err
+		}
+		return conns[i].Flush(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	m.raw, err = timed("a bare question to as many bare connections, the last answer", m.o.Questions, func() error {
+		ctx, cancel := context.WithTimeout(ctx, fanTime)
+		defer cancel()
+		return m.client.Conn().Gather(ctx, subjects.Bench, make([]byte, bodySize), m.o.Asked)
+	})
+	m.result.Figures = append(m.result.Figures, m.raw)
+	return err
+}
+
+// ask has nodes say how they are, all of them at once, and waits for the last.
+func (m *scaling) ask(ctx context.Context) error {
+	m.options.Progress("asking %d nodes how they are, %d times", m.o.Asked, m.o.Questions)
+	var counted Dispatched
+	w, err := m.client.Listen(ctx, "*")
+	if err != nil {
+		return err
+	}
+	defer w.Close()
+	commands := make([]client.Command, m.o.Asked)
+	for i := range commands {
+		commands[i] = client.Command{Subject: subjects.Subject{Node: nodeName(i), Direction: subjects.Command, Method: subjects.MethodHealth, Domain: "nginx"}}
+	}
+	f, err := timed("health of as many nodes by command, the last proven answer", m.o.Questions, func() error {
+		ctx, cancel := context.WithTimeout(ctx, fanTime)
+		defer cancel()
+		sent, err := m.client.Send(ctx, commands...)
+		if err != nil {
+			return err
+		}
+		return counted.count(w.Wait(ctx, sent, nil))
+	})
+	f.against(m.raw)
+	m.result.Figures = append(m.result.Figures, f)
+	return err
+}
+
+// questions asks the station, over a kept connection and by the command line.
+func (m *scaling) questions(ctx context.Context) error {
+	m.options.Progress("asking the station")
+	for _, q := range []struct {
+		name     string
+		question station.NodesQuestion
+		nodes    int
+		args     []string
+	}{
+		{"status", station.NodesQuestion{}, m.o.Nodes, []string{"status"}},
+		{"nodes -l", station.NodesQuestion{Selector: "region=r1,site!=s11"}, -1, []string{"nodes", "-l", "region=r1,site!=s11"}},
+	} {
+		kept, err := timed(q.name+", over a kept connection", m.o.Questions, func() error {
+			nodes, _, err := m.client.Nodes(ctx, q.question)
+			if err == nil && q.nodes >= 0 && len(nodes) != q.nodes {
+				err = fleet.Errorf(fleet.Failed, "%d of %d nodes are in the answer", len(nodes), q.nodes)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		args := append(q.args, "--url", m.url, "--creds", m.user("admin"))
+		if m.secure.CA != "" {
+			args = append(args, "--ca", m.secure.CA)
+		}
+		line, err := timed("fairlead "+q.name+", a process of its own", max(m.o.Questions/4, 1), func() error {
+			_, err := host.Run(ctx, host.Command{Path: m.options.Binary, Args: args})
+			return err // the exit code tells how the nodes are
+		})
+		if err != nil {
+			return err
+		}
+		m.result.Figures = append(m.result.Figures, kept, line)
+	}
+	return nil
+}
+
+// commands sends one to every node at once: one that does nothing, beside the
+// floor, and a reload.
+func (m *scaling) commands(ctx context.Context) error {
+	for _, c := range []struct {
+		name string
+		of   func(i int) client.Command
+	}{
+		{"a command to every node", command},
+		{"a reload of every node", func(i int) client.Command {
+			return client.Command{Subject: subjects.Subject{Node: nodeName(i), Direction: subjects.Command, Method: handlers.MethodReload, Domain: "nginx"}}
+		}},
+	} {
+		m.options.Progress("%s", c.name)
+		outcomes, f, err := m.fan(ctx, c.name, m.o.Nodes, c.of)
+		if err != nil {
+			return err
+		}
+		var counted Dispatched
+		if err := counted.count(outcomes); err != nil {
+			return err
+		}
+		f.Against, f.Ratio = m.floor.Name, f.Rate/m.floor.Rate
+		m.result.Figures = append(m.result.Figures, f)
+	}
+	return nil
+}
+
+// everybody waits until a number is what it should be for each of the nodes that
+// the station knows.
+func (m *scaling) everybody(ctx context.Context, limit, every time.Duration, is func(station.NodeStatus) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		nodes, _, err := m.client.Nodes(ctx, station.NodesQuestion{})
+		left := m.o.Nodes
+		for _, n := range nodes {
+			if is(n) {
+				left--
+			}
+		}
+		if err == nil && left == 0 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fleet.Errorf(fleet.Timeout, "%d of %d nodes are left after %s: %w", left, m.o.Nodes, limit, err)
+		}
+	}
+}

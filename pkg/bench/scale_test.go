@@ -1,0 +1,51 @@
+package bench_test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"fairlead/pkg/bench"
+	"fairlead/pkg/message"
+)
+
+// What a fleet is measured by is that of a fleet: everybody answers, and after a
+// storm every command that was missed has run once.
+func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
+	binary := build(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	const nodes, missed = 4, 3
+	r, err := bench.Scale(t.Context(), bench.ScaleOptions{Options: bench.Options{Binary: binary, Journals: t.TempDir(), Nodes: nodes},
+		NginxDelay: time.Millisecond, Settle: time.Millisecond, Steady: 100 * time.Millisecond, Missed: missed, Questions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Machine.Cores == 0 || r.Nodes != nodes || r.Sync != "2m" || r.Missed != missed {
+		t.Errorf("%+v", r)
+	}
+	if len(r.Figures) != 11 {
+		t.Fatalf("%+v", r.Figures)
+	}
+	for i, f := range r.Figures {
+		if f.Name == "" || f.Count == 0 || f.Rate <= 0 {
+			t.Errorf("figure %d: %+v", i, f)
+		}
+	}
+	for _, i := range []int{3, 4, 9, 10} { // agents, health, and commands to all
+		if f := r.Figures[i]; f.Ratio <= 0 || f.Against == "" {
+			t.Errorf("%s is compared with nothing: %+v", f.Name, f)
+		}
+	}
+	if r.Memory.Agents == 0 || r.Memory.Broker == 0 || r.Memory.Station == 0 {
+		t.Errorf("%+v", r.Memory)
+	}
+	if st := r.Storm; st.Missed != nodes*missed || st.States[message.Succeeded] != nodes*missed || st.Took <= 0 {
+		t.Errorf("%+v", st)
+	}
+	if all := left(t, binary); len(all) != 0 {
+		t.Errorf("processes are left: %v", all)
+	}
+	if dirs, err := os.ReadDir(os.TempDir()); err != nil || len(dirs) != 0 {
+		t.Errorf("directories are left: %v, %v", dirs, err)
+	}
+}
