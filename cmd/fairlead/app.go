@@ -30,10 +30,11 @@ type app struct {
 	ca, tlsCert, tlsKey string
 	output              string
 	asJSON, debug       bool
-	begun               bool // a command runs: what goes wrong now is not cobra's
-	colour              bool // stderr and stdout are terminals, and nobody said NO_COLOR
-	terminal            bool // stderr is a terminal: progress may overwrite its line
-	width               int  // of the terminal that stdout is, 0 where it is none
+	asked               func() ([]byte, error) // the passphrase of the identity directory, once it was needed
+	begun               bool                   // a command runs: what goes wrong now is not cobra's
+	colour              bool                   // stderr and stdout are terminals, and nobody said NO_COLOR
+	terminal            bool                   // stderr is a terminal: progress may overwrite its line
+	width               int                    // of the terminal that stdout is, 0 where it is none
 }
 
 func newApp() *app {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -82,9 +83,12 @@ func (a *app) authority(o authorityFlags) (*identity.Authority, error) {
 }
 
 func (a *app) authorityOptions(o authorityFlags, dir string) identity.Options {
-	return identity.Options{Tenant: o.tenant, Methods: handlers.All().Sent(), Passphrase: func() ([]byte, error) {
-		return a.passphrase(o.passphraseFD, "FAIRLEAD_PASSPHRASE", "passphrase of "+dir+": ")
-	}}
+	if a.asked == nil { // a verb may open several tenants, and is told once
+		a.asked = sync.OnceValues(func() ([]byte, error) {
+			return a.passphrase(o.passphraseFD, "FAIRLEAD_PASSPHRASE", "passphrase of "+dir+": ")
+		})
+	}
+	return identity.Options{Tenant: o.tenant, Methods: handlers.All().Sent(), Passphrase: a.asked}
 }
 
 // passphrase is what a file descriptor (from 0), a variable of the environment

@@ -23,7 +23,7 @@ func newRotate(a *app) *cobra.Command {
   fairlead rotate user alice`,
 	}
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
-	c.AddCommand(rotateNode(a), rotateSigning(a), rotateRoles(a), rotateTrust(a), rotateCurve(a), rotateUser(a), rotateBroker(a), rotatePassphrase(a))
+	c.AddCommand(rotateNode(a), rotateSigning(a), rotateRoles(a), rotateTrust(a), rotateCurve(a), rotateUser(a), rotateBroker(a), rotateCA(a), rotatePassphrase(a))
 	return c
 }
 

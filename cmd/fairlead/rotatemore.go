@@ -124,49 +124,22 @@ func (a *app) sealedToOld(ctx context.Context, au *identity.Authority) error {
 func rotateBroker(a *app) *cobra.Command {
 	var o authorityFlags
 	var hosts []string
-	var authorities, finish, yes bool
 	c := &cobra.Command{
-		Use: "broker-tls", Short: "replace the brokers' certificate, or the authority that signs it", Args: cobra.NoArgs,
+		Use: "broker-tls", Short: "replace the brokers' certificate", Args: cobra.NoArgs,
 		Long: `Makes a new key and a certificate by the same authority, for the names and addresses that the old one was for and each
 --host. Brokers take it up at their next start; clients notice nothing. It is renewed by itself at two thirds of its
-life where the identity directory lies beside the broker.
-
-With --ca the authorities are replaced that sign certificates of brokers and clients. First everybody believes both: give
-ca/ca.pem to all clients, nodes too, and the directory broker to all brokers. Then --ca --finish has the new ones sign,
-which locks out every client that has the old ca.pem alone.`,
+life where the identity directory lies beside the broker. ` + "`fairlead rotate ca`" + ` replaces the authority.`,
 		Example: `  fairlead rotate broker-tls
-  fairlead rotate broker-tls --host broker2.example.org
-  fairlead rotate broker-tls --ca
-  fairlead rotate broker-tls --ca --finish`,
+  fairlead rotate broker-tls --host broker2.example.org`,
 		RunE: func(*cobra.Command, []string) error {
 			au, err := a.authority(o)
 			if err != nil {
 				return err
 			}
-			switch {
-			case finish && !authorities:
-				return usagef("--finish goes with --ca: a certificate is replaced in one step")
-			case finish:
-				if !yes {
-					question := fmt.Sprintf("every node, station and person whose ca.pem is not the %s of now is locked out until it is copied there. Go on?", au.CAFile())
-					if ok, err := a.ask(question); err != nil || !ok {
-						return firstOf(err, exitError(2))
-					}
-				}
-				err = au.FinishCA()
-			case authorities:
-				if err = au.RotateCA(); err == nil {
-					a.say("give %s to all clients, copy %s to all brokers, restart those; then `fairlead rotate broker-tls --ca --finish`", au.CAFile(), au.BrokerDir())
-					return a.done("new authorities are believed beside the old ones")
-				}
-			}
-			if err != nil {
+			if err := au.IssueBroker(true, hosts...); err != nil {
 				return err
 			}
-			if err := au.IssueBroker(!finish, hosts...); err != nil {
-				return err
-			}
-			a.say("copy %s to each broker's host and restart the brokers one after the other", au.BrokerDir())
+			a.copyBroker(au)
 			names, until, err := identity.BrokerCertificate(au.BrokerDir())
 			if err != nil {
 				return err
@@ -176,9 +149,10 @@ which locks out every client that has the old ca.pem alone.`,
 	}
 	o.flags(c.Flags())
 	_ = c.Flags().MarkHidden("tenant")
-	c.Flags().BoolVar(&authorities, "ca", false, "replace the authorities that sign certificates")
-	c.Flags().BoolVar(&finish, "finish", false, "with --ca: have the new authorities sign")
-	c.Flags().BoolVar(&yes, "yes", false, "with --finish: do not ask")
 	c.Flags().StringArrayVar(&hosts, "host", nil, "DNS `NAME` or IP address by which clients reach a broker too; may be given several times")
 	return c
+}
+
+func (a *app) copyBroker(au *identity.Authority) {
+	a.say("copy %s to each broker's host and restart the brokers one after the other", au.BrokerDir())
 }

@@ -33,7 +33,9 @@ func (a *Agent) ownTrust() (*message.TrustKeeper, error) {
 	if err != nil {
 		return nil, err
 	}
+	a.cfg.TLS.FollowTrust(k.Current(), a.log)
 	k.Keep = func(m message.Message) error {
+		a.cfg.TLS.FollowTrust(k.Current(), a.log) // first: what is kept is not accepted again
 		data, err := message.EncodeTrust(m)
 		if err != nil {
 			return err

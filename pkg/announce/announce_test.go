@@ -33,35 +33,58 @@ type site struct {
 	url  string
 	tls  bus.TLS
 	opts identity.Options
+
+	store string // of the brokers
+	stop  func() // the first of them
 }
 
 func open(t *testing.T) *site {
 	t.Helper()
 	s := &site{t: t, opts: identity.Options{Methods: map[subjects.Role][]string{subjects.Operator: {"reload"}}}}
 	s.au = s.load(filepath.Join(t.TempDir(), "identity"), "main")
-	b, err := broker.New(broker.Config{StoreDir: filepath.Join(t.TempDir(), "broker"), Sync: "2m", Drain: -1,
-		Server: s.au.Server(), Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- b.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-ended; err != nil {
-			t.Errorf("the broker ended with %v", err)
-		}
-	})
-	select {
-	case <-b.Ready():
-	case err := <-ended:
-		ended <- nil
-		t.Fatalf("the broker did not start: %v", err)
-	}
+	var b *broker.Broker
+	b, s.stop = s.broker(0, s.au.Server())
 	s.url, s.tls = b.URL(), bus.TLS{CA: s.au.CAFile()}
 	s.storage(s.au)
 	return s
+}
+
+// broker runs a broker on a port, 0 for any, with what the site's brokers have
+// stored; stop ends it.
+func (s *site) broker(port int, server identity.Server) (b *broker.Broker, stop func()) {
+	s.t.Helper()
+	if s.store == "" {
+		s.store = filepath.Join(s.t.TempDir(), "broker")
+	}
+	b, err := broker.New(broker.Config{StoreDir: s.store, Port: port, Sync: "2m", Drain: -1, Server: server, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return b, s.run("the broker", b.Ready(), b.Run)
+}
+
+// run runs a part until stop is called or the test ends, once it is ready.
+func (s *site) run(what string, ready <-chan struct{}, run func(context.Context) error) (stop func()) {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			s.t.Errorf("%s ended with %v", what, err)
+		}
+	})
+	s.t.Cleanup(stop)
+	select {
+	case <-ready:
+	case err := <-ended:
+		ended <- nil
+		s.t.Fatalf("%s did not start: %v", what, err)
+	case <-time.After(patience):
+		s.t.Fatalf("%s is not ready", what)
+	}
+	return stop
 }
 
 // load opens a tenant with its administrator and a station.

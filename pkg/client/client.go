@@ -36,7 +36,7 @@ type Client struct {
 	trust *message.TrustKeeper // nil without Options.Trust
 	log   *slog.Logger
 
-	renewed chan struct{} // closed when the user's own JWT was looked after
+	renewed chan struct{} // closed when what is the user's own was looked after
 
 	trustMu   sync.Mutex
 	trustRead bool              // the newest trust set was read
@@ -61,6 +61,11 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		if c.trust, err = message.NewTrustKeeper(o.Trust, time.Now); err != nil {
 			return nil, err
 		}
+		o.TLS.FollowTrust(c.trust.Current(), o.Logger)
+		c.trust.Keep = func(message.Message) error {
+			o.TLS.FollowTrust(c.trust.Current(), o.Logger)
+			return nil
+		}
 	}
 	conn, err := bus.Connect(ctx, bus.Options{URL: o.URL, TLS: o.TLS, Server: o.Server, Credentials: o.Credentials, Logger: o.Logger,
 		OnConnect: c.missed, OnLost: c.missed})
@@ -68,7 +73,7 @@ func Open(ctx context.Context, o Options) (*Client, error) {
 		return nil, err
 	}
 	c.conn = conn
-	c.renewed = c.takeRenewed()
+	c.renewed = c.takeRenewed(o.TLS.CA != "")
 	return c, nil
 }
 

@@ -12,8 +12,9 @@ import (
 const renewTime = time.Second
 
 // takeRenewed exchanges the user's JWT for a younger one, where one is stored
-// that a signer of the pinned trust set signed. It is closed when that is over.
-func (c *Client) takeRenewed() (over chan struct{}) {
+// that a signer of the pinned trust set signed, and where the user has a file of
+// authorities brings that up to date. It is closed when that is over.
+func (c *Client) takeRenewed(authorities bool) (over chan struct{}) {
 	over = make(chan struct{})
 	creds, ok := c.creds.(interface {
 		Renew(token string) (bool, error)
@@ -24,6 +25,9 @@ func (c *Client) takeRenewed() (over chan struct{}) {
 	}
 	go func() {
 		defer close(over)
+		if authorities {
+			c.newestTrust(context.Background())
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), askTime)
 		defer cancel()
 		user := c.creds.PublicKey()

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/x509"
 	"fmt"
@@ -82,13 +83,17 @@ func (a *Authority) issueInto(files TLSFiles, hosts []string, anew bool) error {
 	if err != nil {
 		return err
 	}
+	shown, err := a.brokers.shown()
+	if err != nil {
+		return err
+	}
 	now := a.options.Now()
 	if have != nil {
 		had := hostsOf(have)
 		all := !slices.ContainsFunc(want, func(h string) bool { return !slices.Contains(had, hostText(h)) })
 		ours := have.CheckSignatureFrom(a.brokers.cert) == nil
 		if all && ours && !anew && private != nil && !due(have.NotBefore, have.NotAfter, now) {
-			return nil
+			return rewrite(files.Cert, encodeCertificates(append([]*x509.Certificate{have}, shown...)...))
 		}
 		want = append(had, want...)
 	}
@@ -104,7 +109,16 @@ func (a *Authority) issueInto(files TLSFiles, hosts []string, anew bool) error {
 	if err != nil {
 		return fmt.Errorf("certificate of the broker: %w", err)
 	}
-	return writeFile(files.Cert, encodeCertificates(cert, a.brokers.cert))
+	return writeFile(files.Cert, encodeCertificates(append([]*x509.Certificate{cert}, shown...)...))
+}
+
+// rewrite writes a file where it does not hold just that.
+func rewrite(path string, data []byte) error {
+	have, err := readFile(path)
+	if err != nil || bytes.Equal(have, data) {
+		return err
+	}
+	return writeFile(path, data)
 }
 
 // readPair reads a certificate and its key. cert is nil where there is none,
@@ -127,8 +141,7 @@ func readPair(files TLSFiles) (cert *x509.Certificate, private crypto.Signer, er
 	if private, err = parseTLSKey(data); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", files.Key, err)
 	}
-	public, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool })
-	if cert != nil && (!ok || !public.Equal(cert.PublicKey)) {
+	if cert != nil && !fits(private, cert) {
 		return nil, private, nil // a kill came between the two: the key stays
 	}
 	return cert, private, nil
@@ -144,15 +157,7 @@ func (a *Authority) writeBroker(dir string) error {
 		files[filepath.Join("accounts", key+".jwt")] = []byte(text)
 	}
 	for name, data := range files {
-		path := filepath.Join(dir, name)
-		have, err := readFile(path)
-		if err != nil {
-			return err
-		}
-		if string(have) == string(data) {
-			continue
-		}
-		if err := writeFile(path, data); err != nil {
+		if err := rewrite(filepath.Join(dir, name), data); err != nil {
 			return err
 		}
 	}

@@ -42,7 +42,7 @@ type authorityCA struct {
 	keyPath string
 	vault   *vault
 	cert    *x509.Certificate   // that signs
-	chain   []*x509.Certificate // those to believe: cert, and another while it is replaced
+	chain   []*x509.Certificate // those to believe: cert, and the one before while it is replaced
 }
 
 // openCA loads or makes an authority below <dir>/ca: file is "ca" or "nodes".
@@ -88,7 +88,12 @@ func (ca *authorityCA) selfSigned(private crypto.Signer, now time.Time) (*x509.C
 	template := &x509.Certificate{
 		Subject:   pkix.Name{CommonName: fmt.Sprintf("%s %s", ca.name, now.UTC().Format("2006-01-02 15:04:05"))},
 		NotBefore: now.Add(-time.Minute), NotAfter: now.Add(caLife),
-		IsCA: true, BasicConstraintsValid: true, MaxPathLenZero: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		// One between it and what it signs: the one that takes its place, for
+		// those who know this one alone.
+		IsCA: true, BasicConstraintsValid: true, MaxPathLen: 1, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+	}
+	if ca.cert != nil { // a host whose clock is behind is to believe the next one like this one
+		template.NotBefore = ca.cert.NotBefore
 	}
 	cert, err := signCertificate(template, template, private.Public(), private)
 	if err != nil {
@@ -98,7 +103,26 @@ func (ca *authorityCA) selfSigned(private crypto.Signer, now time.Time) (*x509.C
 }
 
 // key reads the private key. The error is Unknown where it is kept elsewhere.
-func (ca *authorityCA) key() (crypto.Signer, error) { return ca.keyAt(ca.keyPath) }
+func (ca *authorityCA) key() (crypto.Signer, error) {
+	private, err := ca.keyAt(ca.keyPath)
+	if ca.cert == nil || err == nil && fits(private, ca.cert) {
+		return private, err
+	}
+	// A rotation may have been cut off before the key had its place.
+	if next, nerr := ca.keyAt(ca.nextPath()); nerr == nil && fits(next, ca.cert) {
+		return next, nil
+	}
+	if err == nil {
+		err = fleet.Errorf(fleet.Conflict, "%s does not belong to %s beside it: restore both from one backup", ca.keyPath, ca.pemPath)
+	}
+	return nil, err
+}
+
+// fits reports whether a certificate is for a key.
+func fits(private crypto.Signer, cert *x509.Certificate) bool {
+	public, ok := private.Public().(interface{ Equal(crypto.PublicKey) bool })
+	return ok && public.Equal(cert.PublicKey)
+}
 
 func (ca *authorityCA) keyAt(path string) (crypto.Signer, error) {
 	data, err := ca.vault.read(path)

@@ -39,8 +39,8 @@ func (a *Authority) Expiring(before time.Time) ([]Expiry, error) {
 	}
 	for kind, c := range map[string]struct{ path, renew string }{
 		"broker certificate": {"broker/tls.pem", "fairlead rotate broker-tls"},
-		"CA":                 {"ca/ca.pem", "fairlead rotate broker-tls --ca"},
-		"CA of nodes":        {"ca/nodes.pem", "fairlead rotate broker-tls --ca"},
+		"CA":                 {"ca/ca.pem", "fairlead rotate ca"},
+		"CA of nodes":        {"ca/nodes.pem", "fairlead rotate ca --clients"},
 	} {
 		path := filepath.Join(a.dir, filepath.FromSlash(c.path))
 		switch until, err := certificateEnd(path); {

@@ -1,9 +1,12 @@
 package identity_test
 
 import (
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +16,7 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
+	"fairlead/pkg/message"
 )
 
 // handshake lets a client meet a server and returns what either has against
@@ -231,6 +235,10 @@ func TestTheAuthorityIsReplacedWhileBrokersAndClientsChangeOneByOne(t *testing.T
 	dir := t.TempDir()
 	a := open(t, dir, identity.Options{})
 	before := trusting(t, a.CAFile())
+	first, err := a.TrustSet()
+	if err != nil {
+		t.Fatal(err)
+	}
 	old := t.TempDir() // a broker that nobody has got to yet
 	if err := a.CopyBroker(old); err != nil {
 		t.Fatal(err)
@@ -245,47 +253,124 @@ func TestTheAuthorityIsReplacedWhileBrokersAndClientsChangeOneByOne(t *testing.T
 		}
 		return s.TLS
 	}
+	stale := server(old)
 	if err := a.RotateCA(); err != nil {
 		t.Fatal(err)
 	}
 	if err := a.RotateCA(); fleet.KindOf(err) != fleet.Conflict {
 		t.Error("a rotation within another:", err)
 	}
-	between := trusting(t, a.CAFile())
-	told := t.TempDir() // a broker that believes both, with a certificate of the old one
-	if err := a.CopyBroker(told); err != nil {
-		t.Fatal(err)
+	under := authorities(t, a)
+	if text, err := os.ReadFile(a.CAFile()); err != nil || under.Authorities != string(text) || len(under.Dropped) > 0 {
+		t.Error("the trust set does not carry what is believed:", under, err)
 	}
+	between := trusting(t, a.CAFile())
+	now := server(a.BrokerDir())
 	for name, c := range map[string]*tls.Config{"that has the old file": before, "that has both": between} {
-		if err := handshake(t, c, forClients(t, server(a.BrokerDir()), false)); err != nil {
-			t.Errorf("under way, a client %s: %v", name, err)
+		for which, broker := range map[string]identity.TLSFiles{"a broker by the new authority": now, "one by the old": stale} {
+			if err := handshake(t, c, forClients(t, broker, false)); err != nil {
+				t.Errorf("under way, a client %s and %s: %v", name, which, err)
+			}
 		}
+	}
+	if err := errors.Join(handshake(t, forBrokers(t, now), forBrokers(t, stale)), handshake(t, forBrokers(t, stale), forBrokers(t, now))); err != nil {
+		t.Error("brokers, one of which nobody has got to:", err)
 	}
 	if err := a.FinishCA(); err != nil {
 		t.Fatal(err)
 	}
-	now := server(a.BrokerDir())
+	now = server(a.BrokerDir())
 	if err := handshake(t, between, forClients(t, now, false)); err != nil {
 		t.Error("a client that has both:", err)
 	}
 	if err := handshake(t, before, forClients(t, now, false)); err == nil {
 		t.Error("a client that has the old file alone believes the new authority")
 	}
-	if err := errors.Join(handshake(t, forBrokers(t, now), forBrokers(t, server(told))), handshake(t, forBrokers(t, server(told)), forBrokers(t, now))); err != nil {
-		t.Error("a broker that was told and has its old certificate:", err)
+	if err := handshake(t, trusting(t, a.CAFile()), forClients(t, stale, false)); err == nil {
+		t.Error("a certificate by the old authority is believed")
 	}
-	if handshake(t, forBrokers(t, now), forBrokers(t, server(old))) == nil {
-		t.Error("a broker that was not told believes the new authority")
+	if handshake(t, forBrokers(t, now), forBrokers(t, stale)) == nil {
+		t.Error("brokers believe one by the old authority")
 	}
-	// The next rotation ends the belief in the first.
-	if err := errors.Join(a.RotateCA(), a.FinishCA()); err != nil {
+	set, err := message.OpenTrust(first)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if handshake(t, forBrokers(t, server(a.BrokerDir())), forBrokers(t, server(told))) == nil {
-		t.Error("the first authority is believed for ever")
+	block, _ := pem.Decode([]byte(set.Authorities))
+	hash := fmt.Sprintf("%x", sha256.Sum256(block.Bytes))
+	if done := authorities(t, a); !slices.Equal(done.Dropped, []string{hash}) || strings.Contains(done.Authorities, set.Authorities) {
+		t.Error("the trust set does not say that the old authority is dropped:", done)
 	}
 	open(t, dir, identity.Options{})
 	if _, _, _, err := a.IssueClient("ship1"); err != nil {
+		t.Error(err)
+	}
+}
+
+func authorities(t *testing.T, a *identity.Authority) message.TrustSet {
+	t.Helper()
+	m, err := a.TrustSet()
+	if err != nil {
+		t.Fatal(err)
+	}
+	set, err := message.OpenTrust(m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return set
+}
+
+func TestTheAuthorityOfClientsIsReplacedByItself(t *testing.T) {
+	a := open(t, t.TempDir(), identity.Options{})
+	before := clientPair(t, a, "ship1")
+	if err := a.RotateClientsCA(); err != nil {
+		t.Fatal(err)
+	}
+	after := clientPair(t, a, "ship2")
+	files := a.Server().TLS
+	server := forClients(t, files, true)
+	for name, pair := range map[string]tls.Certificate{"old": before, "new": after} {
+		if err := handshake(t, trusting(t, files.CA, pair), server); err != nil {
+			t.Errorf("under way, a client with a certificate by the %s authority: %v", name, err)
+		}
+	}
+	if err := a.FinishClientsCA(); err != nil {
+		t.Fatal(err)
+	}
+	server = forClients(t, files, true)
+	if err := handshake(t, trusting(t, files.CA, after), server); err != nil {
+		t.Error("a client with a certificate by the new authority:", err)
+	}
+	if handshake(t, trusting(t, files.CA, before), server) == nil {
+		t.Error("a client with a certificate by the old authority is let in")
+	}
+}
+
+func TestARotationOfTheAuthorityThatWasCutOffGoesOn(t *testing.T) {
+	dir := t.TempDir()
+	a := open(t, dir, identity.Options{})
+	key := filepath.Join(dir, "ca", "ca.key")
+	old, err := os.ReadFile(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.RotateCA(); err != nil {
+		t.Fatal(err)
+	}
+	// As a kill before the key has its place leaves it.
+	if err := errors.Join(os.Rename(key, filepath.Join(dir, "ca", "ca.next.key")), os.WriteFile(key, old, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.IssueBroker(true); err != nil {
+		t.Error("nothing can be signed meanwhile:", err)
+	}
+	if err := a.RotateCA(); err != nil {
+		t.Fatal(err)
+	}
+	if now, err := os.ReadFile(key); err != nil || string(now) == string(old) {
+		t.Error("the key is still the old one", err)
+	}
+	if err := a.FinishCA(); err != nil {
 		t.Error(err)
 	}
 }

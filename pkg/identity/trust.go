@@ -1,6 +1,9 @@
 package identity
 
 import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -196,6 +199,7 @@ func (s keySigner) Sign(data []byte) ([]byte, error) {
 // trustSet is what the next set has to say, without version, time and signers.
 func (a *Authority) trustSet(last message.TrustSet, revoked []message.RevokedKey) (message.TrustSet, error) {
 	set := message.TrustSet{Account: a.account.public, Issuers: a.issuers(), MaxNodes: a.MaxNodes(),
+		Authorities: string(encodeCertificates(a.brokers.chain...)), Dropped: a.dropped(last),
 		Keys: []message.TrustedKey{}, Revoked: slices.Clone(last.Revoked)}
 	var err error
 	if set.Curve, err = a.curve(); err != nil {
@@ -233,6 +237,28 @@ func (a *Authority) trustSet(last message.TrustSet, revoked []message.RevokedKey
 		}
 	}
 	return set, nil
+}
+
+// dropped are the hashes of the authorities of brokers that were believed once
+// and are no more.
+func (a *Authority) dropped(last message.TrustSet) (all []string) {
+	before, _ := parseChain([]byte(last.Authorities)) // none where there were none
+	were := slices.Clone(last.Dropped)
+	for _, c := range before {
+		were = append(were, hashOf(c))
+	}
+	for _, hash := range were {
+		here := slices.ContainsFunc(a.brokers.chain, func(c *x509.Certificate) bool { return hashOf(c) == hash })
+		if !here && !slices.Contains(all, hash) {
+			all = append(all, hash)
+		}
+	}
+	return all
+}
+
+func hashOf(c *x509.Certificate) string {
+	sum := sha256.Sum256(c.Raw)
+	return hex.EncodeToString(sum[:])
 }
 
 // prune drops who was taken back, has no JWT any more, and of whom nothing

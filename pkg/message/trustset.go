@@ -3,8 +3,10 @@ package message
 import (
 	"bytes"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"slices"
 	"time"
@@ -29,9 +31,14 @@ type TrustSet struct {
 	// Curve is the stations' public curve key, which people seal secrets to.
 	Curve string `json:"curve,omitempty"`
 	// MaxNodes is how many nodes the tenant may register; 0 is any number.
-	MaxNodes int          `json:"maxNodes,omitempty"`
-	Keys     []TrustedKey `json:"keys"`
-	Revoked  []RevokedKey `json:"revoked,omitempty"`
+	MaxNodes int `json:"maxNodes,omitempty"`
+	// Authorities are the certificates, as PEM, that brokers' may be signed by,
+	// and Dropped those that were among them once, by the SHA-256 of each in
+	// hex: whoever hears the set keeps a file of authorities by it.
+	Authorities string       `json:"authorities,omitempty"`
+	Dropped     []string     `json:"dropped,omitempty"`
+	Keys        []TrustedKey `json:"keys"`
+	Revoked     []RevokedKey `json:"revoked,omitempty"`
 }
 
 // TrustedKey is one sender and what it may send.
@@ -166,6 +173,7 @@ func (s TrustSet) validate() error {
 	if s.MaxNodes < 0 {
 		faults.Addf("maxNodes", "%d is less than 0", s.MaxNodes)
 	}
+	checkAuthorities(s.Authorities, s.Dropped, &faults)
 	seen := make(map[string]bool)
 	for i, k := range s.Keys {
 		k.check(fmt.Sprintf("keys[%d]", i), seen, &faults)
@@ -184,6 +192,26 @@ func (s TrustSet) validate() error {
 		}
 	}
 	return faults.Err()
+}
+
+func checkAuthorities(text string, dropped []string, faults *fleet.Faults) {
+	rest := []byte(text)
+	for len(bytes.TrimSpace(rest)) > 0 {
+		block, after := pem.Decode(rest)
+		if block == nil || block.Type != "CERTIFICATE" {
+			faults.Addf("authorities", "hold something else than certificates as PEM")
+			break
+		}
+		if c, err := x509.ParseCertificate(block.Bytes); err != nil || !c.IsCA {
+			faults.Addf("authorities", "hold a certificate that is not an authority's")
+		}
+		rest = after
+	}
+	for i, hash := range dropped {
+		if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size {
+			faults.Addf(fmt.Sprintf("dropped[%d]", i), "%q is not a SHA-256", hash)
+		}
+	}
 }
 
 func (k TrustedKey) check(at string, seen map[string]bool, faults *fleet.Faults) {

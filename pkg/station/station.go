@@ -41,6 +41,10 @@ func New(cfg Config) (*Station, error) {
 	if s.trust, err = message.NewTrustKeeper(cfg.Trust, s.clock.Now); err != nil {
 		return nil, err
 	}
+	s.trust.Keep = func(message.Message) error {
+		s.cfg.TLS.FollowTrust(s.trust.Current(), s.log)
+		return nil
+	}
 	s.register = newRegister(s)
 	s.ledger = newLedger(s)
 	s.compiler = newCompiler(s)
@@ -58,6 +62,7 @@ const connectPause = time.Second
 
 // Run runs the station until ctx ends.
 func (s *Station) Run(ctx context.Context) error {
+	s.cfg.TLS.FollowTrust(s.trust.Current(), s.log)
 	var err error
 	s.conn, err = bus.Connect(ctx, bus.Options{URL: s.cfg.URL, TLS: s.cfg.TLS, Server: s.cfg.Server,
 		Credentials: s.cfg.Credentials, Persist: true, Logger: s.log,
