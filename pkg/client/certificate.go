@@ -19,7 +19,7 @@ import (
 )
 
 // ExpiresSoon is how long before its end a certificate is warned about.
-const ExpiresSoon = 30 * 24 * time.Hour
+const ExpiresSoon = station.ExpiresSoon
 
 // sealed is a set as it is to be stored: files read, private keys sealed to the
 // stations. A key that is stored already stays as it was sealed, since nothing

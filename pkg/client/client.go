@@ -111,22 +111,6 @@ func ask[Answer any](ctx context.Context, c *Client, what string, question any) 
 	return a, err
 }
 
-// Nodes are the nodes that match, by name, and the broker's time.
-func (c *Client) Nodes(ctx context.Context, q station.NodesQuestion) ([]station.NodeStatus, time.Time, error) {
-	var all []station.NodeStatus
-	for {
-		page, err := ask[station.NodesAnswer](ctx, c, station.QueryNodes, q)
-		if err != nil {
-			return nil, time.Time{}, err
-		}
-		all = append(all, page.Nodes...)
-		if !page.More {
-			return all, page.Now, nil
-		}
-		q.After = page.Nodes[len(page.Nodes)-1].Name
-	}
-}
-
 // Node is all that a station knows of a node; the error is Unknown where
 // there is none of that name.
 func (c *Client) Node(ctx context.Context, name string) (station.NodeDetail, error) {

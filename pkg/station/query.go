@@ -17,6 +17,7 @@ import (
 // Questions that a station answers, as the last token of their subject.
 const (
 	QueryNodes    = "nodes"    // NodesQuestion → NodesAnswer
+	QuerySummary  = "summary"  // NodesQuestion → Summary
 	QueryNode     = "node"     // NodeQuestion → NodeDetail
 	QueryCompiled = "compiled" // CompiledQuestion → CompiledAnswer
 	QueryCommand  = "command"  // CommandQuestion → CommandAnswer
@@ -41,24 +42,10 @@ const (
 	Drifted  = "different" // what nginx runs, or a file, is not what the node proved
 )
 
-// NodesQuestion asks for nodes, a page at a time.
-type NodesQuestion struct {
-	Selector string   `json:"selector,omitempty"`
-	Names    []string `json:"names,omitempty"` // only these
-	After    string   `json:"after,omitempty"` // the last name of the page before
-}
-
-// NodesAnswer is one page, by name.
-type NodesAnswer struct {
-	Nodes []NodeStatus `json:"nodes"`
-	More  bool         `json:"more"`
-	Now   time.Time    `json:"now"` // the broker's clock
-}
-
 // Bounds of an answer, under the broker's largest payload of 1 MiB.
 const (
-	mostNodes    = 500
-	mostBytes    = 512 << 10
+	mostNodes    = 8192
+	mostBytes    = 900 << 10
 	mostCommands = 500 // waiting ones of a NodeDetail
 	mostHealth   = 64 << 10
 )
@@ -66,14 +53,14 @@ const (
 // page counts what an answer holds.
 type page struct{ items, bytes int }
 
-// takes reports whether an answer has room for one more item.
-func (p *page) takes(item any) bool {
+// takes makes an item of an answer, and reports whether there is room for it.
+func (p *page) takes(item any, most int) (json.RawMessage, bool) {
 	text, _ := json.Marshal(item) // of plain fields: cannot fail
-	if p.items > 0 && (p.items == mostNodes || p.bytes+len(text) > mostBytes) {
-		return false
+	if p.items > 0 && (p.items == most || p.bytes+len(text) > mostBytes) {
+		return nil, false
 	}
-	p.items, p.bytes = p.items+1, p.bytes+len(text)
-	return true
+	p.items, p.bytes = p.items+1, p.bytes+len(text)+1
+	return text, true
 }
 
 // among makes a test of names, for which all pass where there are none.
@@ -101,6 +88,8 @@ type NodeStatus struct {
 	ObservedRevision uint64 `json:"observedRevision"`
 	RunningDigest    string `json:"runningDigest,omitempty"`
 	Waiting          int    `json:"waiting"` // commands without a final answer
+	// Drained is who took the node out of selections and rollouts; nil where it is in.
+	Drained *Drain `json:"drained,omitempty"`
 	// Expiring is the certificate of the node that expires first.
 	Expiring *nginx.ServedCertificate `json:"expiring,omitempty"`
 	// JWTUntil is when the node's own JWT ends, by what it said last.
@@ -197,6 +186,7 @@ func (s *Station) answerKey(_ context.Context, q KeyQuestion) (KeyAnswer, error)
 func (s *Station) queries() []bus.Endpoint {
 	return []bus.Endpoint{
 		endpoint(QueryNodes, s.answerNodes),
+		endpoint(QuerySummary, s.answerSummary),
 		endpoint(QueryNode, s.answerNode),
 		endpoint(QueryCompiled, s.answerCompiled),
 		endpoint(QueryCommand, s.answerCommand),
@@ -213,27 +203,6 @@ func endpoint[Question, Answer any](name string, handle func(context.Context, Qu
 		}
 		return handle(ctx, q)
 	}}
-}
-
-func (s *Station) answerNodes(_ context.Context, q NodesQuestion) (NodesAnswer, error) {
-	selector, err := fleet.ParseSelector(q.Selector)
-	if err != nil {
-		return NodesAnswer{}, err
-	}
-	answer := NodesAnswer{Now: s.clock.Now()}
-	asked := among(q.Names)
-	var size page
-	for _, record := range s.register.records() {
-		if record.Name <= q.After || !asked(record.Name) || !selector.Matches(record.AllLabels()) {
-			continue
-		}
-		status := s.status(record.Name, answer.Now)
-		if answer.More = !size.takes(status); answer.More {
-			break
-		}
-		answer.Nodes = append(answer.Nodes, status)
-	}
-	return answer, nil
 }
 
 func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, error) {
@@ -273,7 +242,8 @@ func (s *Station) answerCompiled(ctx context.Context, q CompiledQuestion) (Compi
 		if d.Revision > 0 {
 			n.Command = CommandFor(record.Name, d.Desired).ID
 		}
-		if answer.More = !size.takes(n); answer.More {
+		_, fits := size.takes(n, mostNodes)
+		if answer.More = !fits; answer.More {
 			break
 		}
 		answer.Nodes = append(answer.Nodes, n)
@@ -292,14 +262,19 @@ func (s *Station) answerCommand(ctx context.Context, q CommandQuestion) (Command
 
 // status is what is known of a node at a moment of the broker's clock.
 func (s *Station) status(name string, now time.Time) NodeStatus {
+	return s.statusOf(s.register.get(name), now)
+}
+
+func (s *Station) statusOf(n node, now time.Time) NodeStatus {
+	name := n.record.Name
 	desired, fault := s.compiler.of(name)
 	_, waiting := s.ledger.waiting(name, 0)
-	n := s.register.get(name)
 	st := NodeStatus{
 		Name: name, Labels: n.record.Labels, Address: n.record.Address, Key: n.record.Key,
 		Presence: presence(n, now), LastSeen: n.seen, Version: n.lifecycle.Version,
 		DesiredRevision: desired.Revision, DesiredDigest: desired.Digest,
 		ObservedRevision: n.reported.ObservedRevision, RunningDigest: n.reported.RunningDigest, Waiting: waiting,
+		Drained: n.record.Drained,
 	}
 	if n.facts != nil {
 		st.JWTUntil = n.facts.JWTUntil

@@ -43,7 +43,7 @@ func TestTwelveHundredNodesAreAnsweredPageByPage(t *testing.T) {
 	var all []string
 	for more := true; more; pages++ {
 		var a station.NodesAnswer
-		if err := s.ask(station.QueryNodes, station.NodesQuestion{After: after}, &a); err != nil {
+		if err := s.ask(station.QueryNodes, station.NodesQuestion{After: after, Most: 500}, &a); err != nil {
 			t.Fatal(err)
 		}
 		for _, n := range a.Nodes {

@@ -28,11 +28,20 @@ type NodeRecord struct {
 	// empty is every address of the node.
 	Address string    `json:"address,omitempty"`
 	Since   time.Time `json:"since"`
+	// Drained takes the node out of selections and rollouts; nil is a node like others.
+	Drained *Drain `json:"drained,omitempty"`
 	// Former are keys that the node had, the newest first.
 	Former []FormerKey `json:"former,omitempty"`
 
 	facts *fleet.Facts // by WithFacts
 	able  string       // what of the facts decides which resources the node can take
+}
+
+// Drain says who took a node out of selections and rollouts, when and why.
+type Drain struct {
+	By     string    `json:"by,omitempty"`
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason,omitempty"`
 }
 
 // WithFacts is the record with what the node said of itself, for Compile. It
@@ -66,6 +75,7 @@ type register struct {
 	station  *Station
 	mu       sync.RWMutex
 	nodes    map[string]*node
+	sorted   []string             // their names; nil where that is to be made
 	removed  []bus.Entry          // deletions that the audit is to hear of
 	gone     map[string]time.Time // when nodes were removed, by the broker's clock
 	entering map[string]int       // joins that are about to write a name
@@ -161,6 +171,7 @@ func (r *register) keep(ctx context.Context, name string) error {
 // remove takes a node out. The lock is held.
 func (r *register) remove(e bus.Entry) {
 	delete(r.nodes, e.Key)
+	r.sorted = nil
 	delete(r.spoils, e.Key)
 	r.gone[e.Key] = e.At
 }
@@ -258,6 +269,7 @@ func (r *register) node(name string) *node {
 	if !ok {
 		n = &node{record: NodeRecord{Name: name}}
 		r.nodes[name] = n
+		r.sorted = nil
 	}
 	return n
 }
@@ -439,6 +451,20 @@ func (r *register) len() int {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return len(r.nodes)
+}
+
+// names are the names of all nodes, sorted. They are not to be changed.
+func (r *register) names() []string {
+	r.mu.RLock()
+	sorted := r.sorted
+	r.mu.RUnlock()
+	if sorted != nil {
+		return sorted
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.sorted = slices.Sorted(maps.Keys(r.nodes))
+	return r.sorted
 }
 
 // records are all nodes that were registered, by name.

@@ -31,7 +31,7 @@ const untrusted = "mallory"
 // site is a real broker in this process, an administrator called alice, and
 // what a test adds: stations, and nodes that are plain connections.
 type site struct {
-	t         *testing.T
+	t         testing.TB
 	authority *identity.Authority
 	url       string
 	users     map[string]*identity.Credentials
@@ -41,7 +41,7 @@ type site struct {
 	trust     message.Message // without the untrusted
 }
 
-func open(t *testing.T) *site {
+func open(t testing.TB) *site {
 	t.Helper()
 	a, err := identity.Open(filepath.Join(t.TempDir(), "identity"), identity.Options{Methods: handlers.All().Sent()})
 	if err != nil {
@@ -73,7 +73,7 @@ func open(t *testing.T) *site {
 }
 
 // running is a site with a station.
-func running(t *testing.T) *site {
+func running(t testing.TB) *site {
 	t.Helper()
 	s := open(t)
 	s.station(nil)
@@ -81,7 +81,7 @@ func running(t *testing.T) *site {
 }
 
 // runs starts a part and waits until it is ready; stop ends it and waits.
-func runs(t *testing.T, ready <-chan struct{}, run func(context.Context) error) (stop func()) {
+func runs(t testing.TB, ready <-chan struct{}, run func(context.Context) error) (stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -437,7 +437,7 @@ func ids(sent []client.Sent) []string {
 	return all
 }
 
-func within(t *testing.T) context.Context {
+func within(t testing.TB) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
@@ -445,7 +445,7 @@ func within(t *testing.T) context.Context {
 }
 
 // eventually asks until it holds.
-func eventually(t *testing.T, what string, holds func() bool) {
+func eventually(t testing.TB, what string, holds func() bool) {
 	t.Helper()
 	ctx := within(t)
 	tick := time.NewTicker(10 * time.Millisecond)
