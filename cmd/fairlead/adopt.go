@@ -77,15 +77,11 @@ func (a *app) one(ctx context.Context, c *client.Client, node string, question h
 	if err != nil {
 		return message.Answer{}, err
 	}
-	nodes, err := (&targets{}).find(ctx, c, []string{node})
+	nodes, err := new(targets).find(ctx, a, c, []string{node})
 	if err != nil {
 		return message.Answer{}, err
 	}
-	commands, err := each(nodes, handlers.MethodAdopt, "nginx", body, w.expires)
-	if err != nil {
-		return message.Answer{}, err
-	}
-	outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
+	outcomes, err := a.command(ctx, c, nodes, handlers.MethodAdopt, "nginx", body, w)
 	if err != nil {
 		return message.Answer{}, err
 	}

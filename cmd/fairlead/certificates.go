@@ -34,33 +34,18 @@ func expiringOf(n station.NodeStatus, now time.Time) string {
 
 // expiries counts the nodes that serve a certificate which has ended or is
 // about to, "" where there is none.
-func expiries(nodes []station.NodeStatus, now time.Time) string {
-	var ended, soon int
-	first := ""
-	for _, n := range nodes {
-		if n.Expiring == nil || n.Expiring.NotAfter.Sub(now) >= client.ExpiresSoon {
-			continue
-		}
-		if first == "" {
-			first = n.Expiring.Name
-		}
-		if n.Expiring.NotAfter.After(now) {
-			soon++
-		} else {
-			ended++
-		}
-	}
+func expiries(s station.Summary) string {
 	var parts []string
-	if ended > 0 {
-		parts = append(parts, count(ended, "node")+" with an expired certificate")
+	if s.Expired > 0 {
+		parts = append(parts, count(s.Expired, "node")+" with an expired certificate")
 	}
-	if soon > 0 {
-		parts = append(parts, count(soon, "node")+" with one that expires within 30 days")
+	if s.Expiring > 0 {
+		parts = append(parts, count(s.Expiring, "node")+" with one that expires within 30 days")
 	}
 	if parts == nil {
 		return ""
 	}
-	return strings.Join(parts, ", ") + "; `fairlead get Certificate` lists them, renew " + first + " first"
+	return strings.Join(parts, ", ") + "; `fairlead get Certificate` lists them, renew " + s.Ends + " first"
 }
 
 // printCertificates lists certificates with what matters of one: names, end,

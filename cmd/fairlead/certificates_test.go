@@ -35,10 +35,10 @@ func TestTheEndOfACertificateIsTold(t *testing.T) {
 	node := func(in time.Duration) station.NodeStatus {
 		return station.NodeStatus{Expiring: &nginx.ServedCertificate{Name: "shop", NotAfter: now.Add(in)}}
 	}
-	if got := expiries([]station.NodeStatus{{}, node(90 * day)}, now); got != "" {
+	if got := expiries(summed(now, station.NodeStatus{}, node(90*day))); got != "" {
 		t.Errorf("warned of nothing: %q", got)
 	}
-	got := expiries([]station.NodeStatus{node(-day), node(day), node(2 * day), node(60 * day)}, now)
+	got := expiries(summed(now, node(-day), node(day), node(2*day), node(60*day)))
 	if !strings.HasPrefix(got, "1 node with an expired certificate, 2 nodes with one that expires within 30 days; ") {
 		t.Errorf("warned of %q", got)
 	}
@@ -126,4 +126,12 @@ func TestStationAndPeopleFindTheSealingKeyWhereTheBrokerPutIt(t *testing.T) {
 	if _, err := pinned(filepath.Join(elsewhere, "station.creds")); fleet.KindOf(err) != fleet.Invalid || !strings.Contains(err.Error(), "another account") {
 		t.Errorf("another fleet's trust set: %v", err)
 	}
+}
+
+func summed(now time.Time, nodes ...station.NodeStatus) station.Summary {
+	s := station.Summary{Now: now}
+	for _, n := range nodes {
+		s.Add(n)
+	}
+	return s
 }

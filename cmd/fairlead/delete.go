@@ -26,7 +26,7 @@ another resource needs is refused, unless that one goes too. With KIND and NAME 
 and nothing is removed.`,
 		Example: `  fairlead delete -f examples/proxy --wait
   fairlead delete -f site.yaml --dry-run
-  fairlead delete VirtualHost old-shop --message "the shop has closed" --wait`,
+  fairlead delete VirtualHost old-shop --message 'the shop has closed' --wait`,
 		ValidArgsFunction: a.completeResources,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			remove := func(ctx context.Context, c *client.Client, set manifest.Set) error {

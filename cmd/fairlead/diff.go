@@ -62,7 +62,7 @@ differs; with -f it is 0 whatever would change.`,
 
 // printChanges asks a node what was changed by hand there.
 func (a *app) printChanges(ctx context.Context, c *client.Client, node string, healed bool, w *waiting) error {
-	nodes, err := new(targets).find(ctx, c, []string{node})
+	nodes, err := new(targets).find(ctx, a, c, []string{node})
 	if err != nil {
 		return err
 	}
@@ -70,11 +70,7 @@ func (a *app) printChanges(ctx context.Context, c *client.Client, node string, h
 	if err != nil {
 		return err
 	}
-	commands, err := each(nodes, handlers.MethodNginxDiff, "nginx", body, w.expires)
-	if err != nil {
-		return err
-	}
-	outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
+	outcomes, err := a.command(ctx, c, nodes, handlers.MethodNginxDiff, "nginx", body, *w)
 	if err != nil {
 		return err
 	}

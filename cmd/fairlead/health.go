@@ -17,22 +17,17 @@ func newHealth(a *app) *cobra.Command {
 	var t targets
 	var w waiting
 	c := &cobra.Command{
-		Use:   "health NODE | -l SELECTOR",
+		Use:   "health " + targetsUse,
 		Short: "ask nodes how nginx and the host are, now",
 		Example: `  fairlead health node1
   fairlead health -l role=edge --json`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeNodes,
+		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
-			nodes, err := t.find(ctx, c, args)
+			nodes, err := t.find(ctx, a, c, args)
 			if err != nil {
 				return err
 			}
-			commands, err := each(nodes, subjects.MethodHealth, "nginx", nil, w.expires)
-			if err != nil {
-				return err
-			}
-			outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
+			outcomes, err := a.command(ctx, c, nodes, subjects.MethodHealth, "nginx", nil, w)
 			if err != nil {
 				return err
 			}
@@ -42,7 +37,7 @@ func newHealth(a *app) *cobra.Command {
 			return a.printHealth(ctx, c, outcomes)
 		}),
 	}
-	t.flags(c)
+	t.flags(a, c)
 	w.flags(c)
 	return c
 }

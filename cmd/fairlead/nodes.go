@@ -17,12 +17,13 @@ import (
 )
 
 func newNodes(a *app) *cobra.Command {
-	var selector string
+	var t targets
 	c := &cobra.Command{
 		Use:   "nodes [-l SELECTOR]",
 		Short: "list the nodes and whether they are there",
 		Example: `  fairlead nodes
   fairlead nodes -l 'role=edge,region!=eu'
+  fairlead nodes --field 'presence=offline,seen>1d'
   fairlead nodes -o name`,
 		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 0 && nearest(c, args[0]) == "" {
@@ -31,34 +32,43 @@ func newNodes(a *app) *cobra.Command {
 			return cobra.NoArgs(c, args)
 		},
 		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-			nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Selector: selector})
+			nodes, now, err := t.list(ctx, a, c, nil, map[string]string{"table": station.ShowList, "name": station.ShowNames}[a.output])
 			if err != nil {
 				return err
 			}
-			return a.printNodes(nodes, selector, func(t *table) {
+			return a.printNodes(nodes, t.asked(), func(t *table) {
 				t.cut = true
 				t.row("NODE", "PRESENCE", "LAST SEEN", "SYNC", "REVISION", "LABELS").more("ADDRESS", "AGENT", "KEY")
 				for _, n := range nodes {
-					t.row(n.Name, n.Presence, ago(n.LastSeen, now), n.Sync, revisions(n), labels(n.Labels)).more(n.Address, n.Version, n.Key)
+					t.row(n.Name, presenceWord(n), ago(n.LastSeen, now), n.Sync, revisions(n), labels(n.Labels)).more(n.Address, n.Version, n.Key)
 				}
 			})
 		}),
 	}
-	c.Flags().StringVarP(&selector, "selector", "l", "", "only nodes whose labels match, such as role=edge,region!=eu")
+	t.chooseFlags(a, c)
 	c.AddCommand(newNodesAdd(a), newNodesApprove(a), newNodesRemove(a))
 	return c
 }
 
-// printNodes prints nodes that a selector chose, and says so when there are none.
-func (a *app) printNodes(nodes []station.NodeStatus, selector string, rows func(*table)) error {
+// presenceWord says whether a node is there, and whether it is drained.
+func presenceWord(n station.NodeStatus) string {
+	if n.Drained != nil {
+		return n.Presence + ", drained"
+	}
+	return n.Presence
+}
+
+// printNodes prints nodes that were chosen, and says so when there are none. how
+// is how they were, "" for all.
+func (a *app) printNodes(nodes []station.NodeStatus, how string, rows func(*table)) error {
 	if nodes == nil {
 		nodes = []station.NodeStatus{}
 	}
 	if len(nodes) == 0 && (a.output == "table" || a.output == "wide") {
-		if selector == "" {
+		if how == "" {
 			a.say("no node is registered: `fairlead token create` prints the line by which a host becomes one")
 		} else {
-			a.say("no node matches %q", selector)
+			a.say("no node matches %s", how)
 		}
 		return exitError(message.ExitNothing)
 	}
@@ -96,9 +106,17 @@ func labels(m map[string]string) string {
 func short(digest string) string { return nginx.Short(digest) }
 
 // completeNodes completes the first argument with the nodes' names.
-func (a *app) completeNodes(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+func (a *app) completeNodes(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return a.completeMany(cmd, args, typed)
+}
+
+// completeMany completes every argument with the nodes' names, and @ with files.
+func (a *app) completeMany(cmd *cobra.Command, _ []string, typed string) ([]string, cobra.ShellCompDirective) {
+	if strings.HasPrefix(typed, "@") {
+		return nil, cobra.ShellCompDirectiveDefault
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
 	defer cancel()
@@ -107,7 +125,7 @@ func (a *app) completeNodes(cmd *cobra.Command, args []string, _ string) ([]stri
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	defer c.Close()
-	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{})
+	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{Show: station.ShowList})
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}

@@ -8,7 +8,7 @@ import (
 func TestWhereThereIsNoNodeItIsSaidWhatToDo(t *testing.T) {
 	for selector, want := range map[string]string{
 		"":            "no node is registered: `fairlead token create` prints the line by which a host becomes one\n",
-		"role=edge,x": "no node matches \"role=edge,x\"\n",
+		"role=edge,x": "no node matches role=edge,x\n",
 	} {
 		var said bytes.Buffer
 		a := &app{stderr: &said, output: "table"}

@@ -18,14 +18,13 @@ func newPause(a *app) *cobra.Command {
 	var reason string
 	length := days(time.Hour)
 	c := &cobra.Command{
-		Use:   "pause NODE | -l SELECTOR",
+		Use:   "pause " + targetsUse,
 		Short: "leave nginx as it is for a while, so that you can work on the node",
 		Long: `Until the pause is over nothing that you change by hand on the node is healed, and nothing is applied there;
 the newest revision is applied when it ends. nginx is still started when it dies. A pause ends by itself.`,
 		Example: `  fairlead pause node1 --for 1h --reason 'looking for a slow upstream'
   fairlead pause -l region=eu --for 30m`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeNodes,
+		ValidArgsFunction: a.completeMany,
 		PreRunE: func(*cobra.Command, []string) error {
 			if d := time.Duration(length); d <= 0 || d > nginx.MaxPause {
 				return usagef("--for %s: give a time up to 7d", d)
@@ -40,7 +39,7 @@ the newest revision is applied when it ends. nginx is still started when it dies
 			return a.simple(ctx, c, args, &t, &w, "pause", "nginx", body)
 		}),
 	}
-	t.flags(c)
+	t.flags(a, c)
 	w.flags(c)
 	c.Flags().Var(&length, "for", "how long, up to 7d")
 	c.Flags().StringVar(&reason, "reason", "", "why, for those who wonder")

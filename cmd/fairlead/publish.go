@@ -19,6 +19,7 @@ import (
 )
 
 func newPublish(a *app) *cobra.Command {
+	var t targets
 	var w waiting
 	var data, file string
 	var wait bool
@@ -27,17 +28,23 @@ func newPublish(a *app) *cobra.Command {
 		Short: "send any command",
 		Long: `Signs and stores commands; with --wait it also waits for their ends.
 
-A SUBJECT is <node>.command.<method>.<domain>. A FILE holds one message per YAML document:
+A SUBJECT is <node>.command.<method>.<domain>; with * as the node it goes to those that -l and the like choose. A FILE holds one message per YAML document:
   subject: node1.command.shellcommand.operatingsystem
   data: {argv: [uname, -a]}
   expires: 1h`,
 		Example: `  fairlead publish node1.command.reload.nginx --wait
   fairlead publish node1.command.shellcommand.operatingsystem --data '{"argv":["uname","-a"]}' --wait
+  fairlead publish '*.command.reload.nginx' -l role=edge --expires 1h
   fairlead publish -f examples/messages/first-look.yaml --wait`,
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: a.completeSubjects,
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
+		if to := t.describe(); len(args) == 1 && (strings.HasPrefix(args[0], "*.") || to != "") {
+			return a.publishToMany(cmd, args[0], data, &t, w, wait)
+		} else if to != "" {
+			return usagef("%s goes with a SUBJECT whose node is *; the messages of a file name their own", to)
+		}
 		commands, err := a.toPublish(args, file, data, time.Duration(w.expires.days))
 		if err != nil {
 			return err
@@ -58,11 +65,50 @@ A SUBJECT is <node>.command.<method>.<domain>. A FILE holds one message per YAML
 			return err
 		})(cmd, args)
 	}
+	t.flags(a, c)
 	w.flags(c)
 	c.Flags().StringVar(&data, "data", "", "the body: JSON, @FILE, or - for standard input")
 	c.Flags().StringVarP(&file, "file", "f", "", "file with one message per YAML document, - for standard input")
 	c.Flags().BoolVar(&wait, "wait", false, "wait for the commands' ends")
 	return c
+}
+
+// publishToMany sends one command to all nodes that are chosen.
+func (a *app) publishToMany(cmd *cobra.Command, subject, data string, t *targets, w waiting, wait bool) error {
+	rest, any := strings.CutPrefix(subject, "*.")
+	if !any {
+		return usagef("write * in the place of the node: '*.%s'", strings.Join(strings.Split(subject, ".")[1:], "."))
+	}
+	s, err := commandSubject("any." + rest)
+	if err != nil {
+		return err
+	}
+	body, err := a.readBody(data)
+	if err != nil {
+		return err
+	}
+	return a.with(func(ctx context.Context, c *client.Client, _ []string) error {
+		to, err := t.find(ctx, a, c, nil)
+		if err != nil {
+			return err
+		}
+		if wait {
+			outcomes, err := a.command(ctx, c, to, s.Method, s.Domain, body, w)
+			if err != nil {
+				return err
+			}
+			return a.printOutcomes(ctx, c, outcomes)
+		}
+		commands, err := to.each(s.Method, s.Domain, body, w)
+		if err != nil {
+			return err
+		}
+		sent, err := c.Send(ctx, commands...)
+		if perr := a.printSent(sent); perr != nil {
+			return perr
+		}
+		return err
+	})(cmd, nil)
 }
 
 // toPublish reads what to send.

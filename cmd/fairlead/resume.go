@@ -12,17 +12,16 @@ func newResume(a *app) *cobra.Command {
 	var t targets
 	var w waiting
 	c := &cobra.Command{
-		Use:   "resume NODE | -l SELECTOR",
+		Use:   "resume " + targetsUse,
 		Short: "end a pause before its time is over",
 		Example: `  fairlead resume node1
   fairlead resume -l region=eu`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeNodes,
+		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
 			return a.simple(ctx, c, args, &t, &w, "resume", "nginx", nil)
 		}),
 	}
-	t.flags(c)
+	t.flags(a, c)
 	w.flags(c)
 	return c
 }

@@ -15,15 +15,14 @@ func rotateNode(a *app) *cobra.Command {
 	var t targets
 	var w waiting
 	c := &cobra.Command{
-		Use:   "node NODE | -l SELECTOR",
+		Use:   "node " + targetsUse,
 		Short: "have nodes take another key",
 		Long: `Each node makes another key, proves to a station that it holds both, and goes on with the new one. What the old key signed
 counts for a day more, so that no answer that is on its way is lost. A key that was stolen is not rotated but taken back:
 ` + "`fairlead nodes rm NODE --revoke`" + `, and the node joins again.`,
 		Example: `  fairlead rotate node ship1
   fairlead rotate node -l role=edge`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeNodes,
+		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
 			body, err := json.Marshal(handlers.RenewIdentityBody{NewKey: true})
 			if err != nil {
@@ -32,7 +31,7 @@ counts for a day more, so that no answer that is on its way is lost. A key that 
 			return a.simple(ctx, c, args, &t, &w, handlers.MethodRenewIdentity, message.LifecycleDomain, body)
 		}),
 	}
-	t.flags(c)
+	t.flags(a, c)
 	w.flags(c)
 	return c
 }

@@ -10,43 +10,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/client"
-	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
-
-// targets are the nodes that a command is for: named, or chosen by labels.
-type targets struct{ selector string }
-
-func (t *targets) flags(c *cobra.Command) {
-	c.Flags().StringVarP(&t.selector, "selector", "l", "", "all nodes whose labels match, instead of one by name")
-}
-
-// find returns the nodes' names; the error says what to do where there is none.
-func (t *targets) find(ctx context.Context, c *client.Client, names []string) ([]string, error) {
-	switch {
-	case len(names) == 0 && t.selector == "":
-		return nil, usagef("name a NODE, or choose several with -l SELECTOR")
-	case len(names) > 0 && t.selector != "":
-		return nil, usagef("give NODE or -l SELECTOR, not both")
-	}
-	nodes, _, err := c.Nodes(ctx, station.NodesQuestion{Selector: t.selector, Names: names})
-	if err != nil {
-		return nil, err
-	}
-	if len(nodes) == 0 {
-		if len(names) > 0 {
-			return nil, fleet.Errorf(fleet.Unknown, "no node %q: `fairlead nodes` lists those there are", names[0])
-		}
-		return nil, fleet.Errorf(fleet.Unknown, "no node matches %q", t.selector)
-	}
-	var found []string
-	for _, n := range nodes {
-		found = append(found, n.Name)
-	}
-	return found, nil
-}
 
 // waiting is how long to wait for answers.
 type waiting struct {
@@ -65,15 +32,25 @@ func (w *waiting) expiryFlag(c *cobra.Command) {
 	c.Flags().Var(&w.expires, "expires", "how long the command waits for a node that is not there, up to 30d")
 }
 
+// command sends the same command to every node that was chosen and waits for
+// their ends.
+func (a *app) command(ctx context.Context, c *client.Client, to chosen, method, domain string, body []byte, w waiting) ([]client.Outcome, error) {
+	commands, err := to.each(method, domain, body, w)
+	if err != nil {
+		return nil, err
+	}
+	return a.sendAndWait(ctx, c, commands, w.timeout)
+}
+
 // each makes the same command for every node.
-func each(nodes []string, method, domain string, body []byte, expires life) ([]client.Command, error) {
+func (to chosen) each(method, domain string, body []byte, w waiting) ([]client.Command, error) {
 	var all []client.Command
-	for _, n := range nodes {
+	for _, n := range to.names {
 		s, err := subjects.Build(n, subjects.Command, method, domain)
 		if err != nil {
 			return nil, err
 		}
-		all = append(all, client.Command{Subject: s, Body: body, Expires: time.Duration(expires.days)})
+		all = append(all, client.Command{Subject: s, Body: body, Expires: time.Duration(w.expires.days)})
 	}
 	return all, nil
 }

@@ -18,18 +18,18 @@ func newShell(a *app) *cobra.Command {
 	var w waiting
 	limit := days(30 * time.Second)
 	c := &cobra.Command{
-		Use:   "shell NODE | -l SELECTOR -- PROGRAM [ARGUMENT …]",
+		Use:   "shell " + targetsUse + " -- PROGRAM [ARGUMENT …]",
 		Short: "run a program that the nodes allow, and show what it wrote",
 		Long: `Runs one program with its arguments on each node; no shell reads them.
 The program must be on the node's allow-list (fairlead agent --allow).`,
 		Example: `  fairlead shell node1 -- uname -a
   fairlead shell -l role=edge -- df -h /`,
 		Args:              cobra.MinimumNArgs(1),
-		ValidArgsFunction: a.completeNodes,
+		ValidArgsFunction: a.completeMany,
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		dash := cmd.ArgsLenAtDash()
-		if dash < 0 || dash > 1 || dash == len(args) {
+		if dash < 0 || dash == len(args) {
 			return usagef("write the program behind two dashes: fairlead shell node1 -- uname -a")
 		}
 		body, err := json.Marshal(handlers.ShellCommandBody{Argv: args[dash:], TimeoutSeconds: int(time.Duration(limit).Seconds())})
@@ -37,15 +37,12 @@ The program must be on the node's allow-list (fairlead agent --allow).`,
 			return err
 		}
 		return a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-			nodes, err := t.find(ctx, c, args[:dash])
+			nodes, err := t.find(ctx, a, c, args[:dash])
 			if err != nil {
 				return err
 			}
-			commands, err := each(nodes, "shellcommand", "operatingsystem", body, w.expires)
-			if err != nil {
-				return err
-			}
-			outcomes, err := a.sendAndWait(ctx, c, commands, max(w.timeout, limit+days(5*time.Second)))
+			w.timeout = max(w.timeout, limit+days(5*time.Second))
+			outcomes, err := a.command(ctx, c, nodes, "shellcommand", "operatingsystem", body, w)
 			if err != nil {
 				return err
 			}
@@ -55,9 +52,9 @@ The program must be on the node's allow-list (fairlead agent --allow).`,
 			return a.printShell(ctx, c, outcomes)
 		})(cmd, args)
 	}
-	t.flags(c)
+	t.flags(a, c)
 	w.flags(c)
-	c.Flags().Var(&limit, "limit", "how long the program may run on the node")
+	c.Flags().Var(&limit, "stop-after", "how long the program may run on the node")
 	return c
 }
 

@@ -19,59 +19,111 @@ import (
 )
 
 func newStatus(a *app) *cobra.Command {
-	var selector string
+	var t targets
+	var all bool
 	c := &cobra.Command{
-		Use:   "status [NODE] [-l SELECTOR]",
+		Use:   "status [NODE…] [-l SELECTOR]",
 		Short: "what every node should be, what it is, and why not",
-		Long: `Compares what every node should be with what it says it is and what its nginx answers.
+		Long: `Compares what every node should be with what it says it is and what its nginx answers. One NODE is shown with all that is
+known of it. Of many nodes only those are listed that are not in sync, and not all of them; --all lists every one.
 
 The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 some pending or unknown, 4 no node.`,
 		Example: `  fairlead status
   fairlead status node1
-  fairlead status -l region=eu --json`,
-		Args:              cobra.MaximumNArgs(1),
-		ValidArgsFunction: a.completeNodes,
+  fairlead status -l region=eu --json
+  fairlead status --field 'sync!=in sync,presence=online'`,
+		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
-			if len(args) == 1 && selector != "" {
+			switch how := t.describe(); {
+			case len(args) > 0 && (t.selector != "" || t.fields != ""):
 				return usagef("give NODE or -l SELECTOR, not both")
-			}
-			if len(args) == 1 {
+			case len(args) == 1 && how == "" && args[0] != "-" && !strings.HasPrefix(args[0], "@"):
 				return a.statusOf(ctx, c, args[0])
+			case a.output == "table" && !all && t.limit == (portion{}):
+				if done, err := a.statusOfMany(ctx, c, &t, args); done || err != nil {
+					return err
+				}
 			}
-			nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Selector: selector})
+			nodes, now, err := t.list(ctx, a, c, args, "")
 			if err != nil {
 				return err
 			}
-			err = a.printNodes(nodes, selector, func(t *table) {
-				t.cut = true
-				head := []string{"NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY"}
-				certificates := slices.ContainsFunc(nodes, func(n station.NodeStatus) bool { return n.Expiring != nil })
-				if certificates {
-					head = slices.Insert(head, 6, "EXPIRES")
-				}
-				t.row(head...)
-				for _, n := range nodes {
-					row := []string{n.Name, presenceOf(n, now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest),
-						revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message}
-					if certificates {
-						row = slices.Insert(row, 6, expiringOf(n, now))
-					}
-					t.row(row...)
-				}
-			})
-			if err != nil {
-				return err
+			s := station.Summary{Now: now}
+			for _, n := range nodes {
+				s.Add(n)
 			}
-			a.say("%s", summary(nodes))
-			if text := expiries(nodes, now); text != "" {
-				a.say("%s", text)
-			}
-			a.sayQuota(ctx, c)
-			return exitFor(nodes)
+			return a.printStatus(ctx, c, nodes, s, t.asked())
 		}),
 	}
-	c.Flags().StringVarP(&selector, "selector", "l", "", "only nodes whose labels match")
+	t.chooseFlags(a, c)
+	c.Flags().BoolVar(&all, "all", false, "list every node, however many there are")
 	return c
+}
+
+// Of more nodes than statusAll, status lists statusSome that are not in sync.
+const (
+	statusAll  = 100
+	statusSome = 40
+)
+
+// statusOfMany shows nodes that are too many to list, and reports whether they are.
+func (a *app) statusOfMany(ctx context.Context, c *client.Client, t *targets, args []string) (done bool, err error) {
+	q, err := t.question(a, args)
+	if err != nil || len(q.Names) > 0 {
+		return false, err
+	}
+	s, err := c.Summary(ctx, q)
+	if err != nil || s.Nodes <= statusAll {
+		return false, err
+	}
+	q.Fields = strings.TrimPrefix(q.Fields+fmt.Sprintf(",sync notin (%s,%s)", station.InSync, station.NoneDue), ",")
+	q.Most = statusSome
+	page, err := c.NodesPage(ctx, q)
+	if err != nil {
+		return true, err
+	}
+	if len(page.Nodes) == 0 {
+		return true, a.endStatus(ctx, c, s)
+	}
+	if bad := s.Nodes - s.Sync[station.InSync] - s.Sync[station.NoneDue]; bad > len(page.Nodes) {
+		defer a.say("these are %d of %d that are not in sync; --all lists every node, --field chooses: `fairlead status --field sync=failed`", len(page.Nodes), bad)
+	}
+	return true, a.printStatus(ctx, c, page.Nodes, s, t.asked())
+}
+
+// printStatus prints nodes, and the summary of those that they are of.
+func (a *app) printStatus(ctx context.Context, c *client.Client, nodes []station.NodeStatus, s station.Summary, how string) error {
+	err := a.printNodes(nodes, how, func(t *table) {
+		t.cut = true
+		head := []string{"NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY"}
+		certificates := slices.ContainsFunc(nodes, func(n station.NodeStatus) bool { return n.Expiring != nil })
+		if certificates {
+			head = slices.Insert(head, 6, "EXPIRES")
+		}
+		t.row(head...)
+		for _, n := range nodes {
+			row := []string{n.Name, presenceOf(n, s.Now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest),
+				revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message}
+			if certificates {
+				row = slices.Insert(row, 6, expiringOf(n, s.Now))
+			}
+			t.row(row...)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return a.endStatus(ctx, c, s)
+}
+
+// endStatus says in a line how the nodes are, and gives the exit code.
+func (a *app) endStatus(ctx context.Context, c *client.Client, s station.Summary) error {
+	a.say("%s", summary(s))
+	if text := expiries(s); text != "" {
+		a.say("%s", text)
+	}
+	a.sayQuota(ctx, c)
+	return exitFor(s.Sync)
 }
 
 func presenceOf(n station.NodeStatus, now time.Time) string {
@@ -95,49 +147,38 @@ func waitingOf(n station.NodeStatus) string {
 	return strconv.Itoa(n.Waiting)
 }
 
-// summary counts nodes by how they are.
-func summary(nodes []station.NodeStatus) string {
-	counts := make(map[string]int)
-	offline := 0
-	for _, n := range nodes {
-		counts[n.Sync]++
-		if n.Presence != station.Online {
-			offline++
-		}
-	}
-	text := count(len(nodes), "node")
+// summary says how many nodes are how.
+func summary(s station.Summary) string {
+	text := count(s.Nodes, "node")
 	for _, word := range []string{station.InSync, station.Pending, station.Partial, station.FailedIn, station.Unfit, station.Drifted, station.Unsaid, station.NoneDue} {
-		if counts[word] > 0 {
+		if s.Sync[word] > 0 {
 			name := word
 			if word == station.NoneDue {
 				name = "without resources"
 			}
-			text += fmt.Sprintf(", %d %s", counts[word], name)
+			text += fmt.Sprintf(", %d %s", s.Sync[word], name)
 		}
 	}
-	if offline > 0 {
+	if offline := s.Nodes - s.Presence[station.Online]; offline > 0 {
 		text += fmt.Sprintf(", %d not there", offline)
 	}
-	for _, n := range nodes {
-		if n.Sync != station.InSync && n.Sync != station.NoneDue {
-			return text + "; `fairlead why " + n.Name + "` explains"
-		}
+	if s.Drained > 0 {
+		text += fmt.Sprintf(", %d drained", s.Drained)
+	}
+	if s.Worst != "" {
+		text += "; `fairlead why " + s.Worst + "` explains"
 	}
 	return text
 }
 
-// exitFor is the exit code of the worst node.
-func exitFor(nodes []station.NodeStatus) error {
-	pending := false
-	for _, n := range nodes {
-		switch n.Sync {
-		case station.Partial, station.FailedIn, station.Unfit, station.Drifted:
+// exitFor is the exit code of the worst of nodes, counted by the words for it.
+func exitFor(sync map[string]int) error {
+	for _, word := range []string{station.Partial, station.FailedIn, station.Unfit, station.Drifted} {
+		if sync[word] > 0 {
 			return exitError(message.ExitFailed)
-		case station.Pending, station.Unsaid:
-			pending = true
 		}
 	}
-	if pending {
+	if sync[station.Pending]+sync[station.Unsaid] > 0 {
 		return exitError(message.ExitPending)
 	}
 	return nil
@@ -159,6 +200,9 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 	err = a.print(whole, func(t *table) {
 		t.row("node", n.Name)
 		t.row("presence", presenceOf(n.NodeStatus, n.Now)+", last seen "+ago(n.LastSeen, n.Now))
+		if d := n.Drained; d != nil {
+			t.row("drained", strings.TrimPrefix(by(d.By)+since(d.At, n.Now)+": "+d.Reason, " "))
+		}
 		t.row("labels", labels(n.Labels))
 		t.row("agent", n.Version)
 		t.row("sync", n.Sync)
@@ -208,7 +252,7 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 	if err != nil {
 		return err
 	}
-	return exitFor([]station.NodeStatus{n.NodeStatus})
+	return exitFor(map[string]int{n.Sync: 1})
 }
 
 // able is what a node says that it is.

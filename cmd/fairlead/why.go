@@ -43,7 +43,7 @@ func newWhy(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return exitFor([]station.NodeStatus{n.NodeStatus})
+			return exitFor(map[string]int{n.Sync: 1})
 		}),
 	}
 }
