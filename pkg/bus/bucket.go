@@ -34,6 +34,13 @@ func (e Entry) Message(as subjects.Subject) (message.Message, error) {
 	return m, faults.Err()
 }
 
+// After is the sequence of the key's entry before this one, by what its writer
+// expected: 0 for a new key. ok is false where the writer expected nothing.
+func (e Entry) After() (sequence uint64, ok bool) {
+	sequence, err := strconv.ParseUint(first(e.Headers, jetstream.ExpectedLastSubjSeqHeader), 10, 64)
+	return sequence, err == nil
+}
+
 const (
 	headerOperation = "KV-Operation"
 	operationDelete = "DEL"
@@ -55,6 +62,9 @@ func (c *Conn) Get(ctx context.Context, bucket, key string) (Entry, error) {
 	}
 	return e, nil
 }
+
+// EntryOf is a message of the stream behind a bucket as the entry that it is.
+func EntryOf(bucket string, s message.Stored) Entry { return entry(bucket, s) }
 
 func entry(bucket string, s message.Stored) Entry {
 	operation := first(s.Headers, headerOperation)
@@ -83,12 +93,68 @@ func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*message.Sto
 // stores one, many subjects with one question. handle runs in the goroutine of
 // the caller.
 func (c *Conn) LastOf(ctx context.Context, stream string, from []string, handle func(message.Stored)) error {
+	return c.lastOf(ctx, stream, from, Moment{}, handle)
+}
+
+// Moment is a point in a stream's past: behind a sequence that it has, or before a time of the
+// broker's clock. The zero value is now.
+type Moment struct {
+	Sequence uint64
+	Time     time.Time
+}
+
+// LastAt is LastOf as it was at a moment, as far as the stream still holds it: what
+// was written over since too often is not there.
+func (c *Conn) LastAt(ctx context.Context, stream string, from []string, at Moment, handle func(message.Stored)) error {
+	return c.lastOf(ctx, stream, from, at, handle)
+}
+
+func (c *Conn) lastOf(ctx context.Context, stream string, from []string, at Moment, handle func(message.Stored)) error {
 	for page := range slices.Chunk(from, lastOfMost) {
-		if err := c.directAll(ctx, stream, map[string]any{"multi_last": page}, handle); err != nil {
+		question := map[string]any{"multi_last": page}
+		if at.Sequence > 0 {
+			question["up_to_seq"] = at.Sequence
+		}
+		if !at.Time.IsZero() {
+			question["up_to_time"] = at.Time.UTC()
+		}
+		if err := c.directAll(ctx, stream, question, handle); err != nil {
 			return kinded(err, fmt.Sprintf("read %d subjects of stream %s", len(page), stream))
 		}
 	}
 	return nil
+}
+
+// EntryAt is what was written to a bucket with a sequence. The error is Unknown
+// where it is not kept.
+func (c *Conn) EntryAt(ctx context.Context, bucket string, sequence uint64) (Entry, error) {
+	question, err := json.Marshal(map[string]uint64{"seq": sequence})
+	if err != nil {
+		return Entry{}, err
+	}
+	what := fmt.Sprintf("revision %d of bucket %s", sequence, bucket)
+	reply, err := c.directOne(ctx, subjects.BucketStream(bucket), question)
+	if err != nil {
+		return Entry{}, kinded(err, "read "+what)
+	}
+	stored, err := direct(reply, what)
+	if err != nil {
+		return Entry{}, err
+	}
+	if stored == nil {
+		return Entry{}, fleet.Errorf(fleet.Unknown, "%s is not kept", what)
+	}
+	return entry(bucket, *stored), nil
+}
+
+// KeysAt hands over what some keys of a bucket held at a moment, deleted ones too,
+// as far as the bucket's history goes back. handle runs in the goroutine of the caller.
+func (c *Conn) KeysAt(ctx context.Context, bucket string, keys []string, at Moment, handle func(Entry)) error {
+	from := make([]string, len(keys))
+	for i, key := range keys {
+		from[i] = subjects.KeySubject(bucket, key)
+	}
+	return c.lastOf(ctx, subjects.BucketStream(bucket), from, at, func(s message.Stored) { handle(entry(bucket, s)) })
 }
 
 // lastOfMost is how many subjects one question names; the broker takes 1,024.

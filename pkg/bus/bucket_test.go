@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -153,5 +154,57 @@ func TestWritingAKeyCannotRemoveOthers(t *testing.T) {
 	}
 	if _, err := c.Get(t.Context(), subjects.Fleet, key("shop")); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestABucketIsReadAsItWas(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	var one, two uint64
+	one = put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "one")})
+	var both []bus.Change
+	both = append(both, bus.Change{Key: key("shop"), Document: s.document("shop", "two"), Expect: one}, bus.Change{Key: key("blog"), Document: s.document("blog", "x")})
+	two, err := c.PutAll(within(t), subjects.Fleet, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone := put(t, c, bus.Change{Key: key("shop"), Document: s.deletion("shop"), Expect: two - 1})
+	put(t, c, bus.Change{Key: key("shop"), Document: s.document("shop", "again"), Expect: gone})
+
+	var kept []bus.Entry
+	if err := c.History(within(t), subjects.Fleet, key("shop"), func(e bus.Entry) error { kept = append(kept, e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []uint64{0, one, two - 1, gone} {
+		if after, ok := kept[i].After(); !ok || after != want {
+			t.Errorf("entry %d was written behind %d (%v), want %d", i, after, ok, want)
+		}
+	}
+	read := func(at bus.Moment) string {
+		held := map[string]string{}
+		err := c.KeysAt(within(t), subjects.Fleet, []string{key("shop"), key("blog"), key("none")}, at, func(e bus.Entry) {
+			held[e.Key] = fmt.Sprintf("%s %v", e.Body, e.Deleted)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprint(held)
+	}
+	for _, row := range []struct {
+		at   bus.Moment
+		want string
+	}{
+		{bus.Moment{Sequence: one}, "map[VirtualHost.shop:one false]"},
+		{bus.Moment{Sequence: two}, "map[VirtualHost.blog:x false VirtualHost.shop:two false]"},
+		{bus.Moment{Sequence: gone}, "map[VirtualHost.blog:x false VirtualHost.shop: true]"},
+		{bus.Moment{}, "map[VirtualHost.blog:x false VirtualHost.shop:again false]"},
+		{bus.Moment{Time: kept[0].At}, "map[]"},
+		{bus.Moment{Time: kept[1].At}, "map[VirtualHost.shop:one false]"},
+		{bus.Moment{Time: kept[3].At}, "map[VirtualHost.blog:x false VirtualHost.shop: true]"},
+		{bus.Moment{Time: kept[3].At.Add(time.Hour)}, "map[VirtualHost.blog:x false VirtualHost.shop:again false]"},
+	} {
+		if got := read(row.at); got != row.want {
+			t.Errorf("at %+v: %s, want %s", row.at, got, row.want)
+		}
 	}
 }

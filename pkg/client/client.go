@@ -198,7 +198,7 @@ func (c *Client) whose(ctx context.Context, key string) (station.KeyAnswer, erro
 	if c.trust != nil {
 		c.newestTrust(ctx)
 		owner, _ := c.trust.Find(key)
-		return station.KeyAnswer{Name: owner.Name, Role: owner.Role, Ended: owner.Ended}, nil
+		return station.AnswerFor(owner), nil
 	}
 	c.mu.Lock()
 	known, ok := c.owners[key]

@@ -163,6 +163,7 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 
 func (c *Client) stored(ctx context.Context) (stored, error) {
 	s := stored{resources: make(map[string]storedResource), desired: make(map[string]nginx.Desired), known: make(map[string]uint64)}
+	var spoiled []string
 	err := c.conn.Keys(ctx, subjects.Fleet, func(e bus.Entry) error {
 		s.known[e.Key] = e.Sequence
 		if e.Deleted {
@@ -181,6 +182,7 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 		}
 		if err != nil { // stations ignore it too; whoever applies the resource repairs it
 			c.log.Warn("ignored a stored resource", "key", e.Key, "error", err)
+			spoiled = append(spoiled, e.Key)
 			return nil
 		}
 		s.resources[r.ID()] = storedResource{r, e.Sequence, m.From}
@@ -188,6 +190,17 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 	})
 	if err != nil {
 		return s, err
+	}
+	for _, key := range spoiled { // what was there before is in force
+		all, err := c.history(ctx, key)
+		if err != nil {
+			return s, err
+		}
+		for _, r := range all {
+			if value, ok := r.Value(); r.Now && ok {
+				s.resources[r.Resource] = storedResource{value, s.known[key], r.By}
+			}
+		}
 	}
 	err = c.conn.Entries(ctx, subjects.Nodes, ">", func(e bus.Entry) error {
 		var r station.NodeRecord

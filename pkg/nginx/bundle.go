@@ -25,9 +25,11 @@ type Desired struct {
 	At        time.Time        `json:"at"`
 	Message   string           `json:"message,omitempty"` // why, in the words of who changed it
 	// Fleet is the sequence of the bucket `fleet` that it was made from: the
-	// resources as they were then, and By and Message are of the newest of them
-	// that made it another. They are empty where none did: the register changed.
+	// resources as they were then. Cause is the revision of the newest of them that
+	// made it another, and By and Message are of that; empty where none did, but
+	// the register.
 	Fleet uint64 `json:"fleet,omitempty"`
+	Cause uint64 `json:"cause,omitempty"`
 }
 
 // File is one file of a bundle.

@@ -138,6 +138,9 @@ func (c *compiler) read(e bus.Entry) (r resource, err error) {
 	if err == nil {
 		err = m.CheckSignature()
 	}
+	if err == nil && e.Deleted != (m.Operation == bus.Delete) {
+		err = fleet.Errorf(fleet.Refused, "whether it is a removal is said otherwise than it was signed")
+	}
 	if err != nil {
 		return r, err
 	}
@@ -154,14 +157,18 @@ func (c *compiler) read(e bus.Entry) (r resource, err error) {
 	return r, err
 }
 
+// WritersOf are the roles that may write a resource of a kind.
+func WritersOf(kind string) []subjects.Role {
+	if kind == "ConfigFile" || kind == "NodePolicy" { // either has nginx do as root what it says
+		return []subjects.Role{subjects.Admin}
+	}
+	return []subjects.Role{subjects.Admin, subjects.Operator}
+}
+
 // mayWrite decides whether who signed a resource may write one of its kind. Who
 // is limited to some nodes may write none: a resource chooses its nodes itself.
 func (c *compiler) mayWrite(kind string, by signature) (owner message.Trusted, err error) {
-	roles := []subjects.Role{subjects.Admin, subjects.Operator}
-	if kind == "ConfigFile" || kind == "NodePolicy" { // either has nginx do as root what it says
-		roles = roles[:1]
-	}
-	owner, err = message.Stands(by.key, by.at, c.station.trust.Find, roles...)
+	owner, err = message.Stands(by.key, by.at, c.station.trust.Find, WritersOf(kind)...)
 	switch {
 	case err != nil:
 	case len(owner.Nodes) > 0:
@@ -362,7 +369,8 @@ func (c *compiler) write(ctx context.Context, plan Plan, sequence uint64, causes
 	why := causeOf(before.Resources, plan.Resources, causes, max(before.Fleet, compiled))
 	d := nginx.Desired{
 		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: resources, Unfit: plan.Unfit,
-		By: why.by, Message: why.note, Fleet: sequence, At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
+		By: why.by, Message: why.note, Fleet: sequence, Cause: why.sequence,
+		At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
 	}
 	body, err := json.Marshal(d)
 	if err != nil {

@@ -120,13 +120,13 @@ func TestADesiredStateSaysWhoseChangeMadeItAndWhy(t *testing.T) {
 	shops := write("olga", subjects.Operator, host("shops", "kind=shop", "y"), "for the shops")
 	s.report("ship1", handlers.Reported{Revision: 1, ObservedRevision: 1, Status: handlers.StatusApplied})
 	for name, want := range map[string]nginx.Desired{
-		"ship1": {Revision: 1, By: "alice", Message: "for the ships", Fleet: first}, "shop1": {Revision: 1, By: "olga", Message: "for the shops", Fleet: shops},
+		"ship1": {Revision: 1, By: "alice", Message: "for the ships", Fleet: first, Cause: first}, "shop1": {Revision: 1, By: "olga", Message: "for the shops", Fleet: shops, Cause: shops},
 	} {
 		d, _ := s.desired(name)
-		if d.Revision != want.Revision || d.By != want.By || d.Message != want.Message || d.Fleet != want.Fleet {
+		if d.Revision != want.Revision || d.By != want.By || d.Message != want.Message || d.Fleet != want.Fleet || d.Cause != want.Cause {
 			t.Errorf("%s: %+v, want %+v", name, d, want)
 		}
-		if n := s.node(name).Desired; n.Message != want.Message || n.Fleet != want.Fleet {
+		if n := s.node(name).Desired; n.Message != want.Message || n.Cause != want.Cause {
 			t.Errorf("a station tells %+v", n)
 		}
 		if m := station.CommandFor(name, d); m.Note != want.Message {
@@ -136,7 +136,7 @@ func TestADesiredStateSaysWhoseChangeMadeItAndWhy(t *testing.T) {
 	// Whoever changed a resource last has nothing to do with a node's new label.
 	s.nodes(map[string]string{"kind": "shop"}, "ship1")
 	eventually(t, "the relabelled node has its next revision", func() bool { return s.revision("ship1") == 2 })
-	if d, _ := s.desired("ship1"); d.By != "" || d.Message != "" || d.Fleet != shops {
+	if d, _ := s.desired("ship1"); d.By != "" || d.Message != "" || d.Cause != 0 || d.Fleet != shops {
 		t.Errorf("relabelled: %+v", d)
 	}
 	s.remove(host("shops", "kind=shop", "y"))

@@ -122,7 +122,7 @@ type DesiredSummary struct {
 	Digest    string    `json:"digest"`
 	By        string    `json:"by,omitempty"`
 	Message   string    `json:"message,omitempty"` // why, in the words of who changed it
-	Fleet     uint64    `json:"fleet,omitempty"`   // sequence of the bucket fleet that it was made from
+	Cause     uint64    `json:"cause,omitempty"`   // the revision of a resource that made it another
 	At        time.Time `json:"at"`
 	Resources []string  `json:"resources"`
 	// Unfit are those that select the node and that it cannot take.
@@ -176,11 +176,20 @@ type KeyAnswer struct {
 	Name  string        `json:"name,omitempty"`
 	Role  subjects.Role `json:"role,omitempty"`
 	Ended time.Time     `json:"ended,omitzero"` // since when the key is not trusted any more
+	// Limited is who may command some nodes only, or not by nginxconfig, and so
+	// may write no resource.
+	Limited bool `json:"limited,omitempty"`
+}
+
+// AnswerFor is what is told of the owner of a key.
+func AnswerFor(owner message.Trusted) KeyAnswer {
+	limited := len(owner.Nodes) > 0 || !owner.May(handlers.MethodNginxConfig)
+	return KeyAnswer{owner.Name, owner.Role, owner.Ended, limited}
 }
 
 func (s *Station) answerKey(_ context.Context, q KeyQuestion) (KeyAnswer, error) {
 	owner, _ := s.trust.Find(q.Key)
-	return KeyAnswer{owner.Name, owner.Role, owner.Ended}, nil
+	return AnswerFor(owner), nil
 }
 
 func (s *Station) queries() []bus.Endpoint {
@@ -213,7 +222,7 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 	d := NodeDetail{NodeStatus: s.status(q.Name, now), Recent: s.ledger.ends(q.Name), Now: now}
 	d.Commands, d.Waiting = s.ledger.waiting(q.Name, mostCommands)
 	desired, _ := s.compiler.of(q.Name)
-	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, Message: desired.Message, Fleet: desired.Fleet, At: desired.At}
+	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, Message: desired.Message, Cause: desired.Cause, At: desired.At}
 	for _, r := range desired.Resources {
 		d.Desired.Resources = append(d.Desired.Resources, r.ID())
 	}

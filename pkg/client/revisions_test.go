@@ -1,0 +1,168 @@
+package client_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"fairlead/handlers"
+	"fairlead/pkg/bus"
+	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
+	"fairlead/pkg/station"
+	"fairlead/subjects"
+)
+
+// because applies a set with a message and waits for the station.
+func (s *site) because(by *client.Client, why, text string) uint64 {
+	s.t.Helper()
+	p, err := by.Plan(within(s.t), set(s.t, text), false)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	p.Message = why
+	return s.done(by, p)
+}
+
+func (s *site) done(by *client.Client, p client.Plan) uint64 {
+	s.t.Helper()
+	done, err := by.Apply(within(s.t), p)
+	if err == nil {
+		_, _, err = by.Told(within(s.t), done)
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return done.Sequence
+}
+
+func (s *site) history(name string) []client.Revision {
+	s.t.Helper()
+	all, err := s.client.History(within(s.t), "VirtualHost", name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return all
+}
+
+func TestAHistorySaysWhoDidWhatAndWhyAndWhatIsNotProven(t *testing.T) {
+	s := open(t)
+	bob := s.open("bob")
+	first := s.because(s.client, "the shop opens", host("a", "", "one")+host("b", "", "one"))
+	s.because(bob, "", host("a", "", "two"))
+	// Somebody who is nobody's, in alice's name, and what nobody signed at all.
+	m := message.Message{Subject: message.ResourceSubject("VirtualHost", "a"), ID: message.NewID(), From: "alice", Body: []byte("{}")}
+	if err := m.Sign(stranger(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.Conn().Put(within(t), subjects.Fleet, bus.Change{Key: "VirtualHost.a", Document: m, Expect: bus.Any}); err != nil {
+		t.Fatal(err)
+	}
+	p, err := s.client.Plan(within(t), set(t, host("a", "", "")), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.Message = "it has closed"
+	s.done(s.client, p)
+	last := s.because(bob, "it opens again", host("a", "", "three"))
+
+	var got []string
+	for _, r := range s.history("a") {
+		if !r.Proven && !strings.Contains(r.Problem, "nobody is known who has the key") {
+			t.Errorf("the problem is %q", r.Problem)
+		}
+		got = append(got, fmt.Sprintf("%s %s %s %v %v %s", r.Action, r.By, r.Role, r.Proven, r.Now, r.Message))
+	}
+	want := []string{"create alice admin true false the shop opens", "update bob admin true false ", "update alice  false false ",
+		"delete alice admin true false it has closed", "create bob admin true true it opens again"}
+	if !slices.Equal(got, want) {
+		t.Errorf("%q\nwant %q", got, want)
+	}
+	all := s.history("a")
+	if all[0].Revision != first-1 || all[4].Revision != last || all[0].Change == "" || all[0].Change != s.history("b")[0].Change || all[1].Change == all[0].Change {
+		t.Errorf("%+v", all)
+	}
+	step, err := s.client.Step(within(t), first)
+	if err != nil || len(step) != 2 || step[0].Resource != "VirtualHost/a" || step[1].Resource != "VirtualHost/b" {
+		t.Errorf("one step is %+v, %v", step, err)
+	}
+	if _, err := s.client.Step(within(t), all[2].Revision); fleet.KindOf(err) != fleet.Refused {
+		t.Errorf("what is not proven: %v", err)
+	}
+	_, err = s.client.History(within(t), "VirtualHost", "never")
+	kind(t, err, fleet.Unknown)
+	_, err = s.client.Revision(within(t), "VirtualHost", "a", 99)
+	kind(t, err, fleet.Unknown)
+	if !strings.Contains(fmt.Sprint(err), "has no revision 99 that is kept") {
+		t.Error(err)
+	}
+}
+
+func TestWhatAStationPutBackIsToldApart(t *testing.T) {
+	s := open(t)
+	first := s.because(s.client, "", host("a", "", "one"))
+	s.garbage(subjects.Fleet, "VirtualHost.a", "{")
+	var all []client.Revision
+	eventually(t, "the station puts it back", func() bool { all = s.history("a"); return len(all) == 3 })
+	if r := all[2]; r.Again != first || !r.Proven || !r.Now || r.By != "alice" || all[1].Proven || all[1].By != "" {
+		t.Errorf("%+v", all)
+	}
+}
+
+// ends answers the command that told a node of its newest desired state.
+func (s *site) ends(node string, state message.State) nginx.Desired {
+	s.t.Helper()
+	d, err := s.client.Desired(within(s.t), node)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m := station.CommandFor(node, d)
+	s.answer(client.Sent{ID: m.ID, Subject: m.Subject.String(), Node: node}, state, node, nil)
+	eventually(s.t, "the audit has it", func() bool {
+		return len(s.audit(client.AuditOptions{ID: m.ID}, 0)) == 2
+	})
+	return d
+}
+
+func TestANodesHistorySaysWhatEachRevisionCameTo(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1")
+	bob := s.open("bob")
+	s.because(s.client, "the first", host("a", "", "one"))
+	s.ends("ship1", message.Succeeded)
+	two := s.because(bob, "the second", host("b", "", "two"))
+	s.ends("ship1", message.FailedEnd)
+	s.because(s.client, "", host("a", "", "three"))
+
+	all, err := s.client.NodeHistory(within(t), "ship1")
+	if err != nil || len(all) != 3 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	for i, want := range []client.NodeRevision{
+		{Revision: 1, By: "alice", Message: "the first", Change: "VirtualHost/a", Cause: 1, State: message.Succeeded, Answer: "done", Resources: 1},
+		{Revision: 2, By: "bob", Message: "the second", Change: "VirtualHost/b", Cause: two, State: message.FailedEnd, Answer: "done", Resources: 2},
+		{Revision: 3, By: "alice", Change: "VirtualHost/a", Cause: two + 1, State: message.Published, Resources: 2},
+	} {
+		got := all[i]
+		if got.Command == "" || len(got.Digest) != 64 || !got.Proven || got.At.IsZero() || got.Ended.IsZero() == got.State.Final() || got.Fleet != got.Cause {
+			t.Errorf("%+v", got)
+		}
+		got.Command, got.Digest, got.Proven, got.At, got.Ended, got.Fleet = "", "", false, want.At, want.Ended, 0
+		if got != want {
+			t.Errorf("%+v\nwant %+v", got, want)
+		}
+	}
+	_, err = s.client.NodeHistory(within(t), "ship9")
+	kind(t, err, fleet.Unknown)
+
+	// What no station wrote is kept by the bucket, and told as that.
+	s.garbage(subjects.Desired, subjects.StateKey("ship1", handlers.MethodNginxConfig, "nginx"), `{"revision":9}`)
+	all, err = s.client.NodeHistory(context.WithoutCancel(within(t)), "ship1")
+	if err != nil || len(all) < 4 || all[3].Proven || all[3].Problem == "" || all[3].State != "" {
+		t.Errorf("%+v, %v", all, err)
+	}
+}
