@@ -43,6 +43,11 @@ func (c *Client) sealed(ctx context.Context, set manifest.Set, now stored) ([]fl
 			}
 		}
 		have, _ := now.resources[r.ID()].Spec.(*fleet.Certificate)
+		if spec.Stored() && spec.SealedTo != curve.Key { // it is of long ago
+			if spec, err = c.reseal(ctx, *spec, curve.Key); err != nil {
+				return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
+			}
+		}
 		stored, problem, err := seal(*spec, have, set.Key(r.ID()), curve.Key)
 		if err != nil {
 			return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
@@ -73,6 +78,20 @@ func seal(c fleet.Certificate, have *fleet.Certificate, key []byte, to string) (
 	c.SealedKey, err = message.Seal(key, to)
 	c.SealedTo = to
 	return c, "", err
+}
+
+// reseal has a station seal a certificate's key, that was sealed to a curve key
+// which it had before, to the one that it has now.
+func (c *Client) reseal(ctx context.Context, spec fleet.Certificate, to string) (*fleet.Certificate, error) {
+	answer, err := ask[station.ResealAnswer](ctx, c, station.QueryReseal, station.ResealQuestion{Certificate: spec})
+	if err != nil {
+		return nil, err
+	}
+	if answer.SealedTo != to {
+		return nil, fleet.Errorf(fleet.Refused, "the station sealed the key to another curve key than is told to people: nothing is stored")
+	}
+	spec.SealedKey, spec.SealedTo = answer.SealedKey, answer.SealedTo
+	return &spec, nil
 }
 
 // curve is the public key that secrets are sealed to, proven to be that of the

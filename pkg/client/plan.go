@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/rogpeppe/go-internal/diff"
 
@@ -94,42 +93,48 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 	if err != nil {
 		return Plan{}, err
 	}
-	resources, clock := set.Resources(), time.Time{}
-	if !remove {
-		sealed, curve, err := c.sealed(ctx, set, now)
-		if err != nil {
-			return Plan{}, err
-		}
-		resources, clock = sealed, curve.Now
+	if remove {
+		return c.plan(ctx, now, manifest.Set{}, set)
 	}
+	return c.plan(ctx, now, set, manifest.Set{})
+}
+
+// plan is Plan for a fleet as it was read: what is to be there, and what is to go.
+func (c *Client) plan(ctx context.Context, now stored, set, gone manifest.Set) (Plan, error) {
 	var p Plan
-	var faults fleet.Faults
+	resources, curve, err := c.sealed(ctx, set, now)
+	if err != nil {
+		return p, err
+	}
 	after := make(map[string]fleet.Resource)
 	for id, r := range now.resources {
 		after[id] = r.Resource
 	}
-	for _, r := range resources {
-		change := ResourceChange{Resource: r.ID(), key: subjects.ResourceKey(r.Kind, r.Metadata.Name), value: r}
-		change.sequence = now.known[change.key]
-		have, exists := now.resources[r.ID()]
-		change.By = have.by
-		switch {
-		case remove && !exists:
-			change.Action = Unchanged
-		case remove:
+	change := func(r fleet.Resource) (_ ResourceChange, have storedResource, exists bool) {
+		key := subjects.ResourceKey(r.Kind, r.Metadata.Name)
+		have, exists = now.resources[r.ID()]
+		return ResourceChange{Resource: r.ID(), Action: Unchanged, By: have.by, key: key, sequence: now.known[key], value: r}, have, exists
+	}
+	for _, r := range gone.Resources() {
+		change, have, exists := change(r)
+		if exists {
 			change.Action, change.Diff = Remove, resourceDiff(r.ID(), &have.Resource, nil)
 			delete(after, r.ID())
+		}
+		p.Resources = append(p.Resources, change)
+	}
+	var faults fleet.Faults
+	for _, r := range resources {
+		change, have, exists := change(r)
+		switch {
 		case !exists:
 			change.Action, change.Diff = Create, resourceDiff(r.ID(), nil, &r)
-			after[r.ID()] = r
-		case same(have.Resource, r):
-			change.Action = Unchanged
-		default:
+		case !same(have.Resource, r):
 			change.Action, change.Diff = Update, resourceDiff(r.ID(), &have.Resource, &r)
-			after[r.ID()] = r
 		}
-		if change.Action == Create || change.Action == Update {
-			fault, soon := timeFault(set, r, clock)
+		if change.Action != Unchanged {
+			after[r.ID()] = r
+			fault, soon := timeFault(set, r, curve.Now)
 			if fault != nil {
 				faults = append(faults, *fault)
 			}
@@ -153,7 +158,7 @@ func (c *Client) Plan(ctx context.Context, set manifest.Set, remove bool) (Plan,
 	if err != nil {
 		return p, err
 	}
-	if err := set.Locate(news).Err(); err != nil {
+	if err := gone.Locate(set.Locate(news)).Err(); err != nil {
 		return p, err
 	}
 	p.Nodes = nodeChanges(now, plans)

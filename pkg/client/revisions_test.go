@@ -166,3 +166,97 @@ func TestANodesHistorySaysWhatEachRevisionCameTo(t *testing.T) {
 		t.Errorf("%+v, %v", all, err)
 	}
 }
+
+func (s *site) text(name string) string {
+	s.t.Helper()
+	found, err := s.client.Resources(within(s.t), "VirtualHost", name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if len(found) == 0 {
+		return ""
+	}
+	return found[0].Spec.(*fleet.VirtualHost).Locations[0].Return.Text
+}
+
+func TestARollbackIsANewRevision(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1")
+	one := s.because(s.client, "", host("a", "", "one"))
+	was, err := s.client.Desired(within(t), "ship1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.because(s.client, "", host("a", "", "two"))
+	roll := func(to uint64) uint64 {
+		t.Helper()
+		p, err := s.client.Rollback(within(t), "VirtualHost", "a", to)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.done(s.client, p)
+	}
+	back := roll(one)
+	all := s.history("a")
+	if r := all[2]; r.Revision != back || r.Message != "back to revision 1" || !r.Now || r.Action != client.Update || s.text("a") != "one" {
+		t.Errorf("%+v", all)
+	}
+	if d, err := s.client.Desired(within(t), "ship1"); err != nil || d.Digest != was.Digest || d.Revision != 3 || d.Message != "back to revision 1" {
+		t.Errorf("%+v, %v", d, err)
+	}
+	if roll(one) != 0 {
+		t.Error("what is so already was changed")
+	}
+	roll(0)
+	if s.text("a") != "two" {
+		t.Errorf("before the last change it was %q", s.text("a"))
+	}
+	gone, err := s.client.Plan(within(t), set(t, host("a", "", "")), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	removal := s.done(s.client, gone)
+	roll(back)
+	if s.text("a") != "one" {
+		t.Error("what was removed did not come back")
+	}
+	roll(removal)
+	if s.text("a") != "" {
+		t.Error("it is not removed again")
+	}
+	s.because(s.client, "", host("new", "", "one"))
+	_, err = s.client.Rollback(within(t), "VirtualHost", "new", 0)
+	kind(t, err, fleet.Unknown)
+	if !strings.Contains(fmt.Sprint(err), "`fairlead delete VirtualHost new` removes it") {
+		t.Error(err)
+	}
+	s.garbage(subjects.Fleet, "VirtualHost.new", "{}")
+	newest := s.history("new")
+	_, err = s.client.Rollback(within(t), "VirtualHost", "new", newest[1].Revision)
+	kind(t, err, fleet.Refused)
+}
+
+func TestAStepIsTakenBackAsAWhole(t *testing.T) {
+	s := open(t)
+	s.because(s.client, "", host("a", "", "one")+host("b", "", "one"))
+	step := s.because(s.client, "", host("a", "", "two")+host("new", "", "two"))
+	p, err := s.client.TakeBack(within(t), step-1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := actions(p); len(a) != 2 || a["VirtualHost/a"] != client.Update || a["VirtualHost/new"] != client.Remove {
+		t.Errorf("%v", a)
+	}
+	s.done(s.client, p)
+	if s.text("a") != "one" || s.text("new") != "" || s.text("b") != "one" {
+		t.Error("it is not as it was")
+	}
+	bob := s.open("bob")
+	step = s.because(s.client, "", host("a", "", "three")+host("b", "", "three"))
+	s.because(bob, "mine", host("b", "", "four"))
+	_, err = s.client.TakeBack(within(t), step)
+	kind(t, err, fleet.Conflict)
+	if !strings.Contains(fmt.Sprint(err), "VirtualHost/b was changed again since, by bob with revision") || !strings.Contains(fmt.Sprint(err), "(“mine”)") {
+		t.Error(err)
+	}
+}

@@ -23,6 +23,7 @@ const (
 	QueryCommand  = "command"  // CommandQuestion → CommandAnswer
 	QueryKey      = "key"      // KeyQuestion → KeyAnswer
 	QueryCurve    = "curve"    // CurveQuestion → CurveAnswer
+	QueryReseal   = "reseal"   // ResealQuestion → ResealAnswer
 	QueryToken    = "token"    // TokenQuestion → TokenAnswer
 )
 
@@ -201,6 +202,7 @@ func (s *Station) queries() []bus.Endpoint {
 		endpoint(QueryCommand, s.answerCommand),
 		endpoint(QueryKey, s.answerKey),
 		endpoint(QueryCurve, s.answerCurve),
+		endpoint(QueryReseal, s.answerReseal),
 	}
 }
 

@@ -34,6 +34,34 @@ func (s *Station) answerCurve(context.Context, CurveQuestion) (CurveAnswer, erro
 	return CurveAnswer{c.Public(), c.Account, c.Voucher, s.clock.Now()}, nil
 }
 
+// ResealQuestion asks for a certificate's key, that is sealed to a curve key which
+// the stations had before, to be sealed to the one that they have now. Who asks
+// learns nothing of it.
+type ResealQuestion struct {
+	Certificate fleet.Certificate `json:"certificate"`
+}
+
+// ResealAnswer is what to store instead.
+type ResealAnswer struct {
+	SealedKey string `json:"sealedKey"`
+	SealedTo  string `json:"sealedTo"`
+}
+
+func (s *Station) answerReseal(_ context.Context, q ResealQuestion) (ResealAnswer, error) {
+	if err := q.Certificate.Validate().Err(); err != nil || !q.Certificate.Stored() {
+		return ResealAnswer{}, fleet.Errorf(fleet.Invalid, "it is no certificate as it is stored: %w", err)
+	}
+	secrets := s.secrets()
+	defer secrets.forget()
+	key, err := secrets.open(q.Certificate)
+	if err != nil {
+		return ResealAnswer{}, err
+	}
+	to := s.cfg.Curve.Named(s.trust.Current().Curve).Public()
+	sealed, err := message.Seal(key, to)
+	return ResealAnswer{sealed, to}, err
+}
+
 // curve is the key that secrets for a node are sealed to, "" while the node
 // has not said it. What it said before it was registered nobody could prove
 // then, so that is looked up.
