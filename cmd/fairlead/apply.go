@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -235,17 +236,15 @@ func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set,
 	if err != nil {
 		return err
 	}
+	return a.showPlan(plan)
+}
+
+func (a *app) showPlan(plan client.Plan) error {
 	if a.output == "json" || a.output == "yaml" {
 		return a.print(plan, nil, nil)
 	}
-	for _, r := range plan.Resources {
-		fmt.Fprintf(a.stdout, "%s: %s%s\n", r.Resource, r.Action, by(map[bool]string{true: r.By}[r.Action != client.Unchanged]))
-		fmt.Fprint(a.stdout, a.paintDiff(r.Diff))
-	}
-	for _, n := range plan.Nodes {
-		fmt.Fprintf(a.stdout, "\n%s would run %s:\n", client.NameNodes(n.Nodes), short(n.Digest))
-		fmt.Fprint(a.stdout, a.paintDiff(n.Diff))
-	}
+	a.showResources(plan.Resources)
+	a.showNodes(plan.Nodes, "would run")
 	for _, text := range plan.Warnings {
 		a.say("%s", text)
 	}
@@ -259,6 +258,47 @@ func (a *app) printPlan(ctx context.Context, c *client.Client, set manifest.Set,
 		a.say("%s would change, and no node", count(plan.Changes(), "resource"))
 	}
 	return nil
+}
+
+// showResources prints what becomes of each resource.
+func (a *app) showResources(all []client.ResourceChange) {
+	for _, r := range all {
+		fmt.Fprintf(a.stdout, "%s: %s%s\n", r.Resource, r.Action, by(map[bool]string{true: r.By}[r.Action != client.Unchanged]))
+		fmt.Fprint(a.stdout, a.paintDiff(r.Diff))
+	}
+}
+
+// showNodes prints what nodes render otherwise, those together for which it is the
+// same, and then a line for each of those groups.
+func (a *app) showNodes(all []client.NodeChange, verb string) {
+	for _, n := range all {
+		fmt.Fprintf(a.stdout, "\n%s %s %s:\n", client.NameNodes(n.Nodes), verb, short(n.Digest))
+		fmt.Fprint(a.stdout, a.paintDiff(n.Diff))
+	}
+	if len(all) > 0 {
+		fmt.Fprintln(a.stdout)
+	}
+	for _, n := range all {
+		files, more, less := extent(n.Diff)
+		fmt.Fprintf(a.stdout, "%s: digest %s to %s, %s, +%d -%d\n", count(len(n.Nodes), "node"), short(cmp.Or(n.Before, "none")), short(n.Digest), count(files, "file"), more, less)
+	}
+}
+
+// extent is how much a unified diff of several files changes: files, and lines that
+// are new or gone.
+func extent(diff string) (files, more, less int) {
+	for line := range strings.Lines(diff) {
+		switch {
+		case strings.HasPrefix(line, "+++ "):
+			files++
+		case strings.HasPrefix(line, "--- "):
+		case strings.HasPrefix(line, "+"):
+			more++
+		case strings.HasPrefix(line, "-"):
+			less++
+		}
+	}
+	return files, more, less
 }
 
 func (a *app) paintDiff(text string) string {

@@ -17,12 +17,15 @@ import (
 )
 
 func newGet(a *app) *cobra.Command {
-	return &cobra.Command{
-		Use:   "get [KIND] [NAME]",
+	var revision uint64
+	c := &cobra.Command{
+		Use:   "get [KIND] [NAME] [--revision REV]",
 		Short: "show stored resources",
+		Long:  `Shows what is stored. With --revision it is what a resource was at one of its kept revisions, which ` + "`fairlead history`" + ` lists.`,
 		Example: `  fairlead get
   fairlead get VirtualHost
-  fairlead get VirtualHost hello -o yaml`,
+  fairlead get VirtualHost hello -o yaml
+  fairlead get VirtualHost hello --revision 7 -o yaml`,
 		Args: cobra.MaximumNArgs(2),
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
 			if len(args) > 1 {
@@ -35,7 +38,15 @@ func newGet(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			found, err := c.Resources(ctx, kind, name)
+			if revision > 0 && name == "" {
+				return usagef("--revision goes with KIND NAME")
+			}
+			var found []client.Resource
+			if revision > 0 {
+				found, err = a.atRevision(ctx, c, kind, name, revision)
+			} else {
+				found, err = c.Resources(ctx, kind, name)
+			}
 			if err != nil {
 				return err
 			}
@@ -79,6 +90,28 @@ func newGet(a *app) *cobra.Command {
 			})
 		}),
 	}
+	c.Flags().Uint64Var(&revision, "revision", 0, "as it was at this `REV`ision")
+	a.completeRevisions(c, "revision")
+	return c
+}
+
+// atRevision is a resource as it was once.
+func (a *app) atRevision(ctx context.Context, c *client.Client, kind, name string, revision uint64) ([]client.Resource, error) {
+	r, err := c.Revision(ctx, kind, name, revision)
+	if err != nil {
+		return nil, err
+	}
+	value, ok := r.Value()
+	if !ok {
+		if r.Action == client.Remove && r.Proven {
+			return nil, fleet.Errorf(fleet.Unknown, "revision %d of %s is its removal", revision, r.Resource)
+		}
+		return nil, fleet.Errorf(fleet.Unknown, "revision %d of %s cannot be read: %s", revision, r.Resource, r.Problem)
+	}
+	if !r.Proven {
+		a.say("this is not proven, and stations ignore it: %s", r.Problem)
+	}
+	return []client.Resource{{Resource: value, By: r.By, Sequence: revision}}, nil
 }
 
 // completeResources knows the kinds, and after one the names of what is stored.

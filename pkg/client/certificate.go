@@ -43,7 +43,7 @@ func (c *Client) sealed(ctx context.Context, set manifest.Set, now stored) ([]fl
 			}
 		}
 		have, _ := now.resources[r.ID()].Spec.(*fleet.Certificate)
-		if spec.Stored() && spec.SealedTo != curve.Key { // it is of long ago
+		if spec.Stored() && spec.SealedTo != curve.Key && !holds(have, *spec, curve.Key) { // it is of long ago
 			if spec, err = c.reseal(ctx, *spec, curve.Key); err != nil {
 				return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
 			}
@@ -63,7 +63,7 @@ func (c *Client) sealed(ctx context.Context, set manifest.Set, now stored) ([]fl
 // seal completes a certificate by what is stored of it, nil for nothing, or by
 // its private key, nil for none.
 func seal(c fleet.Certificate, have *fleet.Certificate, key []byte, to string) (_ fleet.Certificate, problem string, err error) {
-	known := have != nil && have.Fingerprint == c.Fingerprint && have.SealedTo == to
+	known := holds(have, c, to)
 	switch {
 	case c.Stored() && c.SealedTo == to:
 		return c, "", nil
@@ -78,6 +78,12 @@ func seal(c fleet.Certificate, have *fleet.Certificate, key []byte, to string) (
 	c.SealedKey, err = message.Seal(key, to)
 	c.SealedTo = to
 	return c, "", err
+}
+
+// holds reports whether what is stored, nil for nothing, has a certificate's key,
+// sealed to a curve key.
+func holds(have *fleet.Certificate, c fleet.Certificate, to string) bool {
+	return have != nil && have.Fingerprint == c.Fingerprint && have.SealedTo == to
 }
 
 // reseal has a station seal a certificate's key, that was sealed to a curve key

@@ -44,8 +44,9 @@ type ResourceChange struct {
 // the same.
 type NodeChange struct {
 	Nodes  []string `json:"nodes"`
-	Digest string   `json:"digest"` // that the nodes must report afterwards
-	Diff   string   `json:"diff"`   // of the rendered files, unified
+	Before string   `json:"before,omitempty"` // digest that they should have now, "" for none
+	Digest string   `json:"digest"`           // that the nodes must report afterwards
+	Diff   string   `json:"diff"`             // of the rendered files, unified
 }
 
 // Plan is what an apply would do. It holds the revisions that it was made
@@ -287,12 +288,12 @@ func nodeChanges(now stored, plans []station.Plan) []NodeChange {
 			continue
 		}
 		text := bundleDiff(have, p)
-		key := p.Bundle.Digest + text
+		key := have.Digest + p.Bundle.Digest + text
 		i, ok := index[key]
 		if !ok {
 			i = len(changes)
 			index[key] = i
-			changes = append(changes, NodeChange{Digest: p.Bundle.Digest, Diff: text})
+			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: text})
 		}
 		changes[i].Nodes = append(changes[i].Nodes, p.Node)
 	}

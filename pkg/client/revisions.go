@@ -91,6 +91,17 @@ func told(all []Revision) {
 	}
 }
 
+// inForce is the revision of a resource that was in force at a point of the
+// bucket's sequence, false where none is kept.
+func inForce(all []Revision, at uint64) (Revision, bool) {
+	for _, r := range slices.Backward(all) {
+		if r.Proven && r.Revision <= at {
+			return r, true
+		}
+	}
+	return Revision{}, false
+}
+
 // revision reads one entry of the bucket `fleet`, and proves whose it is.
 func (c *Client) revision(ctx context.Context, e bus.Entry) Revision {
 	kind, name, _ := strings.Cut(e.Key, ".")

@@ -260,3 +260,66 @@ func TestAStepIsTakenBackAsAWhole(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestTwoPointsOfTheFleetAreCompared(t *testing.T) {
+	s := open(t)
+	s.nodes(map[string]string{"kind": "ship"}, "ship1", "ship2")
+	s.nodes(map[string]string{"kind": "shop"}, "shop1")
+	one := s.because(s.client, "", host("a", "kind=ship", "one")+host("b", "", "one"))
+	two := s.because(s.open("bob"), "", host("a", "kind=ship", "two")+host("c", "kind=shop", "two"))
+	gone, err := s.client.Plan(within(t), set(t, host("b", "", "")), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	three := s.done(s.client, gone)
+	between := func(from, to uint64, kind, name string) (says string) {
+		t.Helper()
+		b, err := s.client.Between(within(t), from, to, kind, name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range b.Resources {
+			says += fmt.Sprintf("%s %s by %s, ", r.Action, r.Resource, r.By)
+		}
+		for _, n := range b.Nodes {
+			if n.Diff == "" || n.Digest == n.Before {
+				t.Errorf("%+v", n)
+			}
+			says += strings.Join(n.Nodes, "+") + " "
+		}
+		return says + strings.Join(b.NotKept, ",")
+	}
+	for _, row := range []struct {
+		from, to   uint64
+		kind, name string
+		want       string
+	}{
+		{one, two, "", "", "update VirtualHost/a by bob, create VirtualHost/c by bob, ship1+ship2 shop1 "},
+		{one, 0, "", "", "update VirtualHost/a by bob, delete VirtualHost/b by , create VirtualHost/c by bob, ship1+ship2 shop1 "},
+		{three, one, "", "", "update VirtualHost/a by alice, create VirtualHost/b by alice, delete VirtualHost/c by , ship1+ship2 shop1 "},
+		{one, 0, "VirtualHost", "a", "update VirtualHost/a by bob, ship1+ship2 "},
+		{two, 0, "VirtualHost", "a", ""},
+		{two, two, "", "", ""},
+		{1, two, "VirtualHost", "b", "create VirtualHost/b by alice, ship1+ship2 shop1 "},
+	} {
+		if got := between(row.from, row.to, row.kind, row.name); got != row.want {
+			t.Errorf("from %d to %d %s: %q, want %q", row.from, row.to, row.name, got, row.want)
+		}
+	}
+	for _, beyond := range []uint64{0, three + 1} {
+		_, err = s.client.Between(within(t), beyond, 0, "", "")
+		kind(t, err, fleet.Invalid)
+	}
+	_, err = s.client.Between(within(t), one, 0, "VirtualHost", "never")
+	kind(t, err, fleet.Unknown)
+
+	// The bucket keeps so many revisions of a key and no more.
+	for i := range 64 {
+		s.unasked("VirtualHost.a", message.ResourceSubject("VirtualHost", "a"), strings.NewReplacer("\n", "").Replace(fmt.Sprintf(
+			`{"apiVersion":"fairlead/v1","kind":"VirtualHost","metadata":{"name":"a"},"spec":{"selector":"","listen":[{"port":8080}],
+"serverNames":["a.example.org"],"locations":[{"path":"/","return":{"code":200,"text":"%d"}}]}}`, i)))
+	}
+	if got := between(one, three, "", ""); !strings.HasSuffix(got, " VirtualHost/a") {
+		t.Errorf("what is not kept: %q", got)
+	}
+}

@@ -99,13 +99,10 @@ func (c *Client) TakeBack(ctx context.Context, revision uint64) (Plan, error) {
 		case now.known[r.key] != all[len(all)-1].Revision:
 			return Plan{}, fleet.Errorf(fleet.Conflict, "%s is being changed: look with `fairlead history %[1]s`", r.Resource)
 		}
-		before := slices.Clone(all[:at])
-		slices.Reverse(before)
-		i := slices.IndexFunc(before, func(o Revision) bool { return o.Proven })
-		switch was := all[at]; {
-		case i >= 0 && before[i].Action != Remove:
-			there = append(there, before[i].value)
-		case i >= 0 || was.Action == Create:
+		switch before, was := inForce(all, r.Revision-1); {
+		case was && before.Action != Remove:
+			there = append(there, before.value)
+		case was || all[at].Action == Create:
 			kind, name, _ := strings.Cut(r.key, ".")
 			gone = append(gone, removed(kind, name))
 		default:
