@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,6 +63,9 @@ type Conn struct {
 	trying  atomic.Pointer[nats.Conn] // nc, for what nats.go calls while Connect runs still
 	refused atomic.Pointer[refusal]   // the next one
 	told    atomic.Value              // why it cannot connect, as it was last logged
+
+	trustMu sync.Mutex // held while trust sets are read
+	trust   trustRead
 }
 
 // dialer is a function as nats.go wants it.

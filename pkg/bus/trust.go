@@ -12,44 +12,91 @@ import (
 	"fairlead/subjects"
 )
 
-// NewestTrust reads the stored trust set and offers it to a keeper. Where it is
-// signed by a key that the keeper does not know yet, because signers changed
-// since, the older ones are offered before it, in order. What cannot be
-// accepted is logged and no error; an error says that the bucket was not read.
+// NewestTrust offers to a keeper what was stored as trust set since it was last
+// called: at each connection the newest one, later on nothing where there is
+// nothing new, which costs a hundred bytes. Where the newest is signed by a key that the
+// keeper does not know yet, because signers changed since, the older ones are
+// offered before it, in order, and each is read once however often that is. What
+// cannot be accepted is logged and no error; an error says that the bucket was not read.
 func (c *Conn) NewestTrust(ctx context.Context, keeper *message.TrustKeeper) error {
-	stream, subject := subjects.BucketStream(subjects.Trust), subjects.KeySubject(subjects.Trust, subjects.TrustKey)
-	newest, err := c.lastOn(ctx, stream, subject)
+	c.trustMu.Lock()
+	defer c.trustMu.Unlock()
+	if c.trust.keeper != keeper {
+		c.trust = trustRead{keeper: keeper}
+	}
+	if here := c.time.Load(); c.trust.in != here {
+		if err := c.firstTrust(ctx); err != nil {
+			return err
+		}
+		c.trust.in = here
+		return nil
+	}
+	return c.laterTrust(ctx)
+}
+
+// trustRead is how far the trust sets that are stored were read, for a keeper.
+type trustRead struct {
+	keeper   *message.TrustKeeper
+	in       *period // the newest was read in this one
+	sequence uint64
+	at       time.Time
+}
+
+// read notes how far.
+func (r *trustRead) read(s message.Stored) { r.sequence, r.at = s.Sequence, s.At }
+
+// firstTrust reads the newest set at a connection: what is stored may be another
+// stream than at the one before, in which sequences begin anew.
+func (c *Conn) firstTrust(ctx context.Context) error {
+	newest, err := c.lastOn(ctx, subjects.BucketStream(subjects.Trust), subjects.KeySubject(subjects.Trust, subjects.TrustKey))
 	if err != nil || newest == nil {
 		return err
 	}
-	if c.offer(*newest, keeper) == nil {
+	r := &c.trust
+	switch {
+	case newest.Sequence == r.sequence && newest.At.Equal(r.at): // judged before
 		return nil
+	case c.offer(*newest, r.keeper) == nil:
+		r.read(*newest)
+		return nil
+	case newest.Sequence < r.sequence || newest.At.Before(r.at):
+		*r = trustRead{keeper: r.keeper}
 	}
-	from := uint64(0)
-	for {
-		before := from
-		read := map[string]any{"seq": from + 1, "next_by_subj": subject, "batch": trustPage}
-		err := c.directAll(ctx, stream, read, func(older message.Stored) {
-			from = older.Sequence
-			if older.Sequence < newest.Sequence {
-				_ = c.offer(older, keeper) // others are no step on the way
-			}
+	return c.laterTrust(ctx)
+}
+
+// laterTrust reads what is stored behind what was read. What is no trust set
+// that may follow is no step on the way; the last one is told of.
+func (c *Conn) laterTrust(ctx context.Context) error {
+	r := &c.trust
+	var refused error
+	for range trustPages {
+		before := r.sequence
+		read := map[string]any{"seq": r.sequence + 1, "next_by_subj": subjects.KeySubject(subjects.Trust, subjects.TrustKey), "batch": trustPage}
+		err := c.directAll(ctx, subjects.BucketStream(subjects.Trust), read, func(stored message.Stored) {
+			refused = c.offer(stored, r.keeper)
+			r.read(stored)
 		})
 		if err != nil {
 			return kinded(err, "read the history of the trust set")
 		}
-		if from == before || from >= newest.Sequence {
+		if r.sequence == before {
 			break
 		}
 	}
-	if err := c.offer(*newest, keeper); err != nil {
-		c.log.Warn("ignored the stored trust set", "error", err)
+	if refused != nil {
+		c.log.Warn("ignored the stored trust set", "error", refused)
 	}
 	return nil
 }
 
-// trustPage is how many older trust sets one question brings.
-const trustPage = 16
+// trustPage is how many trust sets one question brings, and trustPages how many
+// are asked: more than the bucket keeps, so that nobody who writes on and on
+// keeps a reader.
+const (
+	trustPage  = 16
+	trustPages = 5
+)
 
 // FollowTrust offers every trust set that is stored from now on to a keeper,
 // and calls accepted, which may be nil, after each that it took.
@@ -89,12 +136,34 @@ const trustTime = 30 * time.Second
 // follow offers what was stored, and where that cannot be accepted by itself
 // reads what leads to it.
 func (c *Conn) follow(ctx context.Context, stored message.Stored, keeper *message.TrustKeeper) error {
-	if c.offer(stored, keeper) == nil {
+	before := keeper.Current().Version
+	err := c.offer(stored, keeper)
+	if c.judged(stored, keeper, keeper.Current().Version > before) || err == nil {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, trustTime)
 	defer cancel()
 	return c.NewestTrust(ctx, keeper)
+}
+
+// judged reports whether what is heard was read before. What was accepted need
+// not be read again, nor what is older; a sequence that was there before and is of
+// another moment is of another stream.
+func (c *Conn) judged(stored message.Stored, keeper *message.TrustKeeper, accepted bool) bool {
+	c.trustMu.Lock()
+	defer c.trustMu.Unlock()
+	r := &c.trust
+	switch {
+	case r.keeper != keeper || stored.Sequence > r.sequence:
+	case stored.At.After(r.at):
+		*r = trustRead{keeper: keeper}
+	default:
+		return true
+	}
+	if accepted && r.keeper == keeper {
+		r.read(stored)
+	}
+	return false
 }
 
 // offer hands a stored trust set to a keeper. The error is that it cannot be

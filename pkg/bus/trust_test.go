@@ -2,11 +2,14 @@ package bus_test
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
@@ -247,5 +250,130 @@ func TestWhatLooksLikeAWordOfTheBrokerHidesNothing(t *testing.T) {
 	}
 	if _, err := c.CopiedUpTo(within(t), "NOWHERE", ">"); fleet.KindOf(err) != fleet.Unavailable {
 		t.Errorf("a stream that is not there: %v", err)
+	}
+}
+
+// overhearing counts what the broker answers a node, in messages and bytes.
+type overhearing struct {
+	t        *testing.T
+	sub      *nats.Subscription
+	messages int
+	bytes    int
+}
+
+func (s *site) overhear(node string) *overhearing {
+	s.t.Helper()
+	nc := s.foreign(node, subjects.Node)
+	sub, err := nc.SubscribeSync(subjects.NodeInbox(node) + ".>")
+	if err == nil {
+		err = errors.Join(sub.SetPendingLimits(-1, -1), nc.Flush())
+	}
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return &overhearing{t: s.t, sub: sub}
+}
+
+// since are the answers since the last call, once there are as many.
+func (o *overhearing) since(least int) (messages, bytes int) {
+	o.t.Helper()
+	limit := within(o.t)
+	for {
+		m, err := o.sub.NextMsg(20 * time.Millisecond)
+		switch {
+		case err == nil:
+			messages, bytes = messages+1, bytes+m.Size()
+		case messages >= least:
+			return messages, bytes
+		case limit.Err() != nil:
+			o.t.Fatalf("%d answers, want %d", messages, least)
+		}
+	}
+}
+
+func TestANodeReadsATrustSetOnce(t *testing.T) {
+	s := open(t)
+	connected := make(chan struct{}, 10)
+	sets, admin := s.trustSet(), s.admin()
+	ship1 := s.connect(bus.Options{Credentials: s.credentials("ship1", subjects.Node), OnConnect: func() { connected <- struct{}{} }})
+	next(t, connected)
+	first := sets.next(nil)
+	big := sets.next(func(set *message.TrustSet) {
+		for i := range 200 {
+			user, err := nkeys.CreateUser()
+			if err != nil {
+				t.Fatal(err)
+			}
+			key, err := user.PublicKey()
+			if err != nil {
+				t.Fatal(err)
+			}
+			set.Keys = append(set.Keys, message.TrustedKey{Key: key, Name: fmt.Sprint("user", i), Role: subjects.Viewer, Methods: []string{}})
+		}
+	})
+	putTrust(t, admin, big)
+	k, heard := keeper(t, first), s.overhear("ship1")
+	read := func(what string, least, mostMessages, mostBytes int) {
+		t.Helper()
+		if err := ship1.NewestTrust(within(t), k); err != nil {
+			t.Fatal(err)
+		}
+		if messages, bytes := heard.since(least); messages > mostMessages || bytes > mostBytes {
+			t.Errorf("%s: %d answers of %d bytes, want at most %d and %d", what, messages, bytes, mostMessages, mostBytes)
+		} else {
+			t.Logf("%s: %d answers, %d bytes; the set has %d", what, messages, bytes, len(big.Body))
+		}
+	}
+	read("at the first time", 1, 1, len(big.Body)+2000)
+	believes(t, k, 2)
+	read("at the second time", 1, 1, 200)
+
+	// Rubbish, of which each is a reason to look whether something led to it.
+	for range 40 {
+		force(t, admin, message.Message{Body: make([]byte, 4000)})
+	}
+	read("behind rubbish", 40, 40+trustQuestions, 40*5000)
+	read("behind rubbish that was read", 1, 1, 200)
+	for range 2 {
+		force(t, admin, message.Message{Body: make([]byte, 4000)})
+	}
+	read("behind more of it", 2, 2+trustQuestions, 2*5000)
+	ship1.Reconnect()
+	next(t, connected)
+	read("at the next connection", 1, 1, 5000)
+	third := sets.next(nil)
+	putTrust(t, admin, third)
+	read("what is new", 1, 1+trustQuestions, len(third.Body)+2000)
+	believes(t, k, 3)
+}
+
+// trustQuestions are ends of answers: one for each question, with room.
+const trustQuestions = 5
+
+func TestATrustSetThatIsHeardIsNotReadAgain(t *testing.T) {
+	s := open(t)
+	sets, admin, ship1 := s.trustSet(), s.admin(), s.node("ship1")
+	k := keeper(t, sets.next(nil))
+	putTrust(t, admin, sets.next(nil))
+	if err := ship1.NewestTrust(within(t), k); err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan struct{}, 10)
+	sub, err := ship1.FollowTrust(k, func() { accepted <- struct{}{} })
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(sub.Stop)
+	if err := ship1.Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	heard := s.overhear("ship1")
+	putTrust(t, admin, sets.next(nil))
+	next(t, accepted)
+	if err := ship1.NewestTrust(within(t), k); err != nil {
+		t.Fatal(err)
+	}
+	if messages, bytes := heard.since(1); messages > 2 || bytes > 400 { // one is the flush's
+		t.Errorf("%d answers of %d bytes", messages, bytes)
 	}
 }
