@@ -68,6 +68,10 @@ func TestNoRolesPermissionsChangeUnseen(t *testing.T) {
 	}
 }
 
+func TestWhatCrossesALeafnodesLineDoesNotChangeUnseen(t *testing.T) {
+	goldenJSON(t, "grant-leaf.json", subjects.GrantLeaf())
+}
+
 func TestTheStorageDoesNotChangeUnseen(t *testing.T) {
 	goldenJSON(t, "storage.json", map[string]any{
 		"streams":  subjects.Streams(subjects.Settings{}),

@@ -16,6 +16,10 @@ const (
 	Join     Role = "join"
 )
 
+// Leaf is a broker that passes on, as a leafnode, what nodes say and hear. It
+// has no part in Roles: a tenant has no key that signs all of them, each has its own.
+const Leaf Role = "leaf"
+
 // Roles are all roles, the mightiest first.
 func Roles() []Role { return []Role{Admin, Operator, Viewer, Station, Node, Renew, Join} }
 

@@ -20,8 +20,9 @@ import (
 
 // brokerFlags are what `fairlead broker` is told beside a broker's configuration.
 type brokerFlags struct {
-	data, listen string
-	hosts        []string
+	data, listen       string
+	hosts, hubs, peers []string
+	gateway            broker.GatewayConfig
 	authorityFlags
 }
 
@@ -46,8 +47,13 @@ keys are here, the JWTs of people and stations are renewed in time.
 
 Three brokers on three hosts with the same --cluster-name are a cluster, which goes on when one is gone. Copy DATA/identity/broker
 of the first to the others before they start, give each a --name of its own and each --route to the others, and run stations
-with --replicas 3. Brokers know each other by their certificates, which name every --host and --route of the first.`,
+with --replicas 3. Brokers know each other by their certificates, which name every --host and --route of the first.
+
+With --gateway-listen such a cluster is one system with others, each of another --cluster-name, that --gateway names.
+--leafnode-listen lets leafnodes connect: brokers that "fairlead broker leaf" makes, which run with --leafnode-remote, keep
+nothing, and pass on what the nodes of one place say and hear.`,
 		Example: `  fairlead broker --data /var/lib/fairlead --listen 0.0.0.0:4222 --host broker.example.org
+  fairlead broker --listen 0.0.0.0:4222 --leafnode-listen 0.0.0.0:7422
   fairlead broker --name b1 --listen 0.0.0.0:4222 --cluster-listen 10.0.0.1:6222 --route 10.0.0.2:6222 --route 10.0.0.3:6222`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -60,6 +66,9 @@ with --replicas 3. Brokers know each other by their certificates, which name eve
 				c.Cluster = &cluster
 			case len(cluster.Routes) > 0:
 				return usagef("--route goes with --cluster-listen, where the other brokers reach this one")
+			}
+			if err := f.others(&c); err != nil {
+				return err
 			}
 			c.Logger = a.daemonLogger()
 			if err := a.server(f, &c); err != nil {
@@ -87,7 +96,11 @@ with --replicas 3. Brokers know each other by their certificates, which name eve
 	flags.StringVar(&cluster.Listen, "cluster-listen", "", "address to listen on for the other brokers of a cluster, which they can reach")
 	flags.StringVar(&cluster.Name, "cluster-name", "fairlead", "the cluster's name, the same for all of its brokers")
 	flags.StringArrayVar(&cluster.Routes, "route", nil, "another broker's --cluster-listen address; may be given several times")
-	cmd.AddCommand(newBrokerConfig(a), newBrokerClient(a))
+	flags.StringVar(&c.Leafnodes, "leafnode-listen", "", "address to listen on for leafnodes, such as 0.0.0.0:7422")
+	flags.StringArrayVar(&f.hubs, "leafnode-remote", nil, "be a leafnode of the broker with this --leafnode-listen address; may be given several times, for the brokers of one cluster")
+	flags.StringVar(&f.gateway.Listen, "gateway-listen", "", "address to listen on for the brokers of other clusters, such as 10.0.0.1:7222")
+	flags.StringArrayVar(&f.peers, "gateway", nil, "another cluster and a --gateway-listen address of it, `NAME=HOST:PORT`; may be given several times, also for one cluster")
+	cmd.AddCommand(newBrokerConfig(a), newBrokerClient(a), newBrokerLeaf(a))
 	f.passphraseFD = -1
 	for name, instead := range map[string]string{
 		"node": "create NAME --role node", "operator": "create NAME --role operator", "viewer": "create NAME --role viewer", "print-users": "ls",
@@ -105,6 +118,21 @@ type moved string
 func (m moved) String() string   { return "" }
 func (m moved) Type() string     { return "moved" }
 func (m moved) Set(string) error { return errors.New("this is a verb of its own: " + string(m)) }
+
+// others are whom the broker meets beside clients and its cluster.
+func (f *brokerFlags) others(c *broker.Config) (err error) {
+	if len(f.hubs) > 0 {
+		c.Leaf = &broker.LeafConfig{Hub: f.hubs, Dir: filepath.Join(f.identity(), "broker")}
+		if !there(filepath.Join(c.Leaf.Dir, identity.LeafCreds)) {
+			return fleet.Errorf(fleet.Invalid, "%s is not a leafnode's directory: `fairlead broker leaf` where the identities lie makes one", c.Leaf.Dir)
+		}
+	}
+	if f.gateway.Listen != "" || len(f.peers) > 0 {
+		c.Gateway = &f.gateway
+		f.gateway.Peers, err = clusters(f.peers)
+	}
+	return err
+}
 
 // server fills in what the broker is to know: from an identity directory, which
 // is made where there is none, or where only its directory broker was copied

@@ -61,7 +61,7 @@ func (f *externalFlags) flags(c *cobra.Command) {
 	flags.StringVar(&f.cluster, "cluster-name", "fairlead", "the cluster's name")
 	flags.IntVar(&f.port, "port", 4222, "port for clients")
 	flags.IntVar(&f.routes, "cluster-port", 6222, "port for the other brokers")
-	flags.IntVar(&f.leafnodes, "leafnode-port", 0, "port for leafnodes, which show a broker's certificate; 0 for none")
+	flags.IntVar(&f.leafnodes, "leafnode-port", 0, "port for leafnodes, as \"fairlead broker leaf\" makes them; 0 for none")
 	flags.IntVar(&f.gatewaysPort, "gateway-port", 0, "port for other clusters; 0 for none")
 	flags.StringArrayVar(&f.gateways, "gateway", nil, "another cluster, `NAME=HOST:PORT`; may be given several times, also for one cluster")
 }
@@ -86,13 +86,10 @@ func (a *app) writeExternal(au *identity.Authority, f externalFlags) error {
 		return net.JoinHostPort("0.0.0.0", strconv.Itoa(port))
 	}
 	e := broker.External{Listen: every(f.port), Dir: f.at, Store: f.store, Sync: f.sync, VerifyClients: f.verify, Leafnodes: every(f.leafnodes),
-		Gateway: every(f.gatewaysPort), Gateways: map[string][]string{}}
-	for _, g := range f.gateways {
-		name, address, found := strings.Cut(g, "=")
-		if !found {
-			return usagef("--gateway %q: use NAME=HOST:PORT", g)
-		}
-		e.Gateways[name] = append(e.Gateways[name], address)
+		Gateway: every(f.gatewaysPort)}
+	var err error
+	if e.Gateways, err = clusters(f.gateways); err != nil {
+		return err
 	}
 	if len(names) > 1 || f.gatewaysPort != 0 {
 		e.Cluster = &broker.ClusterConfig{Name: f.cluster, Listen: every(f.routes), Routes: routes}
@@ -107,6 +104,19 @@ func (a *app) writeExternal(au *identity.Authority, f externalFlags) error {
 			name, filepath.Join(f.out, name), f.at, hosts[i], path.Join(f.at, "nats-server.conf"))
 	}
 	return nil
+}
+
+// clusters reads the addresses of other clusters, NAME=HOST:PORT.
+func clusters(texts []string) (map[string][]string, error) {
+	all := make(map[string][]string)
+	for _, text := range texts {
+		name, address, found := strings.Cut(text, "=")
+		if !found {
+			return nil, usagef("--gateway %q: use NAME=HOST:PORT", text)
+		}
+		all[name] = append(all[name], address)
+	}
+	return all, nil
 }
 
 func writeBroker(au *identity.Authority, e broker.External, dir string, hosts []string) error {

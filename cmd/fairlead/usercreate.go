@@ -38,6 +38,9 @@ and the identity directory keeps the JWT alone: nobody but the owner has the pri
   fairlead user create guest --role viewer --ttl 8h --out guest
   fairlead user create station2 --role station --out station2`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if role == string(subjects.Leaf) {
+				return usagef("a leafnode needs more than a user: fairlead broker leaf %s", args[0])
+			}
 			au, err := a.authority(o)
 			if err != nil {
 				return err

@@ -75,6 +75,9 @@ func (b *Broker) start(log *logger) (*server.Server, error) {
 		return nil, fmt.Errorf("configure broker: %w", err)
 	}
 	s.SetLoggerV2(log, false, false, false)
+	if err := c.unmap(s); err != nil {
+		return nil, err
+	}
 	s.Start()
 	if c.Cluster != nil {
 		awaitRoutes(s, log)
@@ -95,6 +98,12 @@ func (b *Broker) explain(err error) error {
 	}
 	if b.config.Cluster != nil {
 		addrs = append(addrs, b.config.Cluster.Listen)
+	}
+	if b.config.Leafnodes != "" {
+		addrs = append(addrs, b.config.Leafnodes)
+	}
+	if b.config.Gateway != nil {
+		addrs = append(addrs, b.config.Gateway.Listen)
 	}
 	for _, addr := range addrs {
 		if owner := listener(addr); owner != "" {

@@ -100,6 +100,8 @@ func (c Config) checkKind() error {
 	case c.Cluster != nil && !wasClustered && len(streams) > 0:
 		return fleet.Errorf(fleet.Conflict, "store directory %s holds the streams of a lone broker, which a cluster would remove: "+
 			"start the broker without a cluster, or with an empty directory", c.StoreDir)
+	case c.Leaf != nil && len(streams) > 0:
+		return fleet.Errorf(fleet.Conflict, "store directory %s holds the streams of a broker, which a leafnode would not show: start it with an empty directory", c.StoreDir)
 	case c.Cluster == nil && wasClustered:
 		return fleet.Errorf(fleet.Conflict, "store directory %s is that of a broker in a cluster, which cannot be read alone: "+
 			"start the broker with its cluster", c.StoreDir)

@@ -171,6 +171,12 @@ type clustered struct {
 // fleetOn runs a station with three replicas and two agents on a cluster.
 func fleetOn(t *testing.T, sites []*site) *clustered {
 	t.Helper()
+	return fleetThrough(t, sites, 3, urls(sites))
+}
+
+// fleetThrough does so with agents that connect to brokers of their own.
+func fleetThrough(t *testing.T, sites []*site, replicas int, agents string) *clustered {
+	t.Helper()
 	f := &clustered{sites: sites, tally: tally{runs: make(map[string]int)}}
 	a := sites[0].Authority
 	creds := func(name string, role subjects.Role) *identity.Credentials {
@@ -186,7 +192,7 @@ func fleetOn(t *testing.T, sites []*site) *clustered {
 		t.Fatal(err)
 	}
 	st, err := station.New(station.Config{URL: urls(sites), TLS: trusts(sites[0].Authority), Credentials: stationCreds, Trust: trust,
-		Storage: subjects.Settings{Replicas: 3, LogsBytes: 1 << 30}, NudgeAfter: time.Second, CheckpointEvery: 100 * time.Millisecond})
+		Storage: subjects.Settings{Replicas: replicas, LogsBytes: 1 << 30}, NudgeAfter: time.Second, CheckpointEvery: 100 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +209,7 @@ func fleetOn(t *testing.T, sites []*site) *clustered {
 		if err := f.client.Register(ctx, station.NodeRecord{Name: name, Key: c.Key}); err != nil {
 			t.Fatal(err)
 		}
-		ag, err := agent.New(agent.Config{Name: name, URL: urls(sites), TLS: trusts(sites[0].Authority), Credentials: c, Trust: trust, State: t.TempDir(),
+		ag, err := agent.New(agent.Config{Name: name, URL: agents, TLS: trusts(sites[0].Authority), Credentials: c, Trust: trust, State: t.TempDir(),
 			Registry: nothing(f.tally.add), HealthEvery: -1, Logger: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			t.Fatal(err)

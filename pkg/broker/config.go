@@ -33,6 +33,11 @@ type Config struct {
 	Server  identity.Server
 	Cluster *ClusterConfig // nil is a broker by itself
 
+	// Leafnodes is host:port where leafnodes may connect, "" nowhere.
+	Leafnodes string
+	Leaf      *LeafConfig    // makes this broker one, nil does not
+	Gateway   *GatewayConfig // joins its cluster to others, nil does not
+
 	// Clients connect by TLS 1.3, with the handshake first. CertFile and KeyFile
 	// replace the certificate of Server; between brokers that one stays, because
 	// who has a certificate of a public authority is not one of them.
@@ -96,6 +101,7 @@ func (c Config) Validate() error {
 		faults.Addf("server", "missing: a broker without an operator would have to trust everybody")
 	}
 	c.validateTLS(&faults)
+	c.validatePeers(&faults)
 	if c.StoreDir == "" {
 		faults.Addf("store", "missing: name a directory for JetStream's files")
 	}
@@ -206,7 +212,10 @@ func (c Config) options() (*server.Options, error) {
 			return nil, err
 		}
 	}
-	return o, nil
+	if err := c.leafnodes(o); err != nil {
+		return nil, err
+	}
+	return o, c.gateway(o)
 }
 
 // secure adds TLS for clients. A client that does not begin with it is told

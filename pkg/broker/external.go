@@ -114,18 +114,19 @@ func (e External) Configuration(s identity.Server) (string, error) {
 			w.text(key, s.Accounts[key])
 		}
 	})
-	e.peers(w)
+	e.peers(w, s)
 	return w.String(), nil
 }
 
-// peers are those who are no clients: each side shows a broker's certificate.
-func (e External) peers(w *config) {
+// peers are those who are no clients: each side shows a broker's certificate, a
+// leafnode one of the authority for clients.
+func (e External) peers(w *config, s identity.Server) {
 	if c := e.Cluster; c != nil {
 		w.line("")
 		w.block("cluster", func() {
 			w.text("name", c.Name)
 			w.text("listen", c.Listen)
-			w.mutual(e.Dir, false)
+			w.mutual(e.Dir)
 			w.list("routes", "nats-route", c.Routes)
 		})
 	}
@@ -133,7 +134,17 @@ func (e External) peers(w *config) {
 		w.line("")
 		w.block("leafnodes", func() {
 			w.text("listen", e.Leafnodes)
-			w.mutual(e.Dir, true)
+			w.block("tls", func() {
+				w.certificate(e.Dir, true)
+				w.text("ca_file", path.Join(e.Dir, "nodes-ca.pem"))
+				w.set("verify", true)
+			})
+		})
+		w.line("# what concerns JetStream crosses the line of a leafnode")
+		w.block("default_js_domain", func() {
+			for _, key := range slices.Sorted(maps.Keys(passJetStream(s))) {
+				w.text(key, "")
+			}
 		})
 	}
 	if e.Gateway != "" {
@@ -141,7 +152,7 @@ func (e External) peers(w *config) {
 		w.block("gateway", func() {
 			w.text("name", e.Cluster.Name)
 			w.text("listen", e.Gateway)
-			w.mutual(e.Dir, false)
+			w.mutual(e.Dir)
 			w.line("gateways: [")
 			for _, name := range slices.Sorted(maps.Keys(e.Gateways)) {
 				w.line("  {")
@@ -199,9 +210,9 @@ func (w *config) certificate(dir string, first bool) {
 	}
 }
 
-func (w *config) mutual(dir string, first bool) {
+func (w *config) mutual(dir string) {
 	w.block("tls", func() {
-		w.certificate(dir, first)
+		w.certificate(dir, false)
 		w.text("ca_file", path.Join(dir, "ca.pem"))
 		w.set("verify", true)
 	})

@@ -184,8 +184,18 @@ func TestAPlainNATSServerTakesPeersByTheirCertificates(t *testing.T) {
 	}
 	stranger, none := own.Clone(), own.Clone()
 	stranger.GetClientCertificate, none.GetClientCertificate = theirs.GetClientCertificate, nil
+	client, err := tls.LoadX509KeyPair(with.Cert, with.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leafnode := own.Clone()
+	leafnode.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &client, nil }
 	for name, address := range map[string]string{"leafnodes": leaf, "gateway": gateway, "route": route} {
-		eventually(t, func(context.Context) error { return greeted(address, own) })
+		peer := own
+		if address == leaf {
+			peer = leafnode
+		}
+		eventually(t, func(context.Context) error { return greeted(address, peer) })
 		if greeted(address, stranger) == nil || greeted(address, none) == nil {
 			t.Errorf("%s: somebody is taken whom the own authority does not know", name)
 		}

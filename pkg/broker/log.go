@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -34,11 +35,15 @@ func (l *logger) Fatalf(format string, v ...any) {
 	}
 }
 
-// tlsFirst is what nats-server warns of at each start: it is so by intent.
-const tlsFirst = "Clients that are not using \"TLS Handshake First\" option will fail to connect"
+// intended is what nats-server warns of at each start and is so by intent.
+var intended = []string{
+	"Clients that are not using \"TLS Handshake First\" option will fail to connect",
+	"The option `default_js_domain` is a temporary backwards compatibility measure and will be removed",
+	"Skipping Default Domain %q, set for JetStream enabled account %q",
+}
 
 func (l *logger) Warnf(format string, v ...any) {
-	if format == tlsFirst {
+	if slices.Contains(intended, format) {
 		l.Noticef(format, v...)
 		return
 	}

@@ -141,10 +141,22 @@ func newScope(public string, role subjects.Role, description string) *jwt.UserSc
 func (a *Authority) fillScope(s *jwt.UserScope) {
 	role := subjects.Role(s.Role)
 	grant := subjects.Grant(role, a.options.Methods[role])
-	if strings.HasPrefix(s.Description, scopeLimited) {
+	if role == subjects.Leaf {
+		grant = subjects.GrantLeaf()
+	} else if strings.HasPrefix(s.Description, scopeLimited) {
 		grant = subjects.GrantLimited(role, a.options.Methods[role], limitsOf(s))
 	}
 	s.Template.Pub, s.Template.Sub = permission(grant.Publish), permission(grant.Subscribe)
+	s.Template.AllowedConnectionTypes = connectionsOf(role)
+}
+
+// connectionsOf are the kinds of connection that a role may use. A leafnode's is
+// none of a person or a node, and the other way round.
+func connectionsOf(role subjects.Role) jwt.StringList {
+	if role == subjects.Leaf {
+		return jwt.StringList{jwt.ConnectionTypeLeafnode}
+	}
+	return jwt.StringList{jwt.ConnectionTypeStandard, jwt.ConnectionTypeWebsocket, jwt.ConnectionTypeInProcess}
 }
 
 func limitsOf(s *jwt.UserScope) subjects.Limits {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"fairlead/pkg/fleet"
+	"fairlead/subjects"
 )
 
 // localHosts are in every broker's certificate.
@@ -69,6 +71,63 @@ func (a *Authority) CopyBroker(dir string, hosts ...string) error {
 		return err
 	}
 	return a.issueInto(tlsFiles(dir), hosts, true)
+}
+
+// Files of a leafnode's directory that other brokers do not have.
+const (
+	LeafCreds = "leaf.creds" // as whom it connects to its hub
+	LeafCert  = "leaf.pem"   // the certificate that it shows there, of the authority for clients
+	LeafKey   = "leaf.key"
+)
+
+// CreateLeaf makes a leafnode of the tenant and writes its directory, as
+// CopyBroker does for a broker: with a certificate that its own clients believe
+// for its hosts, and that is no broker's; another for its hub; and its creds
+// file. The directory has no other tenant's account. The error is Conflict where
+// there is a user of that name, or the directory is there.
+func (a *Authority) CreateLeaf(name, dir string, hosts ...string) (User, error) {
+	if err := CheckHosts(hosts); err != nil {
+		return User{}, err
+	}
+	u, err := a.Create(New{Name: name, Role: subjects.Leaf, Out: filepath.Join(dir, LeafCreds)})
+	if err != nil {
+		return User{}, err
+	}
+	return u, a.renewLeaf(name, dir, hosts)
+}
+
+func (a *Authority) renewLeaf(name, dir string, hosts []string) error {
+	unlock, err := a.hold()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := a.writeBroker(dir); err != nil {
+		return err
+	}
+	for key := range a.accountJWTs {
+		if key == a.account.public || key == a.system.public {
+			continue
+		}
+		if err := removeFile(filepath.Join(dir, "accounts", key+".jwt")); err != nil {
+			return err
+		}
+	}
+	files := tlsFiles(dir)
+	private, err := makeTLSKey(files.Key, writeFile)
+	if err != nil {
+		return err
+	}
+	own, err := a.brokers.issue(private.Public(), unique(append(slices.Clone(hosts), localHosts...)), brokerLife, a.options.Now(), x509.ExtKeyUsageServerAuth)
+	if err != nil {
+		return fmt.Errorf("certificate of %s: %w", name, err)
+	}
+	cert, key, _, err := a.IssueClient(name)
+	if err != nil {
+		return err
+	}
+	return errors.Join(writeFile(files.Cert, encodeCertificates(own, a.brokers.cert)),
+		writeFile(filepath.Join(dir, LeafCert), cert), writeFile(filepath.Join(dir, LeafKey), key))
 }
 
 func (a *Authority) issueBroker(hosts []string, anew bool) error {

@@ -34,7 +34,7 @@ func (n New) validate(sent []string, now time.Time) error {
 	if err := fleet.CheckNode(n.Name); err != nil {
 		faults.Addf("name", "%v", err)
 	}
-	if !slices.Contains(append(subjects.Senders(), subjects.Node), n.Role) {
+	if !slices.Contains(append(subjects.Senders(), subjects.Node, subjects.Leaf), n.Role) {
 		faults.Addf("role", "%q: use admin, operator, viewer, station or node", n.Role)
 	}
 	if n.Life < 0 || n.Life > 0 && n.Life < minLife {
@@ -102,7 +102,7 @@ func (a *Authority) Create(n New) (User, error) {
 // make makes a user; the directory is held.
 func (a *Authority) make(n New) (User, error) {
 	signer := a.roles[n.Role]
-	if !n.None() {
+	if !n.None() || n.Role == subjects.Leaf {
 		var err error
 		if signer, err = a.limit(n); err != nil {
 			return User{}, err
@@ -146,7 +146,7 @@ func (a *Authority) make(n New) (User, error) {
 	return u, err
 }
 
-// limit makes the signing key of a limited user, whose permissions stand in the
+// limit makes the signing key of a limited user, or of a leafnode, whose permissions stand in the
 // account: in the user's own JWT they would not fit into the line by which a
 // client connects (4 KiB), and who had the key that may sign any could sign all.
 func (a *Authority) limit(n New) (key, error) {

@@ -48,13 +48,14 @@ func (a *Authority) RenewedJWT(u User) (message.Message, error) {
 }
 
 // RenewDue issues the JWTs of all people and stations anew of which two thirds
-// of their life are over. Nodes ask for theirs by themselves.
+// of their life are over. Nodes ask for theirs by themselves, and a leafnode gets a
+// new directory.
 func (a *Authority) RenewDue() ([]User, error) {
 	users, err := a.Users()
 	faults := []error{err}
 	var renewed []User
 	for _, u := range users {
-		if u.Role == subjects.Node || !u.due(a.options.Now()) {
+		if u.Role == subjects.Node || u.Role == subjects.Leaf || !u.due(a.options.Now()) {
 			continue
 		}
 		u, err := a.Renew(u.Name, 0)
@@ -103,7 +104,7 @@ func (a *Authority) reissue(u User, life time.Duration) (User, error) {
 
 // signerOf is the key that signs a user's JWT.
 func (a *Authority) signerOf(u User) (key, error) {
-	if len(u.Methods) == 0 && len(u.Nodes) == 0 {
+	if u.Role != subjects.Leaf && len(u.Methods) == 0 && len(u.Nodes) == 0 {
 		return a.roles[u.Role], nil
 	}
 	return a.vault.findKey(a.in("limited", u.Name+".seed"), nkeys.PrefixByteAccount)

@@ -9,6 +9,7 @@ import (
 
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
+	"fairlead/subjects"
 )
 
 // Revoke takes a user's key out of everything: the account's JWT says that
@@ -70,6 +71,9 @@ func (a *Authority) RevokeKey(u User, reason string) error {
 func (a *Authority) revokeKeys(users []User, reason string, since time.Time) error {
 	var revoked []message.RevokedKey
 	for _, u := range users {
+		if u.Role == subjects.Leaf { // nobody believed it anything
+			continue
+		}
 		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: since, Reason: reason, Expires: u.Expires})
 	}
 	last, err := a.lastTrust()

@@ -86,3 +86,15 @@ func (s Server) Issued(account, text string) bool {
 	claims, err := jwt.DecodeAccountClaims(text)
 	return err == nil && claims.Subject == account && operator.DidSign(claims)
 }
+
+// Mapped are the subjects that an account has brokers store under others.
+func (s Server) Mapped(account string) (from []string) {
+	claims, err := jwt.DecodeAccountClaims(s.Accounts[account])
+	if err != nil {
+		return nil
+	}
+	for subject := range claims.Mappings {
+		from = append(from, string(subject))
+	}
+	return from
+}

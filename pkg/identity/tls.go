@@ -64,6 +64,23 @@ func (f TLSFiles) ForBrokers() (*tls.Config, error) {
 	}, nil
 }
 
+// ForLeaf is how a leafnode proves itself to its hub, a broker of this
+// authority: with a client's certificate, which lets nobody into a cluster.
+func (f TLSFiles) ForLeaf(cert, key string) (*tls.Config, error) {
+	pair := &reloaded{files: TLSFiles{Cert: cert, Key: key}}
+	if _, err := pair.get(); err != nil {
+		return nil, err
+	}
+	pool, err := poolOf(f.CA)
+	if err != nil {
+		return nil, err
+	}
+	return &tls.Config{
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.get() },
+		RootCAs:              pool, ServerName: brokerName, MinVersion: tls.VersionTLS13,
+	}, nil
+}
+
 func poolOf(path string) (*x509.CertPool, error) {
 	data, err := os.ReadFile(path)
 	if err != nil {
@@ -103,7 +120,7 @@ func (r *reloaded) get() (*tls.Certificate, error) {
 		r.pair, r.changed = &pair, changed
 	}
 	if r.pair == nil {
-		return nil, fleet.Errorf(fleet.Invalid, "the broker's certificate %s: %w", r.files.Cert, err)
+		return nil, fleet.Errorf(fleet.Invalid, "the certificate %s: %w", r.files.Cert, err)
 	}
 	return r.pair, nil
 }
