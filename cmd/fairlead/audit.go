@@ -34,6 +34,7 @@ since every node converges to its own desired state.`,
   fairlead audit --by alice --since 7d
   fairlead audit --id 01KAM3S2Y1C6Q8Z5V7W9X0ABCD
   fairlead audit --replay --json
+  fairlead audit check
   fairlead audit --replay --node node1 --to-node node2`,
 		Args: cobra.NoArgs,
 	}
@@ -86,7 +87,7 @@ since every node converges to its own desired state.`,
 	if err := c.RegisterFlagCompletionFunc("node", a.completeNodes); err != nil {
 		panic(err) // the flag was made above
 	}
-	c.AddCommand(newAuditVerify(a))
+	c.AddCommand(newAuditVerify(a), newAuditCheck(a))
 	return c
 }
 

@@ -20,9 +20,10 @@ signatures, and measures. Every figure is also a ratio to bare NATS on the same 
   fairlead bench apply --runs 50
   fairlead bench join
   fairlead bench fleet --nodes 200
+  fairlead bench chaos
   fairlead bench footprint`,
 	}
-	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFleet(a), newBenchFootprint(a))
+	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFleet(a), newBenchChaos(a), newBenchFootprint(a))
 	return c
 }
 

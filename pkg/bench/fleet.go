@@ -88,6 +88,7 @@ type system struct {
 	nodes     []identity.User
 	agents    sync.WaitGroup
 	gate      *gate                         // between the agents and the broker; nil for none
+	dial      func(i int) dialer            // of a node, in the place of the gate's; nil for none
 	handlers  func() handlers.Registry      // of one agent; registry when nil
 	every     time.Duration                 // between health reports; a minute when 0
 	labels    func(i int) map[string]string // of a node; nil for none
@@ -219,10 +220,7 @@ func (s *system) runBroker() (err error) {
 }
 
 func (s *system) startStation(ctx context.Context) (err error) {
-	s.options.Progress("starting the station")
-	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", s.user("station"),
-		"--trust", s.authority.TrustFile(), "--logs-bytes", "67108864")
-	if err != nil {
+	if err := s.runStation(); err != nil {
 		return err
 	}
 	err = eventually(ctx, s.station, func() error {
@@ -230,6 +228,14 @@ func (s *system) startStation(ctx context.Context) (err error) {
 		return err
 	})
 	return s.explain("station", err)
+}
+
+// runStation starts the process.
+func (s *system) runStation() (err error) {
+	s.options.Progress("starting the station")
+	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", s.user("station"),
+		"--trust", s.authority.TrustFile(), "--logs-bytes", "67108864")
+	return err
 }
 
 func (s *system) daemon(name string, args ...string) (*host.Process, error) {
@@ -268,7 +274,7 @@ func (s *system) startAgents(ctx context.Context) error {
 		return err
 	}
 	var agents []*agent.Agent
-	for _, u := range s.nodes {
+	for i, u := range s.nodes {
 		creds, err := identity.LoadCreds(u.CredsFile)
 		if err != nil {
 			return err
@@ -280,6 +286,9 @@ func (s *system) startAgents(ctx context.Context) error {
 		}
 		if s.gate != nil {
 			cfg.Dial = s.gate.Dial
+		}
+		if s.dial != nil {
+			cfg.Dial = s.dial(i)
 		}
 		if s.every > 0 {
 			cfg.HealthEvery = s.every

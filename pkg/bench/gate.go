@@ -12,6 +12,9 @@ type gate struct {
 	conns map[net.Conn]bool
 }
 
+// dialer opens a connection.
+type dialer = func(network, address string) (net.Conn, error)
+
 func newGate() *gate { return &gate{conns: make(map[net.Conn]bool)} }
 
 // Dial connects. While the gate is shut it waits for it to open, so that all who
