@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,7 @@ import (
 	"fairlead/pkg/broker"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 	"fairlead/pkg/identity"
 	"fairlead/subjects"
 )
@@ -27,6 +29,9 @@ type brokerFlags struct {
 }
 
 func (f brokerFlags) identity() string { return filepath.Join(f.data, "identity") }
+
+// trimEvery is how often broker and station give back what they do not use.
+const trimEvery = 30 * time.Second
 
 func newBroker(a *app) *cobra.Command {
 	var f brokerFlags
@@ -82,6 +87,7 @@ nothing, and pass on what the nodes of one place say and hear.`,
 			ctx, cancel := context.WithCancel(cmd.Context())
 			defer cancel()
 			go a.lookAfter(ctx, f, b)
+			go host.TrimWhileCalm(ctx, trimEvery)
 			return b.Run(ctx)
 		},
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 	"fairlead/pkg/identity"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
@@ -65,6 +66,7 @@ A join helper is a program that is asked about each node that wants to join: it 
 				return err
 			}
 			defer server.Close()
+			go host.TrimWhileCalm(cmd.Context(), trimEvery)
 			return s.Run(cmd.Context())
 		},
 	}

@@ -2,13 +2,48 @@ package host
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"runtime/debug"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// calm is the share of a core below which a process counts as idle.
+const calm = 0.25
+
+// TrimWhileCalm gives free heap back every so often, until ctx ends, unless this
+// process was busy since the last time. Go lets the heap grow to twice of what
+// lives before it collects, and gives back slowly: of a broker whose thousands
+// of connections are idle that is half of its memory.
+func TrimWhileCalm(ctx context.Context, every time.Duration) {
+	tick := time.NewTicker(every)
+	defer tick.Stop()
+	for {
+		before := ownProcessor()
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if (ownProcessor() - before).Seconds() < calm*every.Seconds() {
+			debug.FreeOSMemory()
+		}
+	}
+}
+
+// ownProcessor is the processor time of this process so far, 0 where the system
+// does not say.
+func ownProcessor() time.Duration {
+	var usage unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &usage) != nil {
+		return 0
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
 
 // TrimMemory gives back what only the start of this process needed: free heap,
 // and the pages of its executable that are in memory (they are read again from
