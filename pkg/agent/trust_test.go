@@ -188,8 +188,17 @@ func TestAnAgentDoesNotGoBackBehindWhatItBelieved(t *testing.T) {
 	m := n.signed(t, "olga", work, nil)
 	second := s.revoke(t, "olga")
 	believes(t, a, second)
-	stop()
 	kept := filepath.Join(n.state, "trust.json")
+	eventually(t, "the set that is believed is kept", func() bool {
+		data, _ := os.ReadFile(kept)
+		m, err := message.DecodeTrust(data)
+		if err != nil {
+			return false
+		}
+		set, err := message.OpenTrust(m)
+		return err == nil && set.Version == second
+	})
+	stop()
 	if info, err := os.Stat(kept); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("the set is kept as %v, %v", info, err)
 	}
