@@ -34,7 +34,7 @@ A node that cannot take a resource, because its nginx or its labels lack somethi
 before anything is sent; it goes on without that resource, the rest is applied, and the exit code is 1.`,
 		Example: `  fairlead apply -f examples/hello --wait
   fairlead apply -f site.yaml --dry-run
-  fairlead apply -f site.yaml --message "new price list" --wait
+  fairlead apply -f site.yaml --message 'new price list' --wait
   cat site.yaml | fairlead apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {

@@ -28,7 +28,7 @@ moment, without the jitter by which agents spare a broker.
 --broker measures one that runs already, on this host or another. DIR of --data then holds its identities; its own processor
 time and memory are not seen, and it is not killed: the links alone are cut.`,
 		Example: `  fairlead bench fleet
-  fairlead bench fleet --nodes 10000 --json >fleet.json
+  fairlead bench fleet --nodes 10000 --json
   fairlead bench fleet --nodes 200 --plain --steady 10s`,
 		Args:    cobra.NoArgs,
 		PreRunE: positive,
