@@ -59,7 +59,8 @@ type State interface {
 
 // Events carries a node's events.
 type Events interface {
-	// Emit stores an event now; the error is Unavailable without a link.
+	// Emit stores an event now; the error is Unavailable without a link. Of a
+	// health report nil says that it was sent.
 	// id is empty for a new one, or that of an earlier attempt.
 	Emit(ctx context.Context, method, domain, id string, body []byte) error
 	// Connected is closed when the link stands next, at once if it does now.

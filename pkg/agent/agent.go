@@ -195,11 +195,17 @@ func leftBehind(stuck []*work) error {
 	return fleet.Errorf(fleet.Timeout, "stopped without waiting longer for what does not end: %s", strings.Join(names, ", "))
 }
 
+// pingEvery is how often an agent asks whether its broker lives. A host or a link
+// that is gone is noticed sooner, by the kernel. Each answer has the broker's
+// goroutine for this connection grow to 32 KiB of stack, which every collection
+// of garbage halves: at 20 s that was 30 KiB more for each idle node.
+const pingEvery = 2 * time.Minute
+
 func (a *Agent) connect(ctx context.Context) (err error) {
 	connected := make(chan struct{}, 1)
 	a.conn, err = bus.Connect(ctx, bus.Options{
 		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Dial: a.cfg.Dial, Credentials: a.cfg.Credentials,
-		Persist: true, Logger: a.log,
+		Persist: true, Ping: pingEvery, Logger: a.log,
 		OnConnect: func() {
 			select {
 			case connected <- struct{}{}:

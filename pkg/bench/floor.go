@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"time"
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/client"
@@ -41,6 +42,9 @@ func (s *system) bare(ctx context.Context) (conns []*bus.Conn, err error) {
 	return conns, nil
 }
 
+// barePing is how often a bare connection asks for a sign of life, as agents do.
+const barePing = 2 * time.Minute
+
 // bareOne connects one node, which answers what it hears and does nothing.
 func (s *system) bareOne(ctx context.Context, i int) (*bus.Conn, error) {
 	u := s.nodes[i]
@@ -48,7 +52,7 @@ func (s *system) bareOne(ctx context.Context, i int) (*bus.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := bus.Connect(ctx, bus.Options{URL: s.url, TLS: s.secure, Credentials: creds})
+	conn, err := bus.Connect(ctx, bus.Options{URL: s.url, TLS: s.secure, Credentials: creds, Ping: barePing})
 	if err != nil {
 		return nil, err
 	}

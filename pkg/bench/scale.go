@@ -152,7 +152,7 @@ func (m *scaling) floors(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := sleep(ctx, m.o.Settle); err != nil {
+	if err := sleep(ctx, m.o.Settle+m.o.Steady); err != nil {
 		return err
 	}
 	now, err := m.resident()

@@ -66,8 +66,10 @@ const (
 	// handshake is long enough for a wave of reconnects: 10,000 handshakes
 	// at 0.8 ms each wait for each other.
 	handshakeSeconds = 10.0
-	pingInterval     = 20 * time.Second
-	maxPayload       = 1 << 20
+	// pingInterval is above what nodes let pass between two signs of life: a
+	// connection that speaks is not asked, and stays small.
+	pingInterval = 40 * time.Second
+	maxPayload   = 1 << 20
 )
 
 // withDefaults fills what is empty.

@@ -1,6 +1,7 @@
 package bus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,8 @@ type Options struct {
 	TLS         TLS
 	Credentials Credentials
 	Server      InProcess // instead of URL
+	// Ping is how often the broker is asked whether it is there; 20 s when 0.
+	Ping time.Duration
 	// Dial opens connections to URL; the system's when nil. Measurements cut
 	// links by it.
 	Dial func(network, address string) (net.Conn, error)
@@ -112,6 +115,15 @@ func reconnectDelay(attempts int) time.Duration {
 // connectTime bounds one attempt.
 const connectTime = 5 * time.Second
 
+// pingEvery is how often a broker is asked that nothing is heard of: twice in
+// vain, and the connection is given up.
+const pingEvery = 20 * time.Second
+
+// system opens connections. Its kernel finds within a minute that the other host,
+// or the way to it, is gone, and wakes no program for that.
+var system = net.Dialer{Timeout: connectTime,
+	KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 20 * time.Second, Interval: 10 * time.Second, Count: 3}}
+
 // Connect connects. The error is Unavailable where nobody listens and Refused
 // where the broker does not take the credentials.
 func Connect(ctx context.Context, o Options) (*Conn, error) {
@@ -136,7 +148,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.failed(o, err) }),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the journal keeps what must not be lost
-		nats.PingInterval(20 * time.Second),
+		nats.PingInterval(cmp.Or(o.Ping, pingEvery)),
 		nats.MaxPingsOutstanding(2),
 		nats.Timeout(connectTime),
 		nats.DrainTimeout(2 * time.Second),
@@ -180,6 +192,8 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		opts = append(opts, secure...)
 		if o.Dial != nil {
 			opts = append(opts, nats.SetCustomDialer(dialer(o.Dial)))
+		} else if o.TLS.wanted(o.URL) {
+			opts = append(opts, nats.SetCustomDialer(&system))
 		}
 	}
 	if o.Persist {

@@ -48,6 +48,13 @@ func (c *Conn) Publish(ctx context.Context, m message.Message) (uint64, error) {
 	}
 }
 
+// PublishUnheard sends a message that is stored without an answer: nobody needs to
+// know of a single health report, and for thousands of idle nodes the answer would
+// be most of the work.
+func (c *Conn) PublishUnheard(m message.Message) error {
+	return kinded(c.nc.PublishMsg(encode(m)), "publish "+m.StoredSubject())
+}
+
 // mistaken reports that the broker called a message a duplicate by its id
 // alone, which somebody may have used on another subject just before. Once
 // the broker has forgotten the id, the subject decides.

@@ -121,8 +121,7 @@ const greetingTime = 700 * time.Millisecond
 type plainDialer struct{}
 
 func (plainDialer) Dial(network, address string) (net.Conn, error) {
-	d := net.Dialer{Timeout: connectTime}
-	conn, err := d.Dial(network, address)
+	conn, err := system.Dial(network, address)
 	if err != nil {
 		return nil, err
 	}
