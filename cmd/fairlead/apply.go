@@ -265,6 +265,9 @@ func (a *app) showResources(all []client.ResourceChange) {
 	for _, r := range all {
 		fmt.Fprintf(a.stdout, "%s: %s%s\n", r.Resource, r.Action, by(map[bool]string{true: r.By}[r.Action != client.Unchanged]))
 		fmt.Fprint(a.stdout, a.paintDiff(r.Diff))
+		for _, name := range r.Passwords {
+			fmt.Fprintf(a.stdout, "password of %s changed\n", name)
+		}
 	}
 }
 

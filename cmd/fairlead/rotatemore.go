@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -52,10 +53,10 @@ func rotateCurve(a *app) *cobra.Command {
 	var r rotation
 	var yes bool
 	c := &cobra.Command{
-		Use: "curve", Short: "replace the key that certificates' private keys are sealed to", Args: cobra.NoArgs,
+		Use: "curve", Short: "replace the key that private keys and passwords are sealed to", Args: cobra.NoArgs,
 		Long: `Give the stations the new station.keys and restart them: they open what is sealed to either key. Then apply every
-certificate with its keyFile again, which seals it to the new one. --finish forgets the old key, and is refused while a
-certificate is sealed to it.`,
+certificate with its keyFile again, and every host with the hashes of its passwords, which seals them to the new one.
+--finish forgets the old key, and is refused while something is sealed to it.`,
 		Example: `  fairlead rotate curve
   fairlead rotate curve --finish`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -84,7 +85,7 @@ certificate is sealed to it.`,
 			if err := a.done("the stations have a new curve key beside the old one"); err != nil {
 				return err
 			}
-			a.say("give stations the new %s, restart them, and apply all certificates with their keys again", stationKeysFrom(au))
+			a.say("give stations the new %s, restart them, and apply all certificates with their keys, and hosts with their hashes, again", stationKeysFrom(au))
 			return a.change(cmd.Context(), r.authorityFlags, au, news{trust: true})
 		},
 	}
@@ -93,8 +94,8 @@ certificate is sealed to it.`,
 	return c
 }
 
-// sealedToOld refuses where a stored certificate is sealed to another key than
-// that of now.
+// sealedToOld refuses where something stored is sealed to another key than that
+// of now.
 func (a *app) sealedToOld(ctx context.Context, au *identity.Authority) error {
 	now, err := au.Curve()
 	if err != nil {
@@ -105,18 +106,18 @@ func (a *app) sealedToOld(ctx context.Context, au *identity.Authority) error {
 		return fmt.Errorf("what is sealed to the old key is not known: %w: or give --yes", err)
 	}
 	defer c.Close()
-	stored, err := c.Resources(ctx, "Certificate", "")
+	stored, err := c.Resources(ctx, "", "")
 	if err != nil {
 		return err
 	}
 	var old []string
 	for _, r := range stored {
-		if spec, ok := r.Spec.(*fleet.Certificate); ok && spec.SealedTo != now {
-			old = append(old, r.Metadata.Name)
+		if slices.ContainsFunc(fleet.SealedTo(r.Spec), func(to string) bool { return to != now }) {
+			old = append(old, r.ID())
 		}
 	}
 	if len(old) > 0 {
-		return fleet.Errorf(fleet.Conflict, "%s sealed to the old key: apply %s with the keyFile first", count(len(old), "certificate")+note(len(old) == 1, " is", " are"), strings.Join(old, ", "))
+		return fleet.Errorf(fleet.Conflict, "%s sealed to the old key: apply %s with keyFile and hashes first", count(len(old), "resource")+note(len(old) == 1, " is", " are"), strings.Join(old, ", "))
 	}
 	return nil
 }

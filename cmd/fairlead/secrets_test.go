@@ -34,8 +34,13 @@ var secretFiles = []string{
 	// A host that was refused asks again with the same keys.
 	"second/identity/next.seed", "second/journal/curve.seed",
 	// What a person was given, and what a person applies.
-	"olga/*.creds", "handed/*.creds", "handed/*/*.creds", "handed/station.keys", "given/*.key",
+	"olga/*.creds", "handed/*.creds", "handed/*/*.creds", "handed/station.keys", "given/*.key", "given/*.yaml",
+	passwordFiles,
 }
+
+// passwordFiles are what nginx's workers read while they serve, so that their
+// group may.
+const passwordFiles = "d/nodes/node1/nginx/*/*/auth/*"
 
 // Known secrets go through a fleet as people use it; afterwards nothing of it
 // holds one of them but the files that are there for it.
@@ -43,6 +48,8 @@ func TestNoSecretIsInTheClearWhereItDoesNotBelong(t *testing.T) {
 	const (
 		password   = "correct-horse-3f9c-battery"
 		hash       = "$6$Zq3fUk9w$hT3Bk99UstVehjKAqb9H1wHXy7GSW3qlmRnkhDxZD3TiJWq95QbYpQSolqK2s2dXF1a8YnCfbILt19lRpjKY50" // of it, by openssl passwd -6
+		other      = "second-5e1d-staple-secret"
+		otherHash  = "{SHA}4YLskIq40TzlwWYBJ2zZ5c4Xi6I="
 		passphrase = "a passphrase of 7c1e words"
 	)
 	dir, address := ownDir(t), loopbackBlock(11)
@@ -95,6 +102,24 @@ spec:
 	run(0, "diff", "-f", manifest)
 	run(0, "diff", "-f", manifest, "-o", "json")
 	run(0, "apply", "-f", manifest, "--wait")
+	shop(otherHash)
+	run(0, "diff", "-f", manifest, "-o", "json")
+	if diff := run(0, "diff", "-f", manifest); !strings.Contains(diff, "\npassword of ann changed\n") {
+		t.Errorf("the difference is\n%s", diff)
+	}
+	run(0, "apply", "-f", manifest, "--wait")
+	for password, want := range map[string]int{password: http.StatusUnauthorized, other: http.StatusOK} {
+		if got := asks(t, address, password); got != want {
+			t.Errorf("with password %q the site answers %d, want %d", password, got, want)
+		}
+	}
+	shop(hash)
+	run(0, "apply", "-f", manifest, "--wait")
+	stored := run(0, "get", "VirtualHost", "shop", "-o", "yaml")
+	write(t, in("given/stored.yaml"), stored)
+	if again := run(0, "apply", "-f", in("given/stored.yaml")); again != "VirtualHost/shop unchanged\n" {
+		t.Errorf("what is shown, applied again, is: %s", again)
+	}
 	shop(password)
 	run(2, "apply", "-f", manifest)
 	run(2, "diff", "-f", manifest)
@@ -123,7 +148,8 @@ spec:
 		t.Fatal("the log is not all that could be logged")
 	}
 
-	known := map[string][][]byte{"the password": {[]byte(password)}, "the passphrase": {[]byte(passphrase)}, "the token": {[]byte(token)},
+	known := map[string][][]byte{"the password": {[]byte(password)}, "the other password": {[]byte(other)},
+		"the hash": forms(hash), "the other hash": forms(otherHash), "the passphrase": {[]byte(passphrase)}, "the token": {[]byte(token)},
 		"the first TLS key": first.KeyForms(t), "the second TLS key": second.KeyForms(t)}
 	for path, text := range files(t, dir) { // also those of users and nodes, whatever file they are in
 		for _, seed := range seeds.FindAll(text, -1) {
@@ -157,14 +183,14 @@ spec:
 		switch {
 		case i < 0:
 			t.Errorf("%s holds %v", path, found)
-		case err != nil || info.Mode().Perm()&0o077 != 0 && !strings.HasPrefix(path, "given/"):
+		case err != nil || info.Mode().Perm()&open(secretFiles[i]) != 0 && !strings.HasPrefix(path, "given/"):
 			t.Errorf("%s holds %v and is open to others: %v, %v", path, found, info.Mode(), err)
 		default:
 			where[secretFiles[i]] = true
 		}
 	}
 	// Else the list, or this test, would say more than is so.
-	for _, pattern := range []string{"d/identity/*.seed", "d/identity/tenants/main/station.keys", "d/identity/tenants/main/users/*.creds",
+	for _, pattern := range []string{passwordFiles, "d/identity/*.seed", "d/identity/tenants/main/station.keys", "d/identity/tenants/main/users/*.creds",
 		"d/nodes/node1/identity/*.creds", "d/nodes/node1/state/curve.seed", "guest/identity/*.creds", "olga/*.creds", "given/*.key"} {
 		if !where[pattern] {
 			t.Errorf("no secret was found in %s", pattern)
@@ -174,6 +200,27 @@ spec:
 		t.Error("nginx has no key")
 	}
 	d.ends(t, syscall.SIGINT, 0)
+}
+
+// forms are those in which a hash of a password may lie somewhere.
+func forms(hash string) [][]byte {
+	_, text, _ := strings.Cut(strings.TrimPrefix(hash, "$"), "}")
+	if text == "" {
+		text = hash[strings.LastIndex(hash, "$")+1:]
+	}
+	all := [][]byte{[]byte(text)}
+	for i := range 3 { // base64 of a text that holds it, wherever it begins there
+		all = append(all, []byte(base64.RawStdEncoding.EncodeToString([]byte(text[i:i+15]))))
+	}
+	return all
+}
+
+// open is what others may not do with a file that holds secrets.
+func open(pattern string) fs.FileMode {
+	if pattern == passwordFiles {
+		return 0o037
+	}
+	return 0o077
 }
 
 // seeds are nkeys' of every kind.

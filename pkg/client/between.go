@@ -136,7 +136,8 @@ func differences(was, is map[string]storedResource) (changes []ResourceChange) {
 		case !there:
 			changes = append(changes, ResourceChange{Resource: id, Action: Remove, Diff: resourceDiff(id, &before.Resource, nil)})
 		case !same(before.Resource, after.Resource):
-			changes = append(changes, ResourceChange{Resource: id, Action: Update, By: after.by, Diff: resourceDiff(id, &before.Resource, &after.Resource)})
+			changes = append(changes, ResourceChange{Resource: id, Action: Update, By: after.by, Diff: resourceDiff(id, &before.Resource, &after.Resource),
+				Passwords: newPasswords(before.Spec, after.Spec)})
 		}
 	}
 	for id, after := range is {

@@ -21,9 +21,10 @@ import (
 // ExpiresSoon is how long before its end a certificate is warned about.
 const ExpiresSoon = station.ExpiresSoon
 
-// sealed is a set as it is to be stored: files read, private keys sealed to the
-// stations. A key that is stored already stays as it was sealed, since nothing
-// is sealed twice alike. The error is fleet.Faults with file and line.
+// sealed is a set as it is to be stored: files read, private keys and hashes of
+// passwords sealed to the stations. What is stored already stays as it was
+// sealed, since nothing is sealed twice alike. The error is fleet.Faults with
+// file and line.
 func (c *Client) sealed(ctx context.Context, set manifest.Set, now stored) ([]fleet.Resource, station.CurveAnswer, error) {
 	var curve station.CurveAnswer
 	set, err := set.ReadFiles()
@@ -33,8 +34,7 @@ func (c *Client) sealed(ctx context.Context, set manifest.Set, now stored) ([]fl
 	resources := set.Resources()
 	var faults fleet.Faults
 	for i, r := range resources {
-		spec, ok := r.Spec.(*fleet.Certificate)
-		if !ok {
+		if !holdsSecrets(r.Spec) {
 			continue
 		}
 		if curve.Key == "" {
@@ -42,28 +42,54 @@ func (c *Client) sealed(ctx context.Context, set manifest.Set, now stored) ([]fl
 				return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
 			}
 		}
-		have, _ := now.resources[r.ID()].Spec.(*fleet.Certificate)
-		if spec.Stored() && spec.SealedTo != curve.Key && !holds(have, *spec, curve.Key) { // it is of long ago
-			if spec, err = c.reseal(ctx, *spec, curve.Key); err != nil {
+		have, key := now.resources[r.ID()].Spec, set.Key(r.ID())
+		spec, found, err := seal(r, have, key, curve.Key)
+		if len(found) > 0 && sealedToOther(r.Spec, curve.Key) { // it is of long ago
+			if r, err = c.reseal(ctx, r, curve.Key); err != nil {
 				return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
 			}
+			spec, found, err = seal(r, have, key, curve.Key)
 		}
-		stored, problem, err := seal(*spec, have, set.Key(r.ID()), curve.Key)
 		if err != nil {
 			return nil, curve, fmt.Errorf("%s: %w", r.ID(), err)
 		}
-		if problem != "" {
-			faults = append(faults, fleet.Fault{Subject: r.ID(), Path: "spec.keyFile", Message: problem})
-		}
-		resources[i].Spec = &stored
+		resources[i].Spec = spec
+		faults = append(faults, found...)
 	}
 	return resources, curve, set.Locate(faults).Err()
 }
 
-// seal completes a certificate by what is stored of it, nil for nothing, or by
-// its private key, nil for none.
-func seal(c fleet.Certificate, have *fleet.Certificate, key []byte, to string) (_ fleet.Certificate, problem string, err error) {
-	known := holds(have, c, to)
+// holdsSecrets reports whether something of a resource is to be sealed.
+func holdsSecrets(s fleet.Spec) bool {
+	h, host := s.(*fleet.VirtualHost)
+	_, certificate := s.(*fleet.Certificate)
+	return certificate || host && len(h.BasicAuths()) > 0
+}
+
+// seal is a resource's spec as it is to be stored; have is what is stored of it,
+// nil for nothing, and key a certificate's private key, nil for none.
+func seal(r fleet.Resource, have fleet.Spec, key []byte, to string) (fleet.Spec, fleet.Faults, error) {
+	var faults fleet.Faults
+	if h, ok := r.Spec.(*fleet.VirtualHost); ok {
+		before, _ := have.(*fleet.VirtualHost)
+		sealed, found, err := sealHost(h, before, to)
+		for i := range found {
+			found[i].Subject = r.ID()
+		}
+		return sealed, found, err
+	}
+	before, _ := have.(*fleet.Certificate)
+	sealed, problem, err := sealCertificate(*r.Spec.(*fleet.Certificate), before, key, to)
+	if problem != "" {
+		faults = append(faults, fleet.Fault{Subject: r.ID(), Path: "spec.keyFile", Message: problem})
+	}
+	return &sealed, faults, err
+}
+
+// sealCertificate completes a certificate by what is stored of it, nil for
+// nothing, or by its private key, nil for none.
+func sealCertificate(c fleet.Certificate, have *fleet.Certificate, key []byte, to string) (_ fleet.Certificate, problem string, err error) {
+	known := have != nil && have.Fingerprint == c.Fingerprint && have.SealedTo == to
 	switch {
 	case c.Stored() && c.SealedTo == to:
 		return c, "", nil
@@ -80,24 +106,24 @@ func seal(c fleet.Certificate, have *fleet.Certificate, key []byte, to string) (
 	return c, "", err
 }
 
-// holds reports whether what is stored, nil for nothing, has a certificate's key,
-// sealed to a curve key.
-func holds(have *fleet.Certificate, c fleet.Certificate, to string) bool {
-	return have != nil && have.Fingerprint == c.Fingerprint && have.SealedTo == to
+// sealedToOther reports whether something is sealed to another curve key.
+func sealedToOther(s fleet.Spec, curve string) bool {
+	return slices.ContainsFunc(fleet.SealedTo(s), func(to string) bool { return to != curve })
 }
 
-// reseal has a station seal a certificate's key, that was sealed to a curve key
+// reseal has a station seal what a resource holds, that was sealed to a curve key
 // which it had before, to the one that it has now.
-func (c *Client) reseal(ctx context.Context, spec fleet.Certificate, to string) (*fleet.Certificate, error) {
-	answer, err := ask[station.ResealAnswer](ctx, c, station.QueryReseal, station.ResealQuestion{Certificate: spec})
-	if err != nil {
-		return nil, err
+func (c *Client) reseal(ctx context.Context, r fleet.Resource, to string) (fleet.Resource, error) {
+	answer, err := ask[station.ResealAnswer](ctx, c, station.QueryReseal, station.ResealQuestion{Resource: r})
+	switch {
+	case err != nil:
+		return r, err
+	case sealedToOther(answer.Resource.Spec, to):
+		return r, fleet.Errorf(fleet.Refused, "the station sealed it to another curve key than is told to people: nothing is stored")
+	case !same(fleet.Shown(r), fleet.Shown(answer.Resource)):
+		return r, fleet.Errorf(fleet.Refused, "the station made it another resource: nothing is stored")
 	}
-	if answer.SealedTo != to {
-		return nil, fleet.Errorf(fleet.Refused, "the station sealed the key to another curve key than is told to people: nothing is stored")
-	}
-	spec.SealedKey, spec.SealedTo = answer.SealedKey, answer.SealedTo
-	return &spec, nil
+	return answer.Resource, nil
 }
 
 // curve is the public key that secrets are sealed to, proven to be that of the

@@ -34,6 +34,8 @@ type ResourceChange struct {
 	Action   string `json:"action"`
 	By       string `json:"by,omitempty"` // who wrote what is there now
 	Diff     string `json:"diff,omitempty"`
+	// Passwords are the users whose password becomes another.
+	Passwords []string `json:"passwords,omitempty"`
 
 	key      string
 	sequence uint64
@@ -132,6 +134,7 @@ func (c *Client) plan(ctx context.Context, now stored, set, gone manifest.Set) (
 			change.Action, change.Diff = Create, resourceDiff(r.ID(), nil, &r)
 		case !same(have.Resource, r):
 			change.Action, change.Diff = Update, resourceDiff(r.ID(), &have.Resource, &r)
+			change.Passwords = newPasswords(have.Spec, r.Spec)
 		}
 		if change.Action != Unchanged {
 			after[r.ID()] = r
@@ -341,7 +344,7 @@ func resourceDiff(id string, a, b *fleet.Resource) string {
 		if c, ok := r.Spec.(*fleet.Certificate); ok {
 			return "kind: " + r.Kind + "\nname: " + r.Metadata.Name + "\n" + c.Describe()
 		}
-		y, err := manifest.Marshal([]fleet.Resource{*r})
+		y, err := manifest.Marshal([]fleet.Resource{withoutSecrets(*r)})
 		if err != nil {
 			return err.Error()
 		}

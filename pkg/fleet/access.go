@@ -20,15 +20,32 @@ type BasicAuth struct {
 	Realm string `json:"realm,omitempty"` // shown by browsers, "restricted" when empty
 	Users []User `json:"users,omitempty"` // at least one, unless off
 	Off   bool   `json:"off,omitempty"`   // no password is asked for here, whatever the host says
+	// SealedUsers are the hashes of all users, sealed to one node; written by Fairlead and not shown.
+	SealedUsers string `json:"sealedUsers,omitempty"`
+	// SealedTo is the public curve key of who can open the hashes; written by Fairlead and not shown.
+	SealedTo string `json:"sealedTo,omitempty"`
 }
 
 // User may come in.
 type User struct {
 	Name string `json:"name"` // letters, digits and ._@+-, at most 128
 	// Hash of the password, as `htpasswd -nB NAME` (bcrypt), `openssl passwd -apr1` or `openssl passwd -6` write it, or
-	// {SHA} and {SSHA}. Workers verify it for each request, so a bcrypt cost above 12 is refused.
-	Hash string `json:"hash"`
+	// {SHA} and {SSHA}. Workers verify it for each request, so a bcrypt cost above 12 is refused. It is sealed when it is
+	// applied, and is stored, logged and shown nowhere in the clear.
+	Hash string `json:"hash,omitempty"`
+	// Fingerprint says which hash it is and not what, written by `fairlead apply`. Without hash it stands for the one that is
+	// stored already.
+	Fingerprint string `json:"fingerprint,omitempty"`
+	// SealedHash is the hash, sealed; written by Fairlead and not shown.
+	SealedHash string `json:"sealedHash,omitempty"`
 }
+
+// MaxSealedUsers is the most bytes of the sealed hashes of one list, which has at
+// most 1000 users; MaxSealedHash is that of one.
+const (
+	MaxSealedUsers = 512 << 10
+	MaxSealedHash  = 1 << 10
+)
 
 var (
 	userName = NewPattern(`^[A-Za-z0-9._@+-]{1,128}$`)
@@ -63,7 +80,7 @@ func (b *BasicAuth) check(faults *Faults, at string) {
 		return
 	}
 	if b.Off {
-		if b.Realm != "" || len(b.Users) > 0 {
+		if b.Realm != "" || len(b.Users) > 0 || b.SealedTo+b.SealedUsers != "" {
 			faults.Addf(at+".off", "does not go with other fields")
 		}
 		return
@@ -87,9 +104,41 @@ func (b *BasicAuth) check(faults *Faults, at string) {
 			faults.Addf(path+".name", "%q is not a user name: use 1 to 128 letters, digits and ._@+-", clip(u.Name))
 		}
 		seen.check(faults, path, u.Name)
-		if !PasswordHash(u.Hash) {
-			faults.add(path+".hash", hashProblem(u.Hash))
+		u.check(faults, path)
+	}
+	b.checkSealed(faults, at)
+}
+
+// check takes the hash, as people write it, or a fingerprint that stands for one.
+func (u User) check(faults *Faults, at string) {
+	switch {
+	case u.Hash != "" && u.Fingerprint+u.SealedHash != "":
+		faults.Addf(at+".fingerprint", "cannot go with hash: remove it, Fairlead writes a new one")
+	case u.Fingerprint == "" && !PasswordHash(u.Hash):
+		faults.add(at+".hash", hashProblem(u.Hash))
+	case u.Fingerprint != "" && !isFingerprintOfHash(u.Fingerprint):
+		faults.Addf(at+".fingerprint", "is not what Fairlead wrote: write the hash in its place")
+	}
+}
+
+// checkSealed takes a list in three forms: nothing sealed, as people write it; each
+// hash sealed to the stations; all sealed together to one node.
+func (b *BasicAuth) checkSealed(faults *Faults, at string) {
+	sealed := 0
+	for i, u := range b.Users {
+		if u.SealedHash == "" {
+			continue
 		}
+		if sealed++; !isToken(u.SealedHash) || len(u.SealedHash) > MaxSealedHash || u.Fingerprint == "" {
+			faults.Addf(item(at+".users", i)+".sealedHash", "is not what Fairlead wrote: write the hash in its place")
+		}
+	}
+	switch {
+	case b.SealedTo == "" && b.SealedUsers == "" && sealed == 0:
+	case b.SealedUsers != "" && (sealed > 0 || !isToken(b.SealedUsers) || len(b.SealedUsers) > MaxSealedUsers):
+		faults.Addf(at+".sealedUsers", "is not what Fairlead wrote: remove it")
+	case b.SealedTo == "" || !isToken(b.SealedTo) || b.SealedUsers == "" && sealed < len(b.Users):
+		faults.Addf(at+".sealedTo", "is written by Fairlead alone: remove it and sealedHash")
 	}
 }
 

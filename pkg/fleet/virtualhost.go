@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -66,6 +67,57 @@ func (v *VirtualHost) Needs() []Need {
 		needs = append(needs, policyNeeds(at+".policies", l.Policies)...)
 	}
 	return needs
+}
+
+// WithBasicAuth is the host with each of its lists of users as f makes it, which
+// is told where the list stands and changes a copy of it. The host itself stays
+// as it is.
+func (v *VirtualHost) WithBasicAuth(f func(at string, b *BasicAuth)) *VirtualHost {
+	changed := func(at string, b *BasicAuth) *BasicAuth {
+		if b == nil || b.Off {
+			return b
+		}
+		own := *b
+		own.Users = slices.Clone(b.Users)
+		f(at, &own)
+		return &own
+	}
+	own := *v
+	own.BasicAuth = changed("spec.basicAuth", v.BasicAuth)
+	own.Locations = slices.Clone(v.Locations)
+	for i, l := range own.Locations {
+		own.Locations[i].BasicAuth = changed(item("spec.locations", i)+".basicAuth", l.BasicAuth)
+	}
+	return &own
+}
+
+// BasicAuths are the lists of users of the host and of its locations, without those
+// that ask for no password.
+func (v *VirtualHost) BasicAuths() (all []*BasicAuth) {
+	add := func(b *BasicAuth) {
+		if b != nil && !b.Off {
+			all = append(all, b)
+		}
+	}
+	add(v.BasicAuth)
+	for i := range v.Locations {
+		add(v.Locations[i].BasicAuth)
+	}
+	return all
+}
+
+// Shown is the host as people may see it: without the sealed hashes, which say
+// nothing to them. Applied again, it stands for those that are stored.
+func (v *VirtualHost) Shown() Spec {
+	if len(v.BasicAuths()) == 0 {
+		return v
+	}
+	return v.WithBasicAuth(func(_ string, b *BasicAuth) {
+		b.SealedUsers, b.SealedTo = "", ""
+		for i := range b.Users {
+			b.Users[i].SealedHash = ""
+		}
+	})
 }
 
 func policyNeeds(at string, names []string) []Need {

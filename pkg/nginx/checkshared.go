@@ -41,7 +41,7 @@ func checkShared(path string, faults *fleet.Faults, s shared) {
 		}
 		addErr(faults, path+".basicAuth.realm", headerValue(a.Realm))
 		for i, u := range a.Users {
-			if !authUser.MatchString(u.Name) || !fleet.PasswordHash(u.Hash) {
+			if !authUser.MatchString(u.Name) || !fleet.PasswordHash(u.Hash) && !authPrint.MatchString(u.Fingerprint) {
 				faults.Addf(fieldOf(path+".basicAuth.users", i), "has a bad name, or no hash of a password")
 			}
 		}
@@ -127,6 +127,7 @@ var (
 	condition     = regexp.MustCompile(`^(error|timeout|invalid_header|updating|non_idempotent|off|http_[45][0-9][0-9])$`)
 	requestPart   = fleet.NewPattern(`^(header:[A-Za-z0-9][A-Za-z0-9-]{0,99}|cookie:[A-Za-z0-9_]{1,100})$`)
 	authUser      = fleet.NewPattern(`^[A-Za-z0-9._@+-]{1,128}$`)
+	authPrint     = fleet.NewPattern(`^[A-Za-z0-9_-]{64}$`)
 	mediaType     = fleet.NewPattern(`^[a-z0-9!#&^_.+-]{1,64}/[a-z0-9!#&^_.+-]{1,64}$`)
 	origin        = fleet.NewPattern(`^https?://[a-z0-9._:\[\]-]{1,290}$`)
 	corsWord      = fleet.NewPattern(`^[A-Za-z0-9-]{1,100}$`)

@@ -161,7 +161,7 @@ func secret(path string, content []byte) bool {
 		return true
 	}
 	return strings.Contains(name, ".key") || strings.Contains(name, "htpasswd") || strings.HasSuffix(name, ".pem") ||
-		strings.HasPrefix(filepath.ToSlash(path), "auth/") || bytes.Contains(content, []byte("PRIVATE KEY"))
+		strings.HasPrefix(filepath.ToSlash(path), usersDir) || bytes.Contains(content, []byte("PRIVATE KEY"))
 }
 
 func upToLine(text string, most int) string {

@@ -36,8 +36,7 @@ func (s *site) access(rules []fleet.AddressRule) {
 	}
 }
 
-// basicAuth names the file of users, which workers read with each request. It
-// holds hashes alone.
+// basicAuth names the file of users, which workers read with each request.
 func (s *site) basicAuth(b *fleet.BasicAuth) {
 	switch {
 	case b == nil:
@@ -46,14 +45,10 @@ func (s *site) basicAuth(b *fleet.BasicAuth) {
 		s.w.line("auth_basic off;")
 		return
 	}
-	var users strings.Builder
-	for _, u := range b.Users {
-		users.WriteString(u.Name + ":" + u.Hash + "\n")
-	}
-	path := "auth/" + s.name + "-" + hash8(users.String())
-	if s.once(path) {
-		s.files = append(s.files, File{Path: path, Mode: forWorkers, Content: []byte(users.String()), Owner: s.id})
+	f := s.usersFile(b)
+	if s.once(f.Path) {
+		s.files = append(s.files, f)
 	}
 	s.w.line("auth_basic %s;", served(cmp.Or(b.Realm, "restricted")))
-	s.w.line(`auth_basic_user_file "%s/%s";`, phVersion, path)
+	s.w.line(`auth_basic_user_file "%s/%s";`, phVersion, f.Path)
 }

@@ -71,13 +71,16 @@ func (s store) pristineFile(name string) string {
 	return filepath.Join(s.pristineDir(), name, "files.tar")
 }
 
-// keyFile is where a private key of a version lies: keys are in closed files
-// of their own, never inside of another.
-func (s store) keyFile(name, path string) string {
+// secretFile is where a private key or a list of users of a version lies: those
+// are in closed files of their own, never inside of another.
+func (s store) secretFile(name, path string) string {
 	return filepath.Join(s.pristineDir(), name, path)
 }
 
-func isKey(path string) bool { return strings.HasSuffix(path, ".key") }
+func isSecret(path string) bool {
+	return strings.HasSuffix(path, ".key") || strings.HasPrefix(path, usersDir)
+}
+
 func (s store) hasPristine(name string) bool {
 	_, err := os.Lstat(s.pristineFile(name))
 	return err == nil
@@ -129,9 +132,9 @@ func (s store) archive(w *tar.Writer, v version) error {
 			if want, ok := sums[path]; ok && want != hashOfFile(content) {
 				return fmt.Errorf("%s is not what was written", path)
 			}
-			if h.Typeflag = tar.TypeReg; isKey(path) {
-				h.PAXRecords = map[string]string{keySum: hashOfFile(content)}
-				if err := s.keepKey(v.Name, path, content); err != nil {
+			if h.Typeflag = tar.TypeReg; isSecret(path) {
+				h.PAXRecords = map[string]string{secretSum: hashOfFile(content)}
+				if err := s.keepSecret(v.Name, path, content); err != nil {
 					return err
 				}
 				content = nil
@@ -158,11 +161,11 @@ func (s store) archive(w *tar.Writer, v version) error {
 	})
 }
 
-// keySum is the record of an archive that stands for a key in a file of its own.
-const keySum = "FAIRLEAD.sha256"
+// secretSum is the record of an archive that stands for a secret in a file of its own.
+const secretSum = "FAIRLEAD.sha256"
 
-func (s store) keepKey(name, path string, content []byte) error {
-	to := s.keyFile(name, path)
+func (s store) keepSecret(name, path string, content []byte) error {
+	to := s.secretFile(name, path)
 	if err := os.MkdirAll(filepath.Dir(to), 0o700); err != nil {
 		return err
 	}
@@ -195,9 +198,9 @@ func (s store) image(name string, contents bool) (*image, error) {
 				return nil, fmt.Errorf("%s: %w", f.Name(), err)
 			}
 			e.sum = hashOfFile(content)
-			if isKey(e.path) {
-				if e.sum = h.PAXRecords[keySum]; contents {
-					if content, err = os.ReadFile(s.keyFile(name, e.path)); err != nil {
+			if sum, apart := h.PAXRecords[secretSum]; apart { // an older agent kept lists of users in the archive itself
+				if e.sum = sum; contents {
+					if content, err = os.ReadFile(s.secretFile(name, e.path)); err != nil {
 						return nil, err
 					}
 				}

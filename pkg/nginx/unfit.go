@@ -25,7 +25,7 @@ func UnfitFor(resources []fleet.Resource, facts *fleet.Facts, known map[string]s
 	}
 	if facts != nil && facts.Nginx != "" {
 		for _, r := range resources {
-			if r.Kind == "Certificate" && facts.Curve == "" {
+			if facts.Curve == "" && (r.Kind == "Certificate" || len(fleet.SealedTo(r.Spec)) > 0) {
 				why[r.ID()] = "the node has no key to seal it to: its agent is of an older version"
 			}
 			if lacks := lacking(r.Spec, facts); lacks != "" {

@@ -1,0 +1,4 @@
+package client
+
+// SealHost is a host as it is stored.
+var SealHost = sealHost
