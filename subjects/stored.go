@@ -79,6 +79,18 @@ func ValidID(id string) bool {
 // subject, so that each can expect the one before it.
 const Checkpoint = prefix + ".checkpoint.audit"
 
+// OrderSubject is where an order is published and kept; "*" is every order.
+func OrderSubject(id string) string { return prefix + ".order." + id }
+
+// OrderOf is the inverse of OrderSubject, "" for any other subject.
+func OrderOf(subject string) string {
+	id, ok := strings.CutPrefix(subject, OrderSubject(""))
+	if !ok {
+		return ""
+	}
+	return id
+}
+
 // MailboxOf matches every stored command of a node.
 func MailboxOf(node string) string { return prefix + "." + node + ".command.>" }
 

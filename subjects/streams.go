@@ -11,6 +11,7 @@ const (
 	Logs     = "LOGS"
 
 	Checkpoints = "CHECKPOINTS"
+	Orders      = "ORDERS"
 
 	Desired  = "desired"
 	Reported = "reported"
@@ -124,6 +125,10 @@ func storedEvents(method string) string {
 	return prefix + ".*.event." + method + ".*.*"
 }
 
+// ordersBytes bounds ORDERS, the oldest dropped beyond: thousands of orders to
+// ten thousand nodes each.
+const ordersBytes = 1 << 30
+
 // Streams are all streams, sources before those that copy them.
 func Streams(s Settings) []Stream {
 	s = s.Or(DefaultSettings())
@@ -135,6 +140,9 @@ func Streams(s Settings) []Stream {
 		{Name: Audit, Sources: []Source{{Commands, commands}, {Events, events}},
 			MaxAge: s.AuditAge, Replicas: s.Replicas, Immutable: true},
 		{Name: Checkpoints, Subjects: []string{Checkpoint}, MaxAge: s.AuditAge + CheckpointsLonger,
+			Replicas: s.Replicas, Immutable: true},
+		// An order is there as long as the answers that say what became of it.
+		{Name: Orders, Subjects: []string{OrderSubject("*")}, MaxAge: s.EventsAge, MaxBytes: ordersBytes,
 			Replicas: s.Replicas, Immutable: true},
 		{Name: Health, Subjects: []string{storedEvents(MethodHealth)}, Shown: &events,
 			MaxPerSubject: s.HealthKept, Replicas: s.Replicas},

@@ -54,7 +54,7 @@ For that the agent must care for the host's nginx, and not run one of its own:
 	f.StringVar(&conf, "conf", "", "`PATH` of the configuration on the node (default the one that its nginx runs, or /etc/nginx/nginx.conf)")
 	f.BoolVar(&dry, "dry-run", false, "show what would become of it and change nothing")
 	f.BoolVar(&yes, "yes", false, "do not ask before taking over")
-	w.flags(c)
+	w.flags(a, c)
 	w.timeout = days(time.Minute)
 	return c
 }

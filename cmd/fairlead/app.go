@@ -30,6 +30,7 @@ type app struct {
 	ca, tlsCert, tlsKey string
 	output              string
 	asJSON, debug       bool
+	events              bool                   // of verbs that wait: what happens, as JSON
 	asked               func() ([]byte, error) // the passphrase of the identity directory, once it was needed
 	begun               bool                   // a command runs: what goes wrong now is not cobra's
 	colour              bool                   // stderr and stdout are terminals, and nobody said NO_COLOR

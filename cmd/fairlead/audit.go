@@ -22,7 +22,7 @@ func newAudit(a *app) *cobra.Command {
 	since := days(24 * time.Hour)
 	w := waiting{timeout: days(time.Minute)}
 	c := &cobra.Command{
-		Use:   "audit [--node N] [--by NAME] [--since 24h] [--id ID] [-f] [--replay [--to-node X]]",
+		Use:   "audit [--node N] [--by NAME] [--since 24h] [--id ID | --order ID] [-f] [--replay [--to-node X]]",
 		Short: "what was done, to whom, by whose order, and how it ended",
 		Long: `Prints the audit from JetStream in the order in which it was stored, one line per message: every command, and every answer to it,
 with the person or program whose key signed it and the role of that key (-o wide: the key too).
@@ -33,6 +33,7 @@ since every node converges to its own desired state.`,
   fairlead audit --node node1 --since 7d
   fairlead audit --by alice --since 7d
   fairlead audit --id 01KAM3S2Y1C6Q8Z5V7W9X0ABCD
+  fairlead audit --order 01KAM3S2Y1C6Q8Z5V7W9X0ABCD
   fairlead audit --replay --json
   fairlead audit check
   fairlead audit --replay --node node1 --to-node node2`,
@@ -54,7 +55,7 @@ since every node converges to its own desired state.`,
 		if to != "" {
 			return a.replayTo(ctx, cl, o, to, w)
 		}
-		if !replay && o.ID != "" && !c.Flags().Changed("since") {
+		if !replay && (o.ID != "" || o.Order != "") && !c.Flags().Changed("since") {
 			o.Since = time.Time{}
 		}
 		found := 0
@@ -79,6 +80,7 @@ since every node converges to its own desired state.`,
 	f.StringVar(&o.Node, "node", "", "only what concerns one node")
 	f.StringVar(&o.By, "by", "", "only what somebody sent or changed, by name or public key, and the answers to it")
 	f.StringVar(&o.ID, "id", "", "only one command and its answers")
+	f.StringVar(&o.Order, "order", "", "only the commands of one order and the answers to them")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what comes, until interrupted")
 	f.Var(&since, "since", "how far to look back")
 	f.BoolVar(&replay, "replay", false, "the whole history from its beginning")

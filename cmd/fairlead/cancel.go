@@ -2,59 +2,247 @@ package main
 
 import (
 	"context"
-	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"fairlead/handlers"
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
 
+// cancelling says which commands are to be called off.
+type cancelling struct {
+	targets
+	method, order string
+	older         days
+	dry           bool
+	wait          waiting
+}
+
 func newCancel(a *app) *cobra.Command {
-	var w waiting
+	var o cancelling
 	c := &cobra.Command{
-		Use:   "cancel ID …",
+		Use:   "cancel ID … | NODE … | -l SELECTOR",
 		Short: "call off commands that have not begun",
-		Long: `Calls off waiting commands. To a node that is not there the cancellation waits beside the command
-and is read first; a command that runs or has ended is left alone, and the answer says so.`,
-		Example: `  fairlead cancel 01KAM3S2Y1C6Q8Z5V7W9X0ABCD`,
-		Args:    cobra.MinimumNArgs(1),
+		Long: `Calls off waiting commands: one by its ID, or all that wait for some nodes, of a method, of an order, or for a while.
+To a node that is not there the cancellation waits beside the command, as long as that and longer, and is read first: the
+command does not run. One that runs or has ended is left alone, and the answer says so. The audit keeps who called off what.
+
+Cancellations themselves are never called off by a choice of nodes, and nginxconfig only with --method nginxconfig: a node
+takes its newest desired state also without being told.`,
+		Example: `  fairlead cancel 01KAM3S2Y1C6Q8Z5V7W9X0ABCD
+  fairlead cancel ship1 --method reload
+  fairlead cancel -l role=edge --older-than 1d --dry-run
+  fairlead cancel --order 01KAM3S2Y1C6Q8Z5V7W9X0ABCD`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) == 0 && !o.choosing() && o.from == "" && o.order == "" {
+				return usagef("name what to call off: `fairlead cancel ID …`, or choose it with NODE, -l SELECTOR, --order or --all")
+			}
+			return nil
+		},
+		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
-			var commands []client.Command
-			for _, id := range args {
-				found, err := c.Command(ctx, id)
-				if err != nil {
-					return err
-				}
-				switch {
-				case found.State == "":
-					return fleet.Errorf(fleet.Unknown, "no command %s waits or ended lately: `fairlead audit --id %s` looks further back", id, id)
-				case found.State.Final():
-					return fleet.Errorf(fleet.Conflict, "command %s has ended already: %s", id, found.State)
-				}
-				target, err := subjects.Parse(found.Waiting.Subject)
-				if err != nil {
-					return err
-				}
-				s, err := subjects.Build(target.Node, subjects.Command, subjects.MethodCancel, target.Method)
-				if err != nil {
-					return err
-				}
-				body, err := json.Marshal(handlers.CancelBody{ID: id})
-				if err != nil {
-					return err
-				}
-				commands = append(commands, client.Command{Subject: s, Body: body})
-			}
-			outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
-			if err != nil {
-				return err
-			}
-			return a.printOutcomes(ctx, c, outcomes)
+			return a.cancel(ctx, c, args, o)
 		}),
 	}
-	w.flags(c)
+	f := c.Flags()
+	o.chooseFlags(a, c)
+	f.BoolVar(&o.all, "all", false, "those to every node")
+	f.StringVar(&o.method, "method", "", "only commands of this method")
+	f.StringVar(&o.order, "order", "", "only commands of the order of this `ID`")
+	f.Var(&o.older, "older-than", "only those that wait for longer")
+	f.BoolVar(&o.dry, "dry-run", false, "list them and call off none")
+	o.wait.flags(a, c)
+	f.Lookup("expires").Hidden = true
+	for name, complete := range map[string]cobra.CompletionFunc{"order": a.completeOrders, "method": completeMethods} {
+		if err := c.RegisterFlagCompletionFunc(name, complete); err != nil {
+			panic(err) // the flag was made above
+		}
+	}
 	return c
+}
+
+func newOrderCancel(a *app) *cobra.Command {
+	var o cancelling
+	c := &cobra.Command{
+		Use: "cancel ID", Short: "call off what has not begun of an order",
+		Long:    "The same as `fairlead cancel --order ID`.",
+		Example: `  fairlead order cancel 01KAM3S2Y1C6Q8Z5V7W9X0ABCD`,
+		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.completeOrders,
+		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			if _, err := c.Order(ctx, args[0]); err != nil {
+				return err
+			}
+			o.order = args[0]
+			return a.cancel(ctx, c, nil, o)
+		}),
+	}
+	o.wait.flags(a, c)
+	c.Flags().Lookup("expires").Hidden = true
+	return c
+}
+
+func completeMethods(*cobra.Command, []string, string) (found []string, _ cobra.ShellCompDirective) {
+	for _, h := range handlers.All().Handlers() {
+		found = append(found, h.Method+"\t"+h.Summary)
+	}
+	return found, cobra.ShellCompDirectiveNoFileComp
+}
+
+// cancelled is what became of a command that was to be called off.
+type cancelled struct {
+	ID      string        `json:"id"`
+	Node    string        `json:"node"`
+	Subject string        `json:"subject"`
+	From    string        `json:"from"`         // who sent it
+	State   message.State `json:"state"`        // its own: cancelled, how else it ended, or how far it is
+	Message string        `json:"message"`      // what that means
+	By      string        `json:"by,omitempty"` // id of the cancellation
+	Exit    int           `json:"exit"`
+}
+
+func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o cancelling) error {
+	found, now, err := a.toCancel(ctx, c, args, o)
+	if err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		a.say("no such command waits")
+		return exitError(message.ExitNothing)
+	}
+	var all []cancelled
+	for _, w := range found {
+		s, err := subjects.Parse(w.Subject)
+		if err != nil {
+			return err
+		}
+		all = append(all, cancelled{ID: w.ID, Node: s.Node, Subject: w.Subject, From: w.From, State: w.State, Message: "waits" + since(w.At, now)})
+	}
+	if o.dry {
+		return a.printCancelled(all)
+	}
+	commands := make([]client.Command, len(found))
+	for i, w := range found {
+		if commands[i], err = client.CallOff(w); err != nil {
+			return err
+		}
+		commands[i].ID = message.NewID()
+		all[i].By = commands[i].ID
+	}
+	outcomes, err := a.sendAndWait(ctx, c, commands, o.wait.timeout)
+	if err != nil {
+		return err
+	}
+	if err := a.became(ctx, c, all, outcomes); err != nil {
+		return err
+	}
+	if err := a.printCancelled(all); err != nil {
+		return err
+	}
+	worst := message.ExitOK
+	for _, code := range []int{message.ExitPending, message.ExitRefused} {
+		if slices.ContainsFunc(all, func(x cancelled) bool { return x.Exit == code }) {
+			worst = code
+		}
+	}
+	if worst != message.ExitOK {
+		return exitError(worst)
+	}
+	return nil
+}
+
+// toCancel finds the commands that are meant.
+func (a *app) toCancel(ctx context.Context, c *client.Client, args []string, o cancelling) (found []station.Waiting, now time.Time, err error) {
+	ids := slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
+		_, isID := message.CreatedAt(arg)
+		return !isID
+	})
+	if len(ids) > 0 {
+		if len(ids) < len(args) || o.choosing() || o.from != "" || o.order != "" || o.method != "" || o.older > 0 {
+			return nil, now, usagef("give IDs of commands, or choose them by their nodes and the like, not both")
+		}
+		return a.waitingByID(ctx, c, ids)
+	}
+	q := station.WaitingQuestion{Method: o.method, Order: o.order, Older: time.Duration(o.older)}
+	if len(args) > 0 || o.selector != "" || o.fields != "" || o.from != "" {
+		o.drained = true // what waits for them waits all the same
+		nodes, err := o.find(ctx, a, c, args)
+		if err != nil {
+			return nil, now, err
+		}
+		q.Names = nodes.names
+	}
+	found, now, err = c.CommandsWaiting(ctx, q)
+	return slices.DeleteFunc(found, func(w station.Waiting) bool {
+		s, err := subjects.Parse(w.Subject)
+		return err != nil || s.Method == subjects.MethodCancel || s.Method == handlers.MethodNginxConfig && o.method == ""
+	}), now, err
+}
+
+// waitingByID looks for commands by their ids; each must wait.
+func (a *app) waitingByID(ctx context.Context, c *client.Client, ids []string) (found []station.Waiting, now time.Time, err error) {
+	for _, id := range ids {
+		answer, err := c.Command(ctx, id)
+		switch {
+		case err != nil:
+			return nil, now, err
+		case answer.State == "":
+			return nil, now, fleet.Errorf(fleet.Unknown, "no command %s waits or ended lately: `fairlead audit --id %s` looks further back", id, id)
+		case answer.State.Final():
+			return nil, now, fleet.Errorf(fleet.Conflict, "command %s has ended already: %s", id, answer.State)
+		}
+		found = append(found, answer.Waiting)
+	}
+	return found, time.Now(), nil
+}
+
+// became says what became of each command, by how its cancellation ended.
+func (a *app) became(ctx context.Context, c *client.Client, all []cancelled, outcomes []client.Outcome) error {
+	byID := make(map[string]client.Outcome, len(outcomes))
+	for _, o := range outcomes {
+		byID[o.ID] = o
+	}
+	var sent []client.Sent
+	for _, x := range all {
+		sent = append(sent, client.Sent{ID: x.ID, Subject: x.Subject, Node: x.Node})
+	}
+	ends, err := c.EndsOf(ctx, sent)
+	if err != nil {
+		return err
+	}
+	seen := a.lastSeen(ctx, c, outcomes)
+	for i := range all {
+		x, o := &all[i], byID[all[i].By]
+		end, ended := ends[x.ID]
+		switch {
+		case o.State == message.Succeeded || ended && end.State == message.Cancelled:
+			x.State, x.Message = message.Cancelled, "it did not run"
+		case ended:
+			x.State, x.Message, x.Exit = end.State, "had ended already: "+end.Answer.Message, message.ExitRefused
+		case o.State.Final():
+			x.Message, x.Exit = o.Answer.Message, message.ExitRefused
+		default:
+			x.Message, x.Exit = fmt.Sprintf("pending (%s): it is called off when the node is there, before it could run", seen[x.Node]), message.ExitPending
+		}
+	}
+	return nil
+}
+
+func (a *app) printCancelled(all []cancelled) error {
+	return a.print(all, func(t *table) {
+		for _, x := range all {
+			t.row(x.Node, method(x.Subject), x.ID, string(x.State), x.Message).more(x.From, x.By)
+		}
+	}, func() (ids []string) {
+		for _, x := range all {
+			ids = append(ids, x.ID)
+		}
+		return ids
+	})
 }

@@ -31,14 +31,14 @@ func newHealth(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if a.output != "table" && a.output != "wide" {
+			if a.events || a.output != "table" && a.output != "wide" {
 				return a.printOutcomes(ctx, c, outcomes)
 			}
 			return a.printHealth(ctx, c, outcomes)
 		}),
 	}
 	t.flags(a, c)
-	w.flags(c)
+	w.flags(a, c)
 	return c
 }
 

@@ -40,7 +40,7 @@ the newest revision is applied when it ends. nginx is still started when it dies
 		}),
 	}
 	t.flags(a, c)
-	w.flags(c)
+	w.flags(a, c)
 	c.Flags().Var(&length, "for", "how long, up to 7d")
 	c.Flags().StringVar(&reason, "reason", "", "why, for those who wonder")
 	return c

@@ -66,7 +66,7 @@ A SUBJECT is <node>.command.<method>.<domain>; with * as the node it goes to tho
 		})(cmd, args)
 	}
 	t.flags(a, c)
-	w.flags(c)
+	w.flags(a, c)
 	c.Flags().StringVar(&data, "data", "", "the body: JSON, @FILE, or - for standard input")
 	c.Flags().StringVarP(&file, "file", "f", "", "file with one message per YAML document, - for standard input")
 	c.Flags().BoolVar(&wait, "wait", false, "wait for the commands' ends")
@@ -99,7 +99,7 @@ func (a *app) publishToMany(cmd *cobra.Command, subject, data string, t *targets
 			}
 			return a.printOutcomes(ctx, c, outcomes)
 		}
-		commands, err := to.each(s.Method, s.Domain, body, w)
+		commands, err := a.commands(ctx, c, to, s.Method, s.Domain, body, w)
 		if err != nil {
 			return err
 		}

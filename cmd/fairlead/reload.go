@@ -24,7 +24,7 @@ func newReload(a *app) *cobra.Command {
 		}),
 	}
 	t.flags(a, c)
-	w.flags(c)
+	w.flags(a, c)
 	return c
 }
 

@@ -22,6 +22,6 @@ func newResume(a *app) *cobra.Command {
 		}),
 	}
 	t.flags(a, c)
-	w.flags(c)
+	w.flags(a, c)
 	return c
 }

@@ -32,6 +32,6 @@ counts for a day more, so that no answer that is on its way is lost. A key that 
 		}),
 	}
 	t.flags(a, c)
-	w.flags(c)
+	w.flags(a, c)
 	return c
 }

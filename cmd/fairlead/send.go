@@ -3,13 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/client"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
@@ -21,9 +21,10 @@ type waiting struct {
 	expires life
 }
 
-func (w *waiting) flags(c *cobra.Command) {
+func (w *waiting) flags(a *app, c *cobra.Command) {
 	w.timeout = days(30 * time.Second)
 	c.Flags().Var(&w.timeout, "timeout", "how long to wait for the answers; the command itself goes on")
+	c.Flags().BoolVar(&a.events, "events", false, "write what happens while waiting as JSON, one value a line, the result last")
 	w.expiryFlag(c)
 }
 
@@ -35,11 +36,28 @@ func (w *waiting) expiryFlag(c *cobra.Command) {
 // command sends the same command to every node that was chosen and waits for
 // their ends.
 func (a *app) command(ctx context.Context, c *client.Client, to chosen, method, domain string, body []byte, w waiting) ([]client.Outcome, error) {
-	commands, err := to.each(method, domain, body, w)
+	commands, err := a.commands(ctx, c, to, method, domain, body, w)
 	if err != nil {
 		return nil, err
 	}
 	return a.sendAndWait(ctx, c, commands, w.timeout)
+}
+
+// commands makes the same command for every node that was chosen. For more than
+// one, or where nodes were chosen by what they are, it stores an order first.
+func (a *app) commands(ctx context.Context, c *client.Client, to chosen, method, domain string, body []byte, w waiting) ([]client.Command, error) {
+	if len(to.names) == 1 && to.what == "" {
+		return to.each(method, domain, body, w)
+	}
+	o := client.NewOrder(to.names, to.what, method, domain, time.Duration(w.expires.days))
+	if err := c.Keep(ctx, o); err != nil {
+		if fleet.KindOf(err) == fleet.Invalid {
+			return nil, err
+		}
+		a.say("%s whom this was meant for cannot be stored, so `fairlead order status` will not know of it: %v", a.paint(yellow, "warning:"), err)
+		return to.each(method, domain, body, w)
+	}
+	return client.Commands(o, body), nil
 }
 
 // each makes the same command for every node.
@@ -70,6 +88,7 @@ func (a *app) sendAndWait(ctx context.Context, c *client.Client, commands []clie
 		}
 		return nil, err
 	}
+	a.event(sentEvent{"sent", time.Now().UTC(), sent[0].Order, len(sent)})
 	return a.waitFor(ctx, c, w, sent, timeout), nil
 }
 
@@ -110,19 +129,18 @@ func (a *app) waitFor(ctx context.Context, c *client.Client, w *client.Waiter, s
 	for _, s := range sent {
 		open[s.ID] = s
 	}
-	a.progress("waiting for %s …", count(len(sent), "answer"))
+	shown := a.answers(sent, time.Now())
 	ended := make(chan string, len(sent))
 	go func() {
 		defer close(done)
-		a.watchOpen(ctx, c, open, ended, cancel)
+		a.watchOpen(ctx, c, open, ended, shown, cancel)
 	}()
-	answered := 0
 	outcomes := w.Wait(ctx, sent, func(o client.Outcome) {
 		if o.State.Final() {
-			answered++
 			ended <- o.ID
 		}
-		a.progress("%d of %d answered; %s on %s is %s …", answered, len(sent), method(o.Subject), o.Node, o.State)
+		shown.moved(o, time.Now())
+		a.event(stateEvent{"state", o})
 	})
 	cancel()
 	<-done
@@ -130,12 +148,15 @@ func (a *app) waitFor(ctx context.Context, c *client.Client, w *client.Waiter, s
 	return outcomes
 }
 
+// watchMost is how many nodes are asked after: of more, one is there.
+const watchMost = 8192
+
 // watchOpen calls giveUp when every open command is for a node that is not
 // there.
-func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]client.Sent, ended <-chan string, giveUp func()) {
-	all := len(open)
-	tick := time.NewTicker(goneGrace)
+func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]client.Sent, ended <-chan string, shown *answers, giveUp func()) {
+	tick, show := time.NewTicker(goneGrace), time.NewTicker(time.Second)
 	defer tick.Stop()
+	defer show.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -143,142 +164,22 @@ func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]c
 		case id := <-ended:
 			delete(open, id)
 			continue
+		case <-show.C:
+			shown.tick(time.Now())
+			continue
 		case <-tick.C:
 		}
 		var names []string
 		for _, s := range open {
 			names = append(names, s.Node)
 		}
-		nodes, _, err := c.Nodes(ctx, station.NodesQuestion{Names: names})
-		if err != nil {
+		if len(names) == 0 {
 			continue
 		}
-		there := slices.ContainsFunc(nodes, func(n station.NodeStatus) bool { return n.Presence == station.Online })
-		if !there && len(open) > 0 {
+		there, err := c.NodesPage(ctx, station.NodesQuestion{Names: names[:min(len(names), watchMost)], Fields: "presence=" + station.Online, Show: station.ShowNames, Most: 1})
+		if err == nil && len(there.Nodes) == 0 && len(names) <= watchMost {
 			giveUp()
 			return
 		}
-		a.progress("waiting for %d of %s …", len(open), count(all, "answer"))
 	}
-}
-
-// printOutcomes prints how commands ended and returns the exit code.
-func (a *app) printOutcomes(ctx context.Context, c *client.Client, outcomes []client.Outcome) error {
-	seen := a.lastSeen(ctx, c, outcomes)
-	err := a.print(outcomes, func(t *table) {
-		for _, o := range outcomes {
-			columns := []string{o.Node, method(o.Subject), stateOf(o, seen), explain(o)}
-			if t.wide {
-				columns = append(columns, o.ID)
-			}
-			t.row(columns...)
-		}
-	}, func() []string {
-		var ids []string
-		for _, o := range outcomes {
-			ids = append(ids, o.ID)
-		}
-		return ids
-	})
-	if err != nil {
-		return err
-	}
-	return a.end(ctx, outcomes)
-}
-
-// end is the exit code of what was waited for, and tells what goes on when
-// the waiting was interrupted.
-func (a *app) end(ctx context.Context, outcomes []client.Outcome) error {
-	var open []string
-	for _, o := range outcomes {
-		if !o.State.Final() {
-			open = append(open, o.ID)
-		}
-	}
-	if ctx.Err() == nil || len(open) == 0 {
-		return worst(outcomes)
-	}
-	what := "the command goes on"
-	if len(open) > 1 {
-		what = fmt.Sprintf("%d commands go on", len(open))
-	}
-	a.say("interrupted; %s: `fairlead audit --id %s` shows how it ends, `fairlead cancel %s` calls it off", what, open[0], open[0])
-	return exitError(exitInterrupted)
-}
-
-func method(subject string) string {
-	s, err := subjects.Parse(subject)
-	if err != nil {
-		return subject
-	}
-	return s.Method + "." + s.Domain
-}
-
-// lastSeen asks for the nodes of commands that have no end, and says what is
-// known of each.
-func (a *app) lastSeen(ctx context.Context, c *client.Client, outcomes []client.Outcome) map[string]string {
-	var names []string
-	for _, o := range outcomes {
-		if !o.State.Final() {
-			names = append(names, o.Node)
-		}
-	}
-	seen := make(map[string]string)
-	if len(names) == 0 {
-		return seen
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	nodes, now, err := c.Nodes(ctx, station.NodesQuestion{Names: names})
-	word := "not in the register"
-	if err != nil {
-		word = "no station answers"
-	}
-	for _, name := range names {
-		seen[name] = word
-	}
-	for _, n := range nodes {
-		seen[n.Name] = "last seen " + ago(n.LastSeen, now)
-		if n.LastSeen.IsZero() {
-			seen[n.Name] = "never seen"
-		}
-	}
-	return seen
-}
-
-func stateOf(o client.Outcome, seen map[string]string) string {
-	switch {
-	case o.State == message.Rejected && message.ExitOf(o.State, o.Answer.Kind) == message.ExitPending:
-		return fmt.Sprintf("pending (%s)", o.Answer.Kind)
-	case o.State.Final():
-		return string(o.State)
-	}
-	word := "pending"
-	if o.State != message.Published {
-		word = string(o.State)
-	}
-	return fmt.Sprintf("%s (%s)", word, seen[o.Node])
-}
-
-func explain(o client.Outcome) string {
-	text := o.Answer.Message
-	if o.Answer.Took > 0 && o.State.Final() {
-		text += fmt.Sprintf(" (%s)", time.Duration(o.Answer.Took*float64(time.Millisecond)).Round(time.Millisecond/10))
-	}
-	return strings.TrimSpace(text)
-}
-
-// worst is the exit code of several outcomes: a failure counts more than a
-// refusal, and a refusal more than something pending.
-func worst(outcomes []client.Outcome) error {
-	has := make(map[int]bool)
-	for _, o := range outcomes {
-		has[message.ExitOf(o.State, o.Answer.Kind)] = true
-	}
-	for _, code := range []int{message.ExitFailed, message.ExitRefused, message.ExitPending} {
-		if has[code] {
-			return exitError(code)
-		}
-	}
-	return nil
 }

@@ -46,14 +46,14 @@ The program must be on the node's allow-list (fairlead agent --allow).`,
 			if err != nil {
 				return err
 			}
-			if a.output != "table" && a.output != "wide" {
+			if a.events || a.output != "table" && a.output != "wide" {
 				return a.printOutcomes(ctx, c, outcomes)
 			}
 			return a.printShell(ctx, c, outcomes)
 		})(cmd, args)
 	}
 	t.flags(a, c)
-	w.flags(c)
+	w.flags(a, c)
 	c.Flags().Var(&limit, "stop-after", "how long the program may run on the node")
 	return c
 }

@@ -80,6 +80,20 @@ func (c *Conn) Last(ctx context.Context, stream, subject string) (*message.Store
 	return c.lastOn(ctx, stream, subject)
 }
 
+// First is the oldest message that a stream stores under a subject, nil where
+// there is none.
+func (c *Conn) First(ctx context.Context, stream, subject string) (*message.Stored, error) {
+	question, err := json.Marshal(map[string]any{"seq": 1, "next_by_subj": subject})
+	if err != nil {
+		return nil, err
+	}
+	reply, err := c.directOne(ctx, stream, question)
+	if err != nil {
+		return nil, kinded(err, "read "+subject)
+	}
+	return direct(reply, subject)
+}
+
 // lastOn is the last message of a stream on a subject, nil where there is none.
 func (c *Conn) lastOn(ctx context.Context, stream, subject string) (*message.Stored, error) {
 	reply, err := c.directOne(ctx, stream+"."+subject, nil)

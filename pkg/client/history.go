@@ -29,6 +29,7 @@ type Record struct {
 type AuditOptions struct {
 	Node   string    // "" for all
 	ID     string    // a command and its answers
+	Order  string    // an order's commands, and the answers to them
 	By     string    // what somebody sent or had a station send, by name or (sent) by public key, and the answers to that
 	Since  time.Time // by the broker's clock
 	Follow bool
@@ -40,7 +41,7 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 	if node == "" {
 		node = "*"
 	}
-	sender := newSender(o.By, handle)
+	sender := newSender(o.By, o.Order, handle)
 	return c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.EverythingOf(node), Since: o.Since, Follow: o.Follow}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
 		if o.ID != "" && d.Message.ID != o.ID && d.Message.Command != o.ID {
@@ -63,30 +64,37 @@ func changedBy(m message.Message, role subjects.Role) string {
 	return body.By
 }
 
-// sender hands on what somebody sent and the answers to it. The audit copies
-// two streams, so an answer may stand before its command there.
+// sender hands on what somebody sent, or by an order, and the answers to it. The
+// audit copies two streams, so an answer may stand before its command there.
 type sender struct {
 	who    string // "" is everybody
+	order  string // "" is any, and none
 	handle func(Record) error
 	theirs map[string]bool // ids of commands
 	early  []Record        // answers to commands that were not seen, the newest ones
 }
 
-func newSender(who string, handle func(Record) error) *sender {
-	return &sender{who: who, handle: handle, theirs: make(map[string]bool)}
+func newSender(who, order string, handle func(Record) error) *sender {
+	return &sender{who: who, order: order, handle: handle, theirs: make(map[string]bool)}
 }
 
 // earlyMost is how many answers wait for their command: far more than one of
 // the two streams can be copied ahead of the other.
 const earlyMost = 1000
 
+// sent reports whether a record is of what is looked for, also what only says
+// that it is theirs, and what their key signed as another's.
+func (s *sender) sent(r Record) bool {
+	m := r.Message
+	return (s.order == "" || m.Order == s.order) && (s.who == "" || slices.Contains([]string{m.From, m.Key, r.By, r.For}, s.who))
+}
+
 func (s *sender) take(r Record) error {
 	m := r.Message
 	switch {
-	case s.who == "":
+	case s.who == "" && s.order == "":
 		return s.handle(r)
-	// Also what only says that it is theirs, and what their key signed as another's.
-	case !slices.Contains([]string{m.From, m.Key, r.By, r.For}, s.who) && !s.theirs[m.Command]:
+	case !s.sent(r) && !s.theirs[m.Command]:
 		if m.Command != "" {
 			s.early = append(s.early[max(0, len(s.early)+1-earlyMost):], r)
 		}

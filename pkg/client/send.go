@@ -16,6 +16,8 @@ type Command struct {
 	Body    []byte
 	Expires time.Duration // message.DefaultExpiry when 0, at most subjects.MaxCommandAge
 	Replays string        // id of the command that this one repeats
+	ID      string        // a new one where it is empty
+	Order   string        // id of the order that it is of
 }
 
 // Sent is a command that is stored.
@@ -24,6 +26,7 @@ type Sent struct {
 	Subject  string `json:"subject"`
 	Node     string `json:"node"`
 	Sequence uint64 `json:"sequence,omitempty"`
+	Order    string `json:"order,omitempty"`
 }
 
 // Send stores commands, in order, and returns once all are stored. The error
@@ -45,7 +48,7 @@ func (c *Client) Send(ctx context.Context, commands ...Command) ([]Sent, error) 
 		m := messages[i]
 		switch {
 		case err == nil:
-			sent = append(sent, Sent{ID: m.ID, Subject: m.Subject.String(), Node: m.Subject.Node})
+			sent = append(sent, Sent{ID: m.ID, Subject: m.Subject.String(), Node: m.Subject.Node, Order: m.Order})
 		case first == nil:
 			first = fleet.Errorf(fleet.KindOf(err), "%s: %w", m.Subject, err)
 		}
@@ -68,8 +71,11 @@ func (c *Client) messages(commands []Command) ([]message.Message, error) {
 		if len(command.Body) > message.MaxBody {
 			faults = append(faults, fleet.Errorf(fleet.Invalid, "%s: the body has %d bytes: at most %d", command.Subject, len(command.Body), message.MaxBody))
 		}
-		messages[i] = message.Message{Subject: command.Subject, ID: message.NewID(), Body: command.Body,
-			Expires: time.Now().Add(expires), Replays: command.Replays}
+		messages[i] = message.Message{Subject: command.Subject, ID: command.ID, Body: command.Body,
+			Expires: time.Now().Add(expires), Replays: command.Replays, Order: command.Order}
+		if command.ID == "" {
+			messages[i].ID = message.NewID()
+		}
 	}
 	return messages, errors.Join(faults...)
 }

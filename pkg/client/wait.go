@@ -120,10 +120,7 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 		if o.State == d.Message.State {
 			return
 		}
-		o.State, o.From, o.At = d.Message.State, d.Message.From, d.StoredAt
-		if answer, err := d.Message.ReadAnswer(); err == nil {
-			o.Answer = answer
-		}
+		o.take(d)
 		if o.State.Final() {
 			delete(open, o.key())
 		}

@@ -31,6 +31,7 @@ func (m Message) Headers() map[string][]string {
 	set(HeaderState, string(m.State))
 	set(HeaderReplays, m.Replays)
 	set(HeaderOperation, m.Operation)
+	set(HeaderOrder, m.Order)
 	set(HeaderNote, m.Note)
 	set(HeaderChange, m.Change)
 	set(HeaderSignature, m.Signature)
@@ -93,6 +94,8 @@ func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Mes
 			m.Replays = value
 		case HeaderOperation:
 			m.Operation = value
+		case HeaderOrder:
+			m.Order = value
 		case HeaderNote:
 			if m.Note = value; CheckNote(value) != nil {
 				faults.Addf("header "+name, "%v", CheckNote(value))

@@ -23,6 +23,7 @@ const (
 	HeaderNote      = "Fairlead-Note"
 	HeaderChange    = "Fairlead-Change"
 	HeaderOperation = "Fairlead-Operation"
+	HeaderOrder     = "Fairlead-Order"
 	HeaderSignature = "Fairlead-Signature"
 	HeaderTrace     = "traceparent"
 
@@ -65,6 +66,7 @@ type Message struct {
 	State     State     // answers
 	Replays   string    // the id of the message that this one repeats
 	Operation string    // documents in a bucket: "delete", or empty for a value
+	Order     string    // commands: the id of the order that this one is of
 	Note      string    // why, in the words of who sends it; see CheckNote
 	Change    string    // documents in a bucket: a ULID that all have that were changed in one step
 	Body      []byte

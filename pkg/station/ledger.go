@@ -1,6 +1,7 @@
 package station
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"slices"
@@ -318,10 +319,11 @@ type Waiting struct {
 	State   message.State `json:"state"`
 	At      time.Time     `json:"at"`
 	Expires time.Time     `json:"expires,omitzero"`
+	Order   string        `json:"order,omitempty"` // the order that it is of
 }
 
 func (c *command) waiting() Waiting {
-	return Waiting{c.message.ID, c.message.Subject.String(), c.message.From, c.state, c.stored.At, c.message.Expires}
+	return Waiting{c.message.ID, c.message.Subject.String(), c.message.From, c.state, c.stored.At, c.message.Expires, c.message.Order}
 }
 
 // waiting are the first of a node's commands without a final answer, at most
@@ -334,6 +336,27 @@ func (l *ledger) waiting(name string, most int) (first []Waiting, count int) {
 		first = append(first, c.waiting())
 	}
 	return first, len(all)
+}
+
+// matching are the commands without a final answer that a question is about, as
+// they were stored, until a moment of the broker's clock.
+func (l *ledger) matching(q WaitingQuestion, until time.Time) (all []sequenced) {
+	asked := among(q.Names)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for name, waiting := range l.byNode {
+		if !asked(name) {
+			continue
+		}
+		for _, c := range waiting {
+			if c.stored.Sequence > q.After && (q.Method == "" || c.message.Subject.Method == q.Method) && (q.Order == "" || c.message.Order == q.Order) &&
+				!c.stored.At.After(until) {
+				all = append(all, sequenced{c.stored.Sequence, c.waiting()})
+			}
+		}
+	}
+	slices.SortFunc(all, func(a, b sequenced) int { return cmp.Compare(a.Sequence, b.Sequence) })
+	return all
 }
 
 func (l *ledger) ends(name string) []Ended {

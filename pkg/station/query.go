@@ -21,6 +21,7 @@ const (
 	QueryNode     = "node"     // NodeQuestion → NodeDetail
 	QueryCompiled = "compiled" // CompiledQuestion → CompiledAnswer
 	QueryCommand  = "command"  // CommandQuestion → CommandAnswer
+	QueryWaiting  = "waiting"  // WaitingQuestion → WaitingAnswer
 	QueryKey      = "key"      // KeyQuestion → KeyAnswer
 	QueryCurve    = "curve"    // CurveQuestion → CurveAnswer
 	QueryReseal   = "reseal"   // ResealQuestion → ResealAnswer
@@ -200,6 +201,7 @@ func (s *Station) queries() []bus.Endpoint {
 		endpoint(QueryNode, s.answerNode),
 		endpoint(QueryCompiled, s.answerCompiled),
 		endpoint(QueryCommand, s.answerCommand),
+		endpoint(QueryWaiting, s.answerWaiting),
 		endpoint(QueryKey, s.answerKey),
 		endpoint(QueryCurve, s.answerCurve),
 		endpoint(QueryReseal, s.answerReseal),

@@ -1,0 +1,105 @@
+package message
+
+import (
+	"bytes"
+	"compress/gzip"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"time"
+
+	"fairlead/pkg/fleet"
+	"fairlead/subjects"
+)
+
+// Order is one command to many nodes: what a selection meant when it was sent.
+// It is stored, signed, before the first of its commands, each of which names
+// it. Whoever reads it later knows who was meant, also those that never answered.
+type Order struct {
+	ID      string    `json:"-"` // a ULID, the document's
+	By      string    `json:"-"` // who signed it
+	At      time.Time `json:"-"` // when it was stored, by the broker's clock
+	Chosen  string    `json:"chosen,omitempty"`
+	Method  string    `json:"method"`
+	Domain  string    `json:"domain"`
+	Expires time.Time `json:"expires"` // when its commands do
+	Nodes   []string  `json:"nodes"`   // the expected set, sorted
+}
+
+// OrderSubject is what the signature of an order covers.
+func OrderSubject(id string) subjects.Subject {
+	return subjects.Subject{Node: "fleet", Direction: "order", Method: id, Domain: "order"}
+}
+
+// Command is an order's command to one of its nodes: subject and id. The id
+// follows from the order's and the node, so the order need not list it.
+func (o Order) Command(node string) (subjects.Subject, string) {
+	at, _ := CreatedAt(o.ID) // OpenOrder and NewID see to that
+	seed := sha256.Sum256([]byte(o.ID + "\x00" + node))
+	return subjects.Subject{Node: node, Direction: subjects.Command, Method: o.Method, Domain: o.Domain}, DerivedID(at, seed[:])
+}
+
+// Bodies of orders that are longer than orderPlain travel as gzip; what comes
+// out of that has orderMost bytes at most: a hundred thousand names of any length.
+const (
+	orderPlain = 64 << 10
+	orderMost  = 8 << 20
+)
+
+// SignOrder makes the signed document. The error is Invalid for more nodes than
+// one can hold.
+func SignOrder(o Order, from string, signer Signer) (Message, error) {
+	body, err := json.Marshal(o)
+	if err != nil {
+		return Message{}, err
+	}
+	size := len(body)
+	if size > orderPlain {
+		var packed bytes.Buffer
+		w := gzip.NewWriter(&packed)
+		_, _ = w.Write(body) // into memory: cannot fail
+		_ = w.Close()
+		body = packed.Bytes()
+	}
+	if size > orderMost || len(body) > MaxBody {
+		return Message{}, fleet.Errorf(fleet.Invalid, "%d nodes are more than one order can hold: send it to a part of them after the other (--limit, or other labels)", len(o.Nodes))
+	}
+	m := Message{Subject: OrderSubject(o.ID), ID: o.ID, From: from, Body: body}
+	return m, m.Sign(signer)
+}
+
+// OpenOrder reads what the stream keeps of an order: whole, and signed by the
+// holder of its key, whoever that is. The error is Refused or Invalid.
+func OpenOrder(s Stored) (o Order, m Message, err error) {
+	id := subjects.OrderOf(s.Subject)
+	m, faults := DecodeAs(OrderSubject(id), s.Headers, s.Body)
+	if err := faults.Err(); err != nil {
+		return o, m, err
+	}
+	if err := m.CheckSignature(); err != nil {
+		return o, m, err
+	}
+	if _, ok := CreatedAt(id); !ok || m.ID != id {
+		return o, m, fleet.Errorf(fleet.Invalid, "order %q says that it is %q", id, m.ID)
+	}
+	body := m.Body
+	if bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
+		r, err := gzip.NewReader(bytes.NewReader(body))
+		if err == nil {
+			body, err = io.ReadAll(io.LimitReader(r, orderMost))
+		}
+		if err != nil {
+			return o, m, fleet.Errorf(fleet.Invalid, "order %s: %w", id, err)
+		}
+	}
+	if err := json.Unmarshal(body, &o); err != nil {
+		return o, m, fleet.Errorf(fleet.Invalid, "order %s: %w", id, err)
+	}
+	for _, node := range o.Nodes {
+		if _, err := subjects.Build(node, subjects.Command, o.Method, o.Domain); err != nil {
+			return o, m, fleet.Errorf(fleet.Invalid, "order %s: %w", id, err)
+		}
+	}
+	o.ID, o.By, o.At = id, m.From, s.At
+	return o, m, nil
+}
