@@ -302,12 +302,12 @@ func (t *trial) fault(c Answered, worst string, exits, killed uint64) string {
 // before, more than half.
 func (t *trial) tooMany(c Answered) bool {
 	if t.Percent > 0 {
-		return c.percent() > float64(t.Percent) && c.percent() > t.Before.percent()
+		return c.Percent() > float64(t.Percent) && c.Percent() > t.Before.Percent()
 	}
 	if t.Before.Answers < uint64(t.Least) {
 		return 2*c.Errors > c.Answers
 	}
-	expected := t.Before.percent() / 100 * float64(c.Answers)
+	expected := t.Before.Percent() / 100 * float64(c.Answers)
 	return float64(c.Errors) > expected+2*math.Sqrt(expected)+1
 }
 
@@ -350,7 +350,7 @@ func (e *Engine) bakeStatus() *Bake {
 
 // percent is "37%" or "0.4%".
 func percent(c Answered) string {
-	p := c.percent()
+	p := c.Percent()
 	digits := 0
 	if p > 0 && p < 10 {
 		digits = 1

@@ -34,6 +34,9 @@ type Status struct {
 	HermeticWhy string `json:"hermeticWhy,omitempty"`
 	// Certificates are those of the last good version, by name.
 	Certificates []ServedCertificate `json:"certificates,omitempty"`
+	// Answered is what the version that serves answered in the last five minutes, nil
+	// where no policy has nginx count.
+	Answered *Answered `json:"answered,omitempty"`
 	// Bake is the trial of the version that serves, nil when it has passed.
 	Bake *Bake `json:"bake,omitempty"`
 	// Quarantine is the bundles that failed here, the newest few, the last one
@@ -77,12 +80,14 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 	}
 	if v, err := e.store.good(); err == nil {
 		s.Revision, s.Whole, s.Certificates = v.Manifest.Revision, v.Manifest.Whole, e.served.of(v)
+		s.Answered = e.answered(v)
 	}
 	s.Servers = e.servers()
 	s.Trouble, s.Recovery = e.trouble.now()
 	if t := e.trial.Load(); t != nil {
 		s.Revision, s.Whole = t.Revision, t.version.Manifest.Whole
 		s.Certificates, s.Bake = e.served.of(t.version), e.bakeStatus()
+		s.Answered = e.answered(t.version)
 	}
 	master := e.master.Load()
 	if master == nil {
@@ -108,6 +113,15 @@ func (e *Engine) Status(ctx context.Context) (Status, error) {
 		}
 	}
 	return s, nil
+}
+
+// answered counts the last minutes of a version that has nginx count.
+func (e *Engine) answered(v version) *Answered {
+	if v.policy().Bake == nil {
+		return nil
+	}
+	a := e.tally.before(Short(v.Manifest.Digest))
+	return &a
 }
 
 // running is the digest of the generation that answers.

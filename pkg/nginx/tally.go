@@ -18,7 +18,8 @@ type Answered struct {
 	Errors  uint64 `json:"errors"`
 }
 
-func (c Answered) percent() float64 {
+// Percent is the share of errors, 0 where there was no answer.
+func (c Answered) Percent() float64 {
 	if c.Answers == 0 {
 		return 0
 	}
