@@ -33,6 +33,9 @@ const MaxTokenAge = 30 * 24 * time.Hour
 // twice as long. Revocations of nodes are kept that long and no longer.
 const MaxNodeLife = 90 * 24 * time.Hour
 
+// RolloutsAge is how long rollouts are kept: none takes a third of that.
+const RolloutsAge = 90 * 24 * time.Hour
+
 // CheckpointsLonger is how much longer CHECKPOINTS keeps a checkpoint than
 // AUDIT keeps the messages that it covers.
 const CheckpointsLonger = 30 * 24 * time.Hour
@@ -161,7 +164,7 @@ func Buckets(s Settings) []Bucket {
 		{Name: Reported, History: 8, Replicas: s.Replicas},
 		{Name: Fleet, History: 64, Atomic: true, Replicas: s.Replicas},
 		{Name: Nodes, History: 8, Replicas: s.Replicas},
-		{Name: Rollouts, History: 64, Replicas: s.Replicas},
+		{Name: Rollouts, History: 64, Atomic: true, MaxAge: RolloutsAge, Replicas: s.Replicas},
 		// A token and its uses are kept until no clock can take it for a good one.
 		{Name: Tokens, History: 8, MaxAge: 2 * MaxTokenAge, Replicas: s.Replicas},
 		{Name: Trust, History: 64, Shown: &trust, Replicas: s.Replicas},

@@ -84,7 +84,7 @@ func Table() []Row {
 		{"$KV.fleet.ConfigFile.*", roles(Admin, Station), nil, "KV_fleet", "raw nginx configuration"},
 		{"$KV.fleet.NodePolicy.*", roles(Admin, Station), nil, "KV_fleet", "what nodes allow raw configuration to do, and how agents care for nginx"},
 		{"$KV.nodes.<node>", roles(Admin, Station), nil, "KV_nodes", "the register"},
-		{"$KV.rollouts.>", roles(Admin, Operator, Station), nil, "KV_rollouts", "a rollout's plan and state"},
+		{"$KV.rollouts.>", roles(Admin, Operator, Station), nil, "KV_rollouts", "rollouts: plan, resources and orders by people, state and lease by stations; worthless without their signatures"},
 
 		{"$KV.trust.set", roles(Admin, Station), nil, "KV_trust", "the signed trust set; worthless without the trust key's signature"},
 		{"$KV.trust.jwt.*", roles(Admin, Station), nil, "KV_trust", "a user's renewed JWT, by the user's key; worthless without its signature"},

@@ -394,3 +394,11 @@ func (c *Conn) Watch(ctx context.Context, bucket string, caughtUp func(), handle
 	return c.Read(ctx, subjects.BucketStream(bucket), ReadOptions{Latest: true, Follow: true, CaughtUp: caughtUp},
 		func(i Item) error { return handle(entry(bucket, i.Stored)) })
 }
+
+// WatchAll hands over all kept entries of every key in the order in which they
+// were written, then every change, until ctx ends; caughtUp is called once between
+// the two.
+func (c *Conn) WatchAll(ctx context.Context, bucket string, caughtUp func(), handle func(Entry) error) error {
+	return c.Read(ctx, subjects.BucketStream(bucket), ReadOptions{Follow: true, CaughtUp: caughtUp},
+		func(i Item) error { return handle(entry(bucket, i.Stored)) })
+}

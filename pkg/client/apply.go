@@ -22,10 +22,13 @@ type Applied struct {
 }
 
 // Apply carries out a plan: all of its resources or none. The error is Conflict where
-// somebody changed one of them since the plan was made.
+// somebody changed one of them since the plan was made, or is rolling out another.
 func (c *Client) Apply(ctx context.Context, p Plan) (Applied, error) {
 	changes, err := c.changes(p)
 	if err != nil {
+		return Applied{}, err
+	}
+	if err := c.free(ctx, changes); err != nil {
 		return Applied{}, err
 	}
 	sequence, err := c.conn.PutAll(ctx, subjects.Fleet, changes)

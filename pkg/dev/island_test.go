@@ -27,12 +27,17 @@ type island struct {
 
 func newIsland(t *testing.T) *island {
 	t.Helper()
+	return newIslands(t, 1)
+}
+
+func newIslands(t *testing.T, nodes int) *island {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	i := &island{options: options(t, 1)}
+	i := &island{options: options(t, nodes)}
 	i.options.NATS = l.Addr().String()
 	l.Close()
 	i.mainland(t)

@@ -44,6 +44,7 @@ var layout = []struct{ name, may string }{
 	{"pkg/nginx", "pkg/fleet pkg/health pkg/host pkg/syslog"},
 	{"pkg/message", "pkg/fleet subjects"},
 	{"pkg/adopt", "pkg/fleet pkg/nginx"},
+	{"pkg/rollout", "pkg/fleet"},
 	// How it travels, and who says it.
 	{"pkg/bus", "pkg/fleet pkg/host pkg/message subjects"},
 	{"pkg/identity", "pkg/fleet pkg/message subjects"},
@@ -53,14 +54,14 @@ var layout = []struct{ name, may string }{
 	{"handlers", "pkg/adopt pkg/fleet pkg/host pkg/message pkg/nginx pkg/syslog subjects"},
 	{"handlers/handlerstest", "handlers pkg/fleet pkg/host pkg/nginx subjects"},
 	// The two ends, which know each other by their messages alone.
-	{"pkg/station", "handlers pkg/bus pkg/fleet pkg/message pkg/nginx subjects"},
+	{"pkg/station", "handlers pkg/bus pkg/fleet pkg/message pkg/nginx pkg/rollout subjects"},
 	{"pkg/agent", "handlers pkg/bus pkg/fleet pkg/host pkg/journal pkg/message pkg/nginx subjects"},
 	{"pkg/join", "pkg/bus pkg/fleet pkg/identity pkg/message subjects"},
 	// Who uses them.
-	{"pkg/client", "handlers pkg/bus pkg/fleet pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
+	{"pkg/client", "handlers pkg/bus pkg/fleet pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
 	{"pkg/bench", "handlers pkg/agent pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/join pkg/message pkg/nginx pkg/station subjects"},
 	{"pkg/dev", "handlers pkg/agent pkg/announce pkg/broker pkg/bus pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
-	{"cmd/fairlead", "handlers pkg/agent pkg/announce pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/station subjects"},
+	{"cmd/fairlead", "handlers pkg/agent pkg/announce pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
 }
 
 // owners are the packages that alone may import something from outside, so

@@ -87,7 +87,7 @@ func (g *Gate) compare(text string) error {
 	}
 	if at > 0 {
 		m := comparison.FindStringSubmatch(text[at:])
-		if m != nil && (m[3] == "" || g.Kind == GateErrors) {
+		if m != nil && (m[3] == "%") == (g.Kind == GateErrors) {
 			value, err := strconv.ParseFloat(m[2], 64)
 			if err == nil {
 				g.What, g.Op, g.Value = strings.TrimSpace(text[:at]), m[1], value
@@ -95,7 +95,7 @@ func (g *Gate) compare(text string) error {
 			}
 		}
 	}
-	return wrongGate(g.text, "it ends with a comparison with a number, such as <5")
+	return wrongGate(g.text, "it ends with a comparison with a number, such as <5, which for 5xx is a percentage, such as <1%")
 }
 
 // Query is the address of a Prometheus and what to ask it.

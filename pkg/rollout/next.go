@@ -29,13 +29,15 @@ const (
 // World is what Next is told of everything else. Its functions are asked only
 // while it runs.
 type World struct {
-	Now    time.Time
-	Node   func(name string) Sight // of a released node
-	Online func(name string) bool  // of one that is to be released
-	Gates  func() []Reading        // asked where all released nodes are well
-	Orders []Order                 // newer than the state's, the oldest first
-	Behind string                  // the rollout ahead that has something in common with it
-	Shares string                  // what that is
+	Now time.Time
+	// Node is what is known of a released node: whether it has what the rollout
+	// says, or, back, what it had without.
+	Node   func(name string, back bool) Sight
+	Online func(name string) bool    // of one that is to be released
+	Gates  func(now State) []Reading // asked where all released nodes are well
+	Orders []Order                   // newer than the state's, the oldest first
+	Behind string                    // the rollout ahead that has something in common with it
+	Shares string                    // what that is
 	// Conflict is why its resources cannot be written any more, Author why its
 	// author is not believed any more.
 	Conflict string
@@ -139,7 +141,7 @@ func (s State) gates(p Plan, w World, step Step) State {
 	if s.Wave > s.Promoted {
 		s.Gates = nil
 		if w.Gates != nil {
-			s.Gates = w.Gates()
+			s.Gates = w.Gates(s)
 		}
 		for _, says := range []string{Refuses, Unknown} {
 			for _, g := range s.Gates {
@@ -215,7 +217,7 @@ func (s *State) release(p Plan, w World) bool {
 func (s *State) count(p Plan, w World) {
 	s.Counts, s.Failures = Counts{}, nil
 	for _, name := range p.Nodes[:s.Released] {
-		sight := judged(p, w.Node(name))
+		sight := judged(p, w.Node(name, s.Phase == RollingBack))
 		switch sight.State {
 		case Applied:
 			s.Counts.Applied++

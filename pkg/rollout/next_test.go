@@ -16,6 +16,7 @@ type trip struct {
 	state    rollout.State
 	world    rollout.World
 	sights   map[string]rollout.Sight
+	returned map[string]rollout.Sight // the same on the way back
 	readings []rollout.Reading
 	orders   uint64
 }
@@ -31,15 +32,20 @@ func start(t *testing.T, nodes int, waves string, change func(*rollout.Strategy)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := &trip{t: t, sights: make(map[string]rollout.Sight)}
+	tr := &trip{t: t, sights: make(map[string]rollout.Sight), returned: make(map[string]rollout.Sight)}
 	tr.plan = rollout.Plan{Strategy: s, Steps: s.Steps(nodes, 0), Changes: []rollout.Change{{Key: "VirtualHost.x", Document: "1", Bases: []string{""}}}}
 	for i := range nodes {
 		tr.plan.Nodes = append(tr.plan.Nodes, fmt.Sprintf("n%d", i+1))
 	}
 	tr.world = rollout.World{Now: time.Unix(1e9, 0), Planned: time.Unix(1e9, 0),
-		Node:   func(name string) rollout.Sight { return tr.sights[name] },
+		Node: func(name string, back bool) rollout.Sight {
+			if back {
+				return tr.returned[name]
+			}
+			return tr.sights[name]
+		},
 		Online: func(name string) bool { return tr.sights[name].State != rollout.Away },
-		Gates:  func() []rollout.Reading { return tr.readings },
+		Gates:  func(rollout.State) []rollout.Reading { return tr.readings },
 	}
 	return tr
 }
@@ -70,6 +76,14 @@ func (tr *trip) nodes(state rollout.SightState, names ...string) *trip {
 
 // all nodes prove the change, or have when they are released.
 func (tr *trip) all() *trip { return tr.nodes(rollout.Applied, tr.plan.Nodes...) }
+
+// back has nodes become something on the way back.
+func (tr *trip) back(state rollout.SightState, names ...string) *trip {
+	for _, name := range names {
+		tr.returned[name] = rollout.Sight{State: state}
+	}
+	return tr
+}
 
 func (tr *trip) is(phase rollout.Phase, wave, released int, reason string) *trip {
 	tr.t.Helper()
@@ -166,12 +180,12 @@ func TestARollBackEndsWhenTheNodesThatAreThereAreBack(t *testing.T) {
 	if tr.state.Overlays() {
 		t.Error("the nodes keep it")
 	}
-	tr.nodes(rollout.Working, "n1", "n2").nodes(rollout.Away, "n3").step(second).is(rollout.RollingBack, 1, 3, "n1 failed")
+	tr.back(rollout.Working, "n1", "n2").back(rollout.Away, "n3").step(second).is(rollout.RollingBack, 1, 3, "n1 failed")
 	tr.order(rollout.Order{Do: rollout.OrderResume}).step(second).is(rollout.RollingBack, 1, 3, "n1 failed")
 	if !strings.Contains(tr.state.OrderSaid, "goes on to its end") {
 		t.Errorf("the order's answer is %q", tr.state.OrderSaid)
 	}
-	tr.nodes(rollout.Applied, "n1", "n2").step(second).is(rollout.RolledBack, 1, 3, "n1 failed")
+	tr.back(rollout.Applied, "n1", "n2").step(second).is(rollout.RolledBack, 1, 3, "n1 failed")
 	if got := tr.state.Progress(tr.plan); got != "rolled back, 1 pending" {
 		t.Error(got)
 	}
@@ -272,7 +286,8 @@ func TestPauseHoldsWhatIsThereAndResumeForgivesWhatFailed(t *testing.T) {
 	tr.order(rollout.Order{Do: rollout.OrderResume}).step(second).is(rollout.Running, 3, 4, "")
 	tr.nodes(rollout.FailedToApply, "n3").step(second).is(rollout.Paused, 3, 4, "2 of 4 nodes failed")
 	tr.order(rollout.Order{Do: rollout.OrderAbort}).step(second).is(rollout.RollingBack, 3, 4, "by bob")
-	tr.all().step(second).is(rollout.Aborted, 3, 4, "by bob")
+	tr.all().step(second).is(rollout.RollingBack, 3, 4, "by bob") // what they took is not what they are to return to
+	tr.back(rollout.Applied, tr.plan.Nodes...).step(second).is(rollout.Aborted, 3, 4, "by bob")
 }
 
 func TestPromoteCutsBakeGatesAndApprovalShortButNoFailure(t *testing.T) {

@@ -146,7 +146,7 @@ func TestAGateIsReadAsPeopleWriteIt(t *testing.T) {
 			t.Errorf("%s: %+v, %v", text, g, err)
 		}
 	}
-	for _, wrong := range []string{"", "luck", "health:", "health:x", "health:x<", "health:x<y", "health:x=5", "health:../x<1", "health:x<5%", "5xx", "5xxx<1%",
+	for _, wrong := range []string{"", "luck", "health:", "health:x", "health:x<", "health:x<y", "health:x=5", "health:../x<1", "health:x<5%", "5xx", "5xxx<1%", "5xx<1",
 		"program:", "program:../x", "program:.x", "program:a/b", "prometheus:h?query=x<5", "prometheus:http://h<5", "prometheus:http://h?query=<5",
 		"prometheus:http://u:p@h?query=x<5", "prometheus:file:///x?query=x<5", "<5"} {
 		if g, err := rollout.ParseGate(wrong); err == nil {

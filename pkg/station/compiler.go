@@ -17,6 +17,7 @@ import (
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/pkg/nginx"
+	"fairlead/pkg/rollout"
 	"fairlead/subjects"
 )
 
@@ -33,10 +34,12 @@ type compiler struct {
 	resources map[string]resource      // by key in the fleet bucket
 	sequence  uint64                   // of the fleet bucket, as read
 	causes    map[string]cause         // by key in the fleet bucket: the change that made it what it is, or removed it
+	last      map[string]uint64        // by key in the fleet bucket: the sequence that it is at, whoever wrote there
 	spoils    map[string]uint64        // what nobody signed, by key: its sequence
 	desired   map[string]desiredEntry  // by node
 	faults    map[string]string        // by node: why the newest resources do not fit it
 	unfit     map[string][]nginx.Unfit // by node: those that it cannot take
+	covers    map[string]string        // by node: the rollout by which it was compiled, none where that is ""
 	compiled  uint64                   // sequence up to which desired states are written
 	moved     chan struct{}            // closed when compiled moves
 
@@ -53,6 +56,7 @@ type resource struct {
 // cause is a change of a resource.
 type cause struct {
 	sequence uint64 // of the fleet bucket
+	id       string // of the document
 	by       string // name of who made it
 	note     string // why
 }
@@ -64,7 +68,7 @@ type desiredEntry struct {
 }
 
 func newCompiler(s *Station) *compiler {
-	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), spoils: make(map[string]uint64),
+	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), last: make(map[string]uint64), spoils: make(map[string]uint64),
 		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
 		told: make(map[string]uint64)}
 }
@@ -82,6 +86,8 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		defer c.wake()
+		defer c.station.rollouts.wake()
+		c.last[e.Key] = max(c.last[e.Key], e.Sequence)
 		r, err := c.read(e)
 		if err != nil {
 			c.station.log.Error("ignored a resource", "key", e.Key, "error", err)
@@ -93,7 +99,7 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 			return err
 		}
 		c.sequence = max(c.sequence, e.Sequence)
-		c.causes[e.Key] = cause{e.Sequence, r.by, r.document.Note}
+		c.causes[e.Key] = cause{e.Sequence, r.document.ID, r.by, r.document.Note}
 		delete(c.spoils, e.Key)
 		if e.Deleted {
 			delete(c.resources, e.Key)
@@ -123,7 +129,7 @@ func (c *compiler) keep(ctx context.Context, key string) error {
 		default:
 			c.resources[key] = r
 		}
-		c.causes[key] = cause{e.Sequence, r.by, r.document.Note}
+		c.causes[key] = cause{e.Sequence, r.document.ID, r.by, r.document.Note}
 		return nil
 	})
 }
@@ -284,38 +290,35 @@ func (c *compiler) run(ctx context.Context) {
 func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	nodes := c.station.register.records()
 	c.mu.Lock()
-	sequence := c.sequence
-	var resources []fleet.Resource
-	for _, r := range c.resources {
-		resources = append(resources, r.resource)
-	}
-	causes := maps.Clone(c.causes)
+	sequence, stored, causes := c.sequence, maps.Clone(c.resources), maps.Clone(c.causes)
 	c.mu.Unlock()
-	slices.SortFunc(resources, func(a, b fleet.Resource) int { return strings.Compare(a.ID(), b.ID()) })
-
-	plans, err := Compile(resources, nodes)
-	if err != nil { // every resource was validated when it was read
-		return false, err
-	}
 	faults, unfit := make(map[string]string), make(map[string][]nginx.Unfit)
 	secrets := c.station.secrets()
 	defer secrets.forget()
-	for _, plan := range plans {
-		if len(plan.Unfit) > 0 {
-			unfit[plan.Node] = plan.Unfit
-		}
-		if plan.Err != nil {
-			faults[plan.Node] = plan.Err.Error()
-			continue
-		}
-		var unfit fleet.Faults
-		switch err := c.write(ctx, plan, sequence, causes, secrets); {
-		case errors.As(err, &unfit):
-			faults[plan.Node] = unfit.Error()
-		case fleet.KindOf(err) == fleet.Conflict:
-			again = true
-		case err != nil:
+	covers := make(map[string]string)
+	for _, l := range c.station.rollouts.layers(nodes, stored, causes, sequence) {
+		plans, err := Compile(l.resources, l.nodes)
+		if err != nil { // every resource was validated when it was read
 			return false, err
+		}
+		for _, plan := range plans {
+			covers[plan.Node] = l.id
+			if len(plan.Unfit) > 0 {
+				unfit[plan.Node] = plan.Unfit
+			}
+			if plan.Err != nil {
+				faults[plan.Node] = plan.Err.Error()
+				continue
+			}
+			var unfit fleet.Faults
+			switch err := c.write(ctx, plan, sequence, l.causes, secrets); {
+			case errors.As(err, &unfit):
+				faults[plan.Node] = unfit.Error()
+			case fleet.KindOf(err) == fleet.Conflict:
+				again = true
+			case err != nil:
+				return false, err
+			}
 		}
 	}
 	if again {
@@ -326,7 +329,8 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.faults, c.unfit = faults, unfit
+	c.faults, c.unfit, c.covers = faults, unfit, covers
+	c.station.rollouts.wake()
 	c.compiled = sequence
 	close(c.moved)
 	c.moved = make(chan struct{})
@@ -536,4 +540,78 @@ func (c *compiler) unfitOf(name string) []nginx.Unfit {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.unfit[name]
+}
+
+// compiledNode is what a node was compiled to last.
+type compiledNode struct {
+	desired desiredEntry
+	fault   string
+	unfit   []nginx.Unfit
+	rollout string // by which it was, "" for none
+	known   bool   // this station has compiled it
+	upto    uint64 // from resources up to this sequence of the fleet bucket
+}
+
+func (c *compiler) compiledFor(name string) (is compiledNode) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	is.upto = c.compiled
+	is.rollout, is.known = c.covers[name]
+	is.desired, is.fault, is.unfit = c.desired[name], c.faults[name], c.unfit[name]
+	return is
+}
+
+// conflict is why the resources of a rollout cannot be written any more, "" while
+// each of them is what the plan was made over.
+func (c *compiler) conflict(t *travel) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, change := range t.plan.Changes {
+		if c.hasWritten(change) {
+			continue
+		}
+		is := c.resources[change.Key].document.ID
+		if slices.Contains(change.Bases, is) {
+			continue
+		}
+		why, did := c.causes[change.Key], "changed"
+		if is == "" {
+			did = "removed"
+		}
+		return noted(change.Resource() + " was " + did + " by " + why.by + " meanwhile" + map[bool]string{true: " (" + why.note + ")"}[why.note != ""])
+	}
+	return ""
+}
+
+// hasWritten reports whether a rollout's change is the newest of its resource. The
+// lock is held.
+func (c *compiler) hasWritten(change rollout.Change) bool {
+	return c.causes[change.Key].id == change.Document
+}
+
+// written is the sequence with which all of a rollout's resources were written, 0
+// while they are not.
+func (c *compiler) written(t *travel) (sequence uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, change := range t.plan.Changes {
+		if !c.hasWritten(change) {
+			return 0
+		}
+		sequence = max(sequence, c.causes[change.Key].sequence)
+	}
+	return sequence
+}
+
+// unwritten are the resources of a rollout that are to be written, over what this
+// station knows and nothing else.
+func (c *compiler) unwritten(t *travel) (due []bus.Change) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, change := range t.plan.Changes {
+		if !c.hasWritten(change) {
+			due = append(due, bus.Change{Key: change.Key, Document: t.docs[change.Key].document, Expect: c.last[change.Key]})
+		}
+	}
+	return due
 }

@@ -45,6 +45,17 @@ type Config struct {
 	// that somebody who takes the broker has to change what was just written unseen.
 	CheckpointEvery time.Duration
 
+	// RolloutEvery is the pause between looks at rollouts while nothing happens;
+	// half a second.
+	RolloutEvery time.Duration
+	// LeaseEvery is the pause between renewals of the lease to drive rollouts; another
+	// station takes over after three times that. 2 seconds.
+	LeaseEvery time.Duration
+	// GateEvery is the pause between questions to a gate of a rollout; 5 seconds.
+	GateEvery time.Duration
+	// GateProgram asks the program of a gate, by its name; nil where there is none.
+	GateProgram func(ctx context.Context, name string, question []byte) (GateAnswer, error)
+
 	Logger *slog.Logger
 }
 
@@ -54,6 +65,9 @@ func (c Config) withDefaults() Config {
 	set(&c.NudgeAfter, 5*time.Second)
 	set(&c.ExpireAfter, time.Minute)
 	set(&c.CheckpointEvery, 10*time.Second)
+	set(&c.RolloutEvery, 500*time.Millisecond)
+	set(&c.LeaseEvery, 2*time.Second)
+	set(&c.GateEvery, 5*time.Second)
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

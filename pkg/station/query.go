@@ -26,6 +26,7 @@ const (
 	QueryCurve    = "curve"    // CurveQuestion → CurveAnswer
 	QueryReseal   = "reseal"   // ResealQuestion → ResealAnswer
 	QueryToken    = "token"    // TokenQuestion → TokenAnswer
+	QueryRollouts = "rollouts" // RolloutsQuestion → RolloutsAnswer
 )
 
 // Presence and sync of a node, in words. Unknown is never told as good.
@@ -113,6 +114,7 @@ type NodeDetail struct {
 	Lifecycle message.Lifecycle `json:"lifecycle,omitzero"`
 	Facts     *fleet.Facts      `json:"facts,omitempty"` // what the node says of itself
 	Health    json.RawMessage   `json:"health,omitempty"`
+	Rollout   *NodeRollout      `json:"rollout,omitempty"`  // that is under way on it
 	Commands  []Waiting         `json:"commands,omitempty"` // the first of those that wait
 	Recent    []Ended           `json:"recent,omitempty"`
 	Now       time.Time         `json:"now"`
@@ -205,6 +207,7 @@ func (s *Station) queries() []bus.Endpoint {
 		endpoint(QueryKey, s.answerKey),
 		endpoint(QueryCurve, s.answerCurve),
 		endpoint(QueryReseal, s.answerReseal),
+		endpoint(QueryRollouts, s.answerRollouts),
 	}
 }
 
@@ -233,6 +236,7 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 	n := s.register.get(q.Name)
 	d.Reported, d.Lifecycle, d.Facts = n.reported, n.lifecycle, n.facts
 	d.Desired.Unfit = s.compiler.unfitOf(q.Name)
+	d.Rollout = s.rollouts.rolloutOf(q.Name)
 	if len(n.health) <= mostHealth {
 		d.Health = n.health
 	}

@@ -93,6 +93,7 @@ type node struct {
 	lifecycle message.Lifecycle
 	toldAt    time.Time // broker's time of lifecycle
 	health    json.RawMessage
+	healthAt  time.Time // broker's time of health
 	reported  handlers.Reported
 	said      bool // reported holds something
 	facts     *fleet.Facts
@@ -310,6 +311,7 @@ func (r *register) says(name string, body []byte) error {
 	n := r.node(name)
 	reported.Message = clip(reported.Message)
 	n.reported, n.said = reported, true
+	r.station.rollouts.wake()
 	return nil
 }
 
@@ -381,7 +383,7 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if n, ok := r.nodes[s.Node]; ok {
-			n.health = i.Body
+			n.health, n.healthAt = i.Body, i.At
 			n.every = time.Duration(beat.EverySeconds * float64(time.Second))
 			n.see(i.At)
 			// Health and lifecycle are two streams: an older report may come later.

@@ -25,6 +25,7 @@ type Station struct {
 	signs    *checkpoints
 	barrier  *barrier
 	tokens   *tokens
+	rollouts *rollouts
 	refusals refusals
 	renewed  chan struct{} // there may be a renewed JWT for this station
 	ready    chan struct{}
@@ -51,6 +52,7 @@ func New(cfg Config) (*Station, error) {
 	s.signs = &checkpoints{station: s}
 	s.barrier = &barrier{station: s}
 	s.tokens = newTokens(s)
+	s.rollouts = newRollouts(s)
 	return s, nil
 }
 
@@ -97,6 +99,7 @@ func (s *Station) Run(ctx context.Context) error {
 		{name: "trust set", run: s.followTrust},
 		{name: "register", run: s.register.follow, judges: true},
 		{name: "resources", run: s.compiler.followResources, judges: true},
+		{name: "rollouts", run: s.rollouts.follow, judges: true},
 		{name: "desired state", run: s.compiler.followDesired, judges: true},
 		{name: "reported state", run: s.register.followReported},
 		{name: "commands", run: s.ledger.followCommands},
@@ -126,6 +129,7 @@ func (s *Station) Run(ctx context.Context) error {
 	all.Go(func() { s.sweep(ctx) })
 	all.Go(func() { s.signs.run(ctx) })
 	all.Go(func() { s.compiler.run(ctx) })
+	all.Go(func() { s.rollouts.run(ctx) })
 	all.Go(func() { s.followRenewed(ctx) })
 	// Questions that come once it is ready must find it.
 	if err := s.conn.Flush(ctx); err != nil && ctx.Err() == nil {

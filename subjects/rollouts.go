@@ -1,0 +1,32 @@
+package subjects
+
+import "strings"
+
+// What the bucket Rollouts keeps of a rollout.
+const (
+	RolloutPlan  = "plan"  // as a person signed it
+	RolloutDoc   = "doc"   // a resource as the same person signed it
+	RolloutState = "state" // how far it has come, signed by a station
+	RolloutOrder = "order" // what a person wants of it
+)
+
+// RolloutLease is the key under which stations agree who of them drives.
+const RolloutLease = "lease"
+
+// RolloutKey is the key of a rollout's plan, state or orders.
+func RolloutKey(id, what string) string { return id + "." + what }
+
+// RolloutDocKey is where a rollout keeps the resource of a key in the bucket Fleet.
+func RolloutDocKey(id, resource string) string { return id + "." + RolloutDoc + "." + resource }
+
+// ParseRolloutKey is the inverse of the two; ok is false for any other key.
+func ParseRolloutKey(key string) (id, what, resource string, ok bool) {
+	parts := strings.SplitN(key, ".", 3)
+	switch {
+	case len(parts) == 2 && (parts[1] == RolloutPlan || parts[1] == RolloutState || parts[1] == RolloutOrder):
+		return parts[0], parts[1], "", true
+	case len(parts) == 3 && parts[1] == RolloutDoc && strings.Count(parts[2], ".") == 1:
+		return parts[0], parts[1], parts[2], true
+	}
+	return "", "", "", false
+}
