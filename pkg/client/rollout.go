@@ -192,11 +192,11 @@ func (c *Client) theRollout(ctx context.Context) (string, error) {
 	return all[0].ID, nil
 }
 
-// Order tells the station that drives a rollout what a person wants of it, and
+// Steer tells the station that drives a rollout what a person wants of it, and
 // waits until that was followed. The error is Conflict where it cannot be, with the
 // reason, and Timeout where no station has taken it up before ctx ended: then it
 // stands nevertheless.
-func (c *Client) Order(ctx context.Context, id string, o rollout.Order) (r station.RolloutStatus, err error) {
+func (c *Client) Steer(ctx context.Context, id string, o rollout.Order) (r station.RolloutStatus, err error) {
 	change, err := station.SignOrder(id, o, c.Me(), c.creds)
 	if err != nil {
 		return r, err

@@ -89,7 +89,7 @@ func (r *rig) order(id string, o rollout.Order) error {
 	r.t.Helper()
 	ctx, cancel := patient(r.t)
 	defer cancel()
-	_, err := r.client.Order(ctx, id, o)
+	_, err := r.client.Steer(ctx, id, o)
 	return err
 }
 

@@ -145,7 +145,7 @@ func (c *crew) becomes(id string, phase rollout.Phase, reason string) (st statio
 
 func (c *crew) order(id string, o rollout.Order) {
 	c.t.Helper()
-	if _, err := c.client.Order(within(c.t), id, o); err != nil {
+	if _, err := c.client.Steer(within(c.t), id, o); err != nil {
 		c.t.Fatal(err)
 	}
 }
@@ -463,7 +463,7 @@ func TestOnlyWhoMayWriteTheResourcesBeginsARollout(t *testing.T) {
 	if _, err := as("vera").StartRollout(within(t), plan, strategy(t, "100%", nil), ""); fleet.KindOf(err) != fleet.Refused {
 		t.Errorf("a viewer begins a rollout: %v", err)
 	}
-	if _, err := as("vera").Order(within(t), refused, rollout.Order{Do: rollout.OrderAbort}); fleet.KindOf(err) != fleet.Refused {
+	if _, err := as("vera").Steer(within(t), refused, rollout.Order{Do: rollout.OrderAbort}); fleet.KindOf(err) != fleet.Refused {
 		t.Errorf("a viewer gives an order: %v", err)
 	}
 }
