@@ -46,7 +46,7 @@ func newNodes(a *app) *cobra.Command {
 		}),
 	}
 	t.chooseFlags(a, c)
-	c.AddCommand(newNodesAdd(a), newNodesApprove(a), newNodesRemove(a))
+	c.AddCommand(newNodesAdd(a), newNodesApprove(a), newNodesDrain(a), newNodesUncordon(a), newNodesRename(a), newNodesRemove(a))
 	return c
 }
 

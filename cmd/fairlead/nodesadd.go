@@ -45,6 +45,9 @@ replace all that it has.`,
 			if have.Key == key && !cmd.Flags().Changed("label") {
 				record.Labels = have.Labels
 			}
+			if have.Key == key {
+				record.Drained = have.Drained
+			}
 			if have.Key == key && !cmd.Flags().Changed("address") {
 				record.Address = have.Address
 			}
