@@ -76,7 +76,7 @@ func newOrderCancel(a *app) *cobra.Command {
 		Example: `  fairlead order cancel 01KAM3S2Y1C6Q8Z5V7W9X0ABCD`,
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: a.completeOrders,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
-			if _, err := c.Order(ctx, args[0]); err != nil {
+			if _, err := c.FindOrder(ctx, args[0]); err != nil {
 				return err
 			}
 			o.order = args[0]

@@ -131,7 +131,7 @@ func prefixed(prefix, text string) string {
 // orderOf is the order of that id, or the user's last one.
 func (a *app) orderOf(ctx context.Context, c *client.Client, args []string) (message.Order, error) {
 	if len(args) > 0 {
-		return c.Order(ctx, args[0])
+		return c.FindOrder(ctx, args[0])
 	}
 	all, err := c.Orders(ctx, time.Time{})
 	if err != nil {

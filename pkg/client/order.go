@@ -79,8 +79,8 @@ func (c *Client) Orders(ctx context.Context, since time.Time) ([]message.Order, 
 	return all, err
 }
 
-// Order is one order; the error is Unknown where there is none.
-func (c *Client) Order(ctx context.Context, id string) (o message.Order, err error) {
+// FindOrder is one order; the error is Unknown where there is none.
+func (c *Client) FindOrder(ctx context.Context, id string) (o message.Order, err error) {
 	if _, ok := message.CreatedAt(id); !ok {
 		return o, fleet.Errorf(fleet.Invalid, "%q is no order's id: `fairlead order ls` lists those there are", id)
 	}

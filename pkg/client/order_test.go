@@ -41,7 +41,7 @@ func TestAnOrderIsToldAgainstTheNodesThatWereMeant(t *testing.T) {
 
 	// Another person, later, at another host.
 	other := s.open("vera")
-	again, err := other.Order(within(t), o.ID)
+	again, err := other.FindOrder(within(t), o.ID)
 	if err != nil || again.By != "alice" || again.Chosen != "-l role=edge" || again.At.IsZero() || !slices.Equal(again.Nodes, []string{"a", "b", "c", "d"}) ||
 		!again.Expires.Equal(o.Expires) {
 		t.Fatalf("%+v, %v", again, err)
@@ -91,7 +91,7 @@ func TestAnOrderIsWhatItsSenderSigned(t *testing.T) {
 	if _, err := s.conn("bob").Append(within(t), subjects.OrderSubject(o.ID), m, first.Sequence); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.client.Order(within(t), o.ID)
+	got, err := s.client.FindOrder(within(t), o.ID)
 	if err != nil || got.By != "alice" || !slices.Equal(got.Nodes, []string{"a"}) {
 		t.Errorf("%+v, %v", got, err)
 	}
@@ -103,14 +103,14 @@ func TestAnOrderIsWhatItsSenderSigned(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = s.client.Order(within(t), stranger.ID)
+	_, err = s.client.FindOrder(within(t), stranger.ID)
 	kind(t, err, fleet.Refused)
 	if all, err := s.client.Orders(within(t), time.Time{}); err != nil || len(all) != 1 || all[0].By != "alice" {
 		t.Errorf("%+v, %v", all, err)
 	}
-	_, err = s.client.Order(within(t), message.NewID())
+	_, err = s.client.FindOrder(within(t), message.NewID())
 	kind(t, err, fleet.Unknown)
-	_, err = s.client.Order(within(t), "nonsense")
+	_, err = s.client.FindOrder(within(t), "nonsense")
 	kind(t, err, fleet.Invalid)
 }
 
@@ -124,7 +124,7 @@ func TestAnOrderHoldsThousandsOfNodes(t *testing.T) {
 	if err := s.client.Keep(within(t), o); err != nil {
 		t.Fatal(err)
 	}
-	got, err := s.client.Order(within(t), o.ID)
+	got, err := s.client.FindOrder(within(t), o.ID)
 	if err != nil || !slices.Equal(got.Nodes, nodes) {
 		t.Errorf("%d nodes, %v", len(got.Nodes), err)
 	}
