@@ -1,6 +1,9 @@
 package subjects
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 // Subjects that are spoken and not kept. They begin with a reserved word, so
 // no node name can meet them.
@@ -105,6 +108,10 @@ func ResourceKey(kind, name string) string { return kind + "." + name }
 
 // TrustKey is the trust set's key in its bucket.
 const TrustKey = "set"
+
+// RevokedKey is where the bucket Revoked keeps a list of revoked nodes, by its
+// place among those that the trust set names.
+func RevokedKey(place int) string { return strconv.Itoa(place) }
 
 // JWTKey is where that bucket keeps the renewed JWT of a user's public key.
 func JWTKey(user string) string { return "jwt." + user }

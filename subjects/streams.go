@@ -19,6 +19,7 @@ const (
 	Nodes    = "nodes"
 	Rollouts = "rollouts"
 	Trust    = "trust"
+	Revoked  = "revoked"
 	Tokens   = "tokens"
 	Bundles  = "bundles"
 )
@@ -168,6 +169,7 @@ func Buckets(s Settings) []Bucket {
 		// A token and its uses are kept until no clock can take it for a good one.
 		{Name: Tokens, History: 8, MaxAge: 2 * MaxTokenAge, Replicas: s.Replicas},
 		{Name: Trust, History: 64, Shown: &trust, Replicas: s.Replicas},
+		{Name: Revoked, History: 4, Replicas: s.Replicas},
 	}
 }
 

@@ -88,6 +88,7 @@ func Table() []Row {
 
 		{"$KV.trust.set", roles(Admin, Station), nil, "KV_trust", "the signed trust set; worthless without the trust key's signature"},
 		{"$KV.trust.jwt.*", roles(Admin, Station), nil, "KV_trust", "a user's renewed JWT, by the user's key; worthless without its signature"},
+		{"$KV.revoked.*", roles(Admin, Station), nil, "KV_revoked", "a list of revoked nodes; worthless where the trust set does not name its hash"},
 		{"live.trust.set", nil, roles(people, Station, Node), "", "the trust set as all hear it once it is stored"},
 		{"live.trust.jwt.*", nil, roles(people, Station), "", "a renewed JWT once it is stored"},
 		{"$JS.API.DIRECT.GET.KV_trust.$KV.trust.set", roles(Node), nil, "", "the node reads the newest trust set"},

@@ -131,18 +131,21 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 // pinnedTrust is the signed trust set beside the credentials, or in the identity
 // directory that they lie in; zero without one.
 func pinnedTrust(creds *identity.Credentials) (message.Message, error) {
+	m, err := trustOf(creds, trustFile(creds))
+	if errors.Is(err, fs.ErrNotExist) {
+		return message.Message{}, nil
+	}
+	return m, err
+}
+
+// trustFile is where the trust set of credentials usually lies.
+func trustFile(creds *identity.Credentials) string {
 	beside := filepath.Dir(creds.File)
-	places := []string{beside}
-	if filepath.Base(beside) == "users" {
-		places = append(places, filepath.Dir(beside))
+	path := filepath.Join(beside, "trust.json")
+	if filepath.Base(beside) == "users" && !there(path) {
+		return filepath.Join(filepath.Dir(beside), "trust.json")
 	}
-	for _, place := range places {
-		m, err := trustOf(creds, filepath.Join(place, "trust.json"))
-		if !errors.Is(err, fs.ErrNotExist) {
-			return m, err
-		}
-	}
-	return message.Message{}, nil
+	return path
 }
 
 // trustOf is the signed trust set of a file, which must be that of the

@@ -68,7 +68,7 @@ register already. The exit code is 3 where a broker or the nodes could not be to
 	}
 	f := c.Flags()
 	f.BoolVar(&revoke, "revoke", false, "take its keys back, so that brokers cut it off at once")
-	f.StringVar(&reason, "reason", "", "why, with --revoke; every node can read it, so name none")
+	f.StringVar(&reason, "reason", "", "why, with --revoke; people can read it, and nodes cannot")
 	f.BoolVar(&yes, "yes", false, "do not ask")
 	o.flags(f)
 	o.pushFlag(f)
@@ -82,11 +82,12 @@ func (a *app) revokeNode(ctx context.Context, o authorityFlags, au *identity.Aut
 	for _, f := range record.Former {
 		keys = append(keys, f.Key)
 	}
+	var users []identity.User
 	for _, key := range keys {
-		u := identity.User{Name: record.Name, Role: subjects.Node, Key: key, Expires: time.Now().Add(2 * identity.NodeLife)}
-		if err := au.RevokeKey(u, reason); err != nil {
-			return err
-		}
+		users = append(users, identity.User{Name: record.Name, Role: subjects.Node, Key: key, Expires: time.Now().Add(2 * identity.NodeLife)})
+	}
+	if err := au.RevokeKeys(reason, users...); err != nil {
+		return err
 	}
 	fmt.Fprintf(a.stdout, "revoked %s of %s\n", count(len(keys), "key"), record.Name)
 	accounts, err := accountOf(au)

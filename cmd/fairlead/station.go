@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"path/filepath"
@@ -47,6 +48,9 @@ A join helper is a program that is asked about each node that wants to join: it 
 			}
 			cfg := station.Config{URL: url, TLS: secure, Credentials: creds, Trust: trust, Version: version, Curve: keys.Curve,
 				NodeLife: time.Duration(nodeLife), Logger: a.daemonLogger()}
+			if cfg.Revoked, err = identity.LoadRevoked(cmp.Or(d.trust, trustFile(creds))); err != nil {
+				return err
+			}
 			if keys.Issuer != nil {
 				cfg.Issuer = keys.Issuer
 			}

@@ -15,6 +15,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -83,7 +84,7 @@ func putTrust(ctx context.Context, conn *bus.Conn, au *identity.Authority) (adop
 	for {
 		stored, err := conn.StoredTrust(ctx)
 		if err == nil {
-			some, err := au.AdoptTrust(stored)
+			some, err := adopt(ctx, conn, au, stored)
 			if err != nil && fleet.KindOf(err) != fleet.Refused { // a stranger's is nothing to follow
 				return adopted, err
 			}
@@ -93,13 +94,35 @@ func putTrust(ctx context.Context, conn *bus.Conn, au *identity.Authority) (adop
 		if err != nil {
 			return adopted, err
 		}
-		if err = conn.PutTrust(ctx, m); fleet.KindOf(err) != fleet.Conflict || stored.Signature == m.Signature {
+		lists, err := au.RevokedNodes()
+		if err != nil {
+			return adopted, err
+		}
+		if err = conn.PutTrust(ctx, m, lists...); fleet.KindOf(err) != fleet.Conflict || stored.Signature == m.Signature {
 			return adopted, err
 		}
 		if newer, serr := conn.StoredTrust(ctx); serr != nil || newer.Signature == stored.Signature {
 			return adopted, err // not somebody who was faster
 		}
 	}
+}
+
+// adopt takes over a stored trust set, with its lists of revoked nodes where the
+// directory needs them.
+func adopt(ctx context.Context, conn *bus.Conn, au *identity.Authority, stored message.Message) (bool, error) {
+	some, err := au.AdoptTrust(stored)
+	if fleet.KindOf(err) != fleet.Unknown {
+		return some, err
+	}
+	set, err := message.OpenTrust(stored)
+	if err != nil {
+		return false, err
+	}
+	lists, err := conn.RevokedLists(ctx, set.RevokedNodes)
+	if err != nil {
+		return false, err
+	}
+	return au.AdoptTrust(stored, lists...)
 }
 
 // Writer is a user in the directory who may tell the tenant's nodes, as far as

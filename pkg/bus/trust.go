@@ -205,14 +205,17 @@ func (c *Conn) StoredTrust(ctx context.Context) (message.Message, error) {
 	return m, err
 }
 
-// PutTrust stores a trust set, unless what is stored is as new and signed by a
-// key that this set knows: then the error is Conflict, or nil where it is the
-// same. Anything else that lies there is no trust set that could follow.
-func (c *Conn) PutTrust(ctx context.Context, m message.Message) error {
+// PutTrust stores a trust set, and before it the lists of revoked nodes that it
+// names, unless what is stored is as new and signed by a key that this set knows:
+// then the error is Conflict, or nil where it is the same. Anything else that
+// lies there is no trust set that could follow. The error is Unknown where a list
+// is neither given nor stored.
+func (c *Conn) PutTrust(ctx context.Context, m message.Message, lists ...[]byte) error {
 	set, err := message.OpenTrust(m)
 	if err != nil {
 		return err
 	}
+	listed := false
 	for {
 		e, err := c.Get(ctx, subjects.Trust, subjects.TrustKey)
 		if err != nil && fleet.KindOf(err) != fleet.Unknown {
@@ -223,10 +226,16 @@ func (c *Conn) PutTrust(ctx context.Context, m message.Message) error {
 			switch have, err := message.OpenTrust(there); {
 			case err != nil || have.Account != set.Account || there.Key != m.Key && !slices.Contains(set.Signers, there.Key):
 			case have.Version == set.Version && there.Signature == m.Signature:
-				return nil
+				return c.putRevoked(ctx, set.RevokedNodes, lists)
 			case have.Version >= set.Version:
 				return fleet.Errorf(fleet.Conflict, "trust set %d is stored, and trust set %d is not newer", have.Version, set.Version)
 			}
+		}
+		if !listed {
+			if err := c.putRevoked(ctx, set.RevokedNodes, lists); err != nil {
+				return err
+			}
+			listed = true
 		}
 		// Once more to see that it lies there: somebody may have been faster, and
 		// one that was stored a moment before counts as a repetition.

@@ -48,7 +48,18 @@ func endedBy(owner station.KeyAnswer, at time.Time) bool {
 // takenBack reports whether a node's key was, at a moment of the broker's clock,
 // by the user's trust set.
 func (c *Client) takenBack(ctx context.Context, key string, at time.Time) bool {
-	return c.trust != nil && endedBy(c.owner(ctx, key), at)
+	if c.trust == nil {
+		return false
+	}
+	c.newestTrust(ctx)
+	if len(c.trust.Missing()) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, askTime)
+		defer cancel()
+		if err := c.conn.RevokedNodes(ctx, c.trust); err != nil {
+			c.log.Warn("which nodes were revoked cannot be read", "error", err)
+		}
+	}
+	return endedBy(c.owner(ctx, key), at)
 }
 
 // keyIn is the public key in an entry of the register, "" where the user has a

@@ -17,8 +17,12 @@ import (
 func (s *site) spread() {
 	s.t.Helper()
 	m, err := s.authority.TrustSet()
+	var lists [][]byte
 	if err == nil {
-		err = s.client.Conn().PutTrust(within(s.t), m)
+		lists, err = s.authority.RevokedNodes()
+	}
+	if err == nil {
+		err = s.client.Conn().PutTrust(within(s.t), m, lists...)
 	}
 	if err != nil {
 		s.t.Fatal(err)
@@ -84,7 +88,7 @@ func TestWhoHasATrustSetBelievesWhomItNamesAndFollowsIt(t *testing.T) {
 	if _, err := s.authority.Revoke("bob", "left"); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.authority.RevokeKey(identity.User{Name: "ship1", Role: subjects.Node, Key: s.users["ship1"].Key}, "stolen"); err != nil {
+	if err := s.authority.RevokeKeys("stolen", identity.User{Name: "ship1", Role: subjects.Node, Key: s.users["ship1"].Key}); err != nil {
 		t.Fatal(err)
 	}
 	s.spread()

@@ -49,7 +49,7 @@ var layout = []struct{ name, may string }{
 	{"pkg/bus", "pkg/fleet pkg/host pkg/message subjects"},
 	{"pkg/identity", "pkg/fleet pkg/message subjects"},
 	{"pkg/broker", "pkg/fleet pkg/identity"},
-	{"pkg/announce", "pkg/bus pkg/fleet pkg/identity subjects"},
+	{"pkg/announce", "pkg/bus pkg/fleet pkg/identity pkg/message subjects"},
 	// What a node can do.
 	{"handlers", "pkg/adopt pkg/fleet pkg/host pkg/message pkg/nginx pkg/syslog subjects"},
 	{"handlers/handlerstest", "handlers pkg/fleet pkg/host pkg/nginx subjects"},

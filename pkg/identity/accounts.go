@@ -190,8 +190,16 @@ func (a *Authority) issueAccount(path string, claims, have *jwt.AccountClaims) e
 	if err != nil {
 		return fmt.Errorf("issue account %s: %w", claims.Name, err)
 	}
+	if len(text) > maxAccount {
+		return fleet.Errorf(fleet.Busy, "issue account %s: its JWT would have %d bytes, more than the %d that brokers take: it names %d revoked keys, each until its last JWT has ended; nothing was changed",
+			claims.Name, len(text), maxAccount, len(claims.Revocations))
+	}
 	return writeFile(path, []byte(text))
 }
+
+// maxAccount is the longest JWT of an account that brokers can be told: their
+// largest payload is 1 MiB.
+const maxAccount = 1<<20 - 4<<10
 
 // passed waits until a second is over: brokers keep the younger of two JWTs, and
 // their time counts seconds. The error is Invalid where it lies in the future.

@@ -56,18 +56,19 @@ func (a *Authority) RevokeSince(name, reason string, since time.Time) (User, err
 	return u, limited.remove()
 }
 
-// RevokeKey is Revoke for a key that is not of a user in the directory, such as
-// that of a node which joined.
-func (a *Authority) RevokeKey(u User, reason string) error {
-	unlock, err := lock(a.dir)
+// RevokeKeys is Revoke for keys that are not of users in the directory, such as
+// those of nodes which joined.
+func (a *Authority) RevokeKeys(reason string, users ...User) error {
+	unlock, err := a.hold()
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return a.revokeKeys([]User{u}, reason, time.Time{})
+	return a.revokeKeys(users, reason, time.Time{})
 }
 
-// revokeKeys revokes keys; the directory is held.
+// revokeKeys revokes keys; the directory is held. What cannot be, because
+// account or trust set would grow too long, is refused before either is another.
 func (a *Authority) revokeKeys(users []User, reason string, since time.Time) error {
 	var revoked []message.RevokedKey
 	for _, u := range users {
@@ -76,12 +77,15 @@ func (a *Authority) revokeKeys(users []User, reason string, since time.Time) err
 		}
 		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: since, Reason: reason, Expires: u.Expires})
 	}
-	last, err := a.lastTrust()
+	if _, err := a.nextTrust(revoked...); err != nil {
+		return err
+	}
+	last, err := a.lastRevoked()
 	if err != nil {
 		return err
 	}
 	err = a.updateLocked(func(c *jwt.AccountClaims) error {
-		a.pruneRevoked(c, last.Revoked)
+		a.pruneRevoked(c, last)
 		for _, u := range users {
 			c.RevokeAt(u.Key, forGood)
 		}

@@ -48,22 +48,45 @@ func (a *Authority) Distrust(keys ...message.RevokedKey) (message.Message, error
 // updateTrust writes the next version of the trust set where it is another than
 // the last. The directory is locked.
 func (a *Authority) updateTrust(revoked ...message.RevokedKey) error {
-	keys, last, err := a.openTrust()
-	if err != nil {
+	next, err := a.nextTrust(revoked...)
+	if err != nil || next.data == nil {
 		return err
 	}
-	set, err := a.trustSet(last, revoked)
+	return a.writeTrust(next)
+}
+
+// nextTrust makes and signs the next version of the trust set and writes
+// nothing: what cannot be is known before anything was changed. It is zero
+// where nothing is another.
+func (a *Authority) nextTrust(revoked ...message.RevokedKey) (signed signedTrust, err error) {
+	keys, last, err := a.openTrust()
 	if err != nil {
-		return err
+		return signed, err
+	}
+	lists, err := a.revokedLists(last)
+	if err != nil {
+		return signed, err
+	}
+	set, err := a.trustSet(last, lists, revoked)
+	if err != nil {
+		return signed, err
 	}
 	if set.Signers = keys.public(); len(set.Signers) == 0 {
 		set.Signers = last.Signers // whose seeds are kept elsewhere
 	}
-	if set.SameContent(last) {
-		return nil
+	if laid, _ := layOut(set, lists); laid.SameContent(last) {
+		return signed, nil
 	}
 	a.prune(&set)
-	return a.writeTrust(set, last, keys.now)
+	set, signed.lists = layOut(set, lists)
+	return signed, a.signTrust(&signed, set, last, keys.now)
+}
+
+// signedTrust is a trust set and its lists of revoked nodes, as files hold them.
+type signedTrust struct {
+	data  []byte
+	lists [][]byte
+	names []string // of all lists that the set names
 }
 
 // RotateTrust makes a new key to sign trust sets with, beside the old one. Once
@@ -107,7 +130,11 @@ func (a *Authority) dropSigner(keys trustKeys) error {
 	}
 	set := last
 	set.Signers = []string{keys.next.public}
-	if err := a.writeTrust(set, last, keys.now); err != nil {
+	var signed signedTrust
+	if err := a.signTrust(&signed, set, last, keys.now); err != nil {
+		return err
+	}
+	if err := a.writeTrust(signed); err != nil {
 		return err
 	}
 	_, _, err = a.openTrust()
@@ -168,17 +195,29 @@ func (a *Authority) lastTrust() (message.TrustSet, error) {
 	return message.OpenTrust(m)
 }
 
-func (a *Authority) writeTrust(set, last message.TrustSet, signer key) error {
+func (a *Authority) signTrust(signed *signedTrust, set, last message.TrustSet, signer key) error {
 	set.Version, set.IssuedAt = last.Version+1, a.options.Now().UTC().Truncate(time.Second)
 	m, err := message.SignTrust(set, keySigner{signer})
 	if err != nil {
 		return fmt.Errorf("sign trust set %d: %w", set.Version, err)
 	}
-	data, err := message.EncodeTrust(m)
-	if err != nil {
+	signed.names = set.RevokedNodes
+	signed.data, err = message.EncodeTrust(m)
+	return err
+}
+
+// writeTrust writes the lists before the set that names them, and removes those
+// of the set before it last.
+func (a *Authority) writeTrust(signed signedTrust) error {
+	for _, body := range signed.lists {
+		if err := rewrite(a.revokedFile(message.HashRevoked(body)), body); err != nil {
+			return err
+		}
+	}
+	if err := writeFile(a.TrustFile(), signed.data); err != nil {
 		return err
 	}
-	return writeFile(a.TrustFile(), data)
+	return a.dropLists(signed.names)
 }
 
 // keySigner signs messages with a key of the directory.
@@ -196,29 +235,32 @@ func (s keySigner) Sign(data []byte) ([]byte, error) {
 	return pair.Sign(data)
 }
 
-// trustSet is what the next set has to say, without version, time and signers.
-func (a *Authority) trustSet(last message.TrustSet, revoked []message.RevokedKey) (message.TrustSet, error) {
+// trustSet is what the next set has to say, without version, time and signers,
+// and with the keys of nodes among the revoked ones: layOut puts them into lists.
+func (a *Authority) trustSet(last message.TrustSet, lists [][]message.RevokedKey, revoked []message.RevokedKey) (message.TrustSet, error) {
 	set := message.TrustSet{Account: a.account.public, Issuers: a.issuers(), MaxNodes: a.MaxNodes(),
 		Authorities: string(encodeCertificates(a.brokers.chain...)), Dropped: a.dropped(last),
-		Keys: []message.TrustedKey{}, Revoked: slices.Clone(last.Revoked)}
+		Keys: []message.TrustedKey{}, Revoked: slices.Concat(last.Revoked, slices.Concat(lists...))}
 	var err error
 	if set.Curve, err = a.curve(); err != nil {
 		return set, err
 	}
 	users, faults := a.trusted()
+	gone := make(map[string]bool)
+	place := make(map[string]int)
+	for i, k := range set.Revoked {
+		gone[k.Key], place[k.Key] = true, i
+	}
 	for _, k := range revoked {
 		k = a.complete(k, users, last)
-		i := slices.IndexFunc(set.Revoked, func(r message.RevokedKey) bool { return r.Key == k.Key })
+		i, there := place[k.Key]
 		switch {
-		case i < 0:
+		case !there:
+			gone[k.Key], place[k.Key] = true, len(set.Revoked)
 			set.Revoked = append(set.Revoked, k)
 		case k.At.Before(set.Revoked[i].At):
 			set.Revoked[i].At = k.At
 		}
-	}
-	gone := make(map[string]bool)
-	for _, k := range set.Revoked {
-		gone[k.Key] = true
 	}
 	here := make(map[string]bool)
 	for _, u := range users {

@@ -188,7 +188,7 @@ func TestARevokedNodeDoesNotRenew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := s.authority.RevokeKey(identity.User{Key: j.Key, Name: "ship1", Role: subjects.Node}, "stolen"); err != nil {
+	if err := s.authority.RevokeKeys("stolen", identity.User{Key: j.Key, Name: "ship1", Role: subjects.Node}); err != nil {
 		t.Fatal(err)
 	}
 	s.pushTrust()

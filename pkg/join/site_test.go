@@ -155,8 +155,12 @@ func (s *site) as(name string, role subjects.Role) *client.Client {
 func (s *site) pushTrust() {
 	s.t.Helper()
 	set, err := s.authority.TrustSet()
+	var lists [][]byte
 	if err == nil {
-		err = s.client.Conn().PutTrust(within(s.t), set)
+		lists, err = s.authority.RevokedNodes()
+	}
+	if err == nil {
+		err = s.client.Conn().PutTrust(within(s.t), set, lists...)
 	}
 	if err != nil {
 		s.t.Fatal(err)

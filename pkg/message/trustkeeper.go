@@ -21,6 +21,7 @@ type TrustKeeper struct {
 	message  Message
 	set      TrustSet
 	find     Trust
+	lists    map[string]revokedList // by hash
 	changed  chan struct{}
 }
 
@@ -31,7 +32,9 @@ func NewTrustKeeper(pinned Message, now func() time.Time) (*TrustKeeper, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &TrustKeeper{now: now, message: pinned, set: set, find: set.Lookup(now), changed: make(chan struct{})}, nil
+	k := &TrustKeeper{now: now, message: pinned, set: set, lists: make(map[string]revokedList), changed: make(chan struct{})}
+	k.build()
+	return k, nil
 }
 
 // Current is the set that is believed. It is not to be changed.
@@ -86,7 +89,8 @@ func (k *TrustKeeper) Offer(m Message) error {
 func (k *TrustKeeper) replace(m Message, set TrustSet) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.message, k.set, k.find = m, set, set.Lookup(k.now)
+	k.message, k.set = m, set
+	k.build()
 	close(k.changed)
 	k.changed = make(chan struct{})
 }

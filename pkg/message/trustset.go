@@ -39,6 +39,9 @@ type TrustSet struct {
 	Dropped     []string     `json:"dropped,omitempty"`
 	Keys        []TrustedKey `json:"keys"`
 	Revoked     []RevokedKey `json:"revoked,omitempty"`
+	// RevokedNodes are the hashes of the lists of nodes' keys that were taken
+	// back, as HashRevoked has them.
+	RevokedNodes []string `json:"revokedNodes,omitempty"`
 }
 
 // TrustedKey is one sender and what it may send.
@@ -174,6 +177,7 @@ func (s TrustSet) validate() error {
 		faults.Addf("maxNodes", "%d is less than 0", s.MaxNodes)
 	}
 	checkAuthorities(s.Authorities, s.Dropped, &faults)
+	checkHashes("revokedNodes", s.RevokedNodes, &faults)
 	seen := make(map[string]bool)
 	for i, k := range s.Keys {
 		k.check(fmt.Sprintf("keys[%d]", i), seen, &faults)
@@ -207,9 +211,13 @@ func checkAuthorities(text string, dropped []string, faults *fleet.Faults) {
 		}
 		rest = after
 	}
-	for i, hash := range dropped {
+	checkHashes("dropped", dropped, faults)
+}
+
+func checkHashes(at string, hashes []string, faults *fleet.Faults) {
+	for i, hash := range hashes {
 		if raw, err := hex.DecodeString(hash); err != nil || len(raw) != sha256.Size {
-			faults.Addf(fmt.Sprintf("dropped[%d]", i), "%q is not a SHA-256", hash)
+			faults.Addf(fmt.Sprintf("%s[%d]", at, i), "%q is not a SHA-256", hash)
 		}
 	}
 }

@@ -18,6 +18,7 @@ type Config struct {
 	Server      bus.InProcess // instead of URL
 	Credentials bus.Credentials
 	Trust       message.Message   // the signed trust set to begin with: whose word counts
+	Revoked     [][]byte          // the lists of revoked nodes that Trust names, as far as they are at hand
 	Storage     subjects.Settings // of streams and buckets; zero fields take the defaults
 	Version     string
 	// Curve opens the private keys of certificates; without it none is served.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
@@ -45,6 +46,11 @@ func New(cfg Config) (*Station, error) {
 	s.trust.Keep = func(message.Message) error {
 		s.cfg.TLS.FollowTrust(s.trust.Current(), s.log)
 		return nil
+	}
+	for _, list := range cfg.Revoked {
+		if err := s.trust.AddRevoked(list); err != nil && fleet.KindOf(err) != fleet.Refused { // of another set
+			return nil, err
+		}
 	}
 	s.register = newRegister(s)
 	s.ledger = newLedger(s)

@@ -26,6 +26,10 @@ func (s *Station) followTrust(ctx context.Context, caughtUp func()) error {
 	if err := s.conn.NewestTrust(tctx, s.trust); err != nil {
 		return err
 	}
+	// Without them a node would be believed whose key was taken back.
+	if err := s.conn.RevokedNodes(tctx, s.trust); err != nil {
+		return err
+	}
 	if err := s.putTrust(ctx); err != nil {
 		return err
 	}
@@ -34,17 +38,32 @@ func (s *Station) followTrust(ctx context.Context, caughtUp func()) error {
 		// be the one that is behind. Then it is not to fight for its own.
 		set, err := message.OpenTrust(stored)
 		if err == nil && set.Version >= s.trust.Current().Version {
-			return nil
+			return s.readRevoked(ctx)
 		}
 		s.log.Warn("what was stored as trust set is none, or an old one: storing the newest again", "version", s.trust.Current().Version)
 		return s.putTrust(ctx)
 	})
 }
 
+// readRevoked reads the lists of revoked nodes that came with a trust set. Nodes
+// that were revoked by then are told of to nobody else than who compiles.
+func (s *Station) readRevoked(ctx context.Context) error {
+	if len(s.trust.Missing()) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, trustTime)
+	defer cancel()
+	if err := s.conn.RevokedNodes(ctx, s.trust); err != nil {
+		return err
+	}
+	s.compiler.wake()
+	return nil
+}
+
 func (s *Station) putTrust(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, trustTime)
 	defer cancel()
-	err := s.conn.PutTrust(ctx, s.trust.Message())
+	err := s.conn.PutTrust(ctx, s.trust.Message(), s.trust.Revoked()...)
 	if fleet.KindOf(err) == fleet.Conflict {
 		s.log.Error("the trust set of this station is not what is stored", "error", err)
 		return nil

@@ -1,7 +1,9 @@
 package station_test
 
 import (
+	"context"
 	"encoding/json"
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -19,7 +21,8 @@ import (
 // ruler signs trust sets for the test, with alice's key.
 type ruler struct {
 	*site
-	set message.TrustSet
+	set   message.TrustSet
+	lists [][]byte // of revoked nodes
 }
 
 // ruled is a site whose stations begin with a set of the ruler's.
@@ -30,7 +33,7 @@ func ruled(t *testing.T) *ruler {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := &ruler{s, set}
+	r := &ruler{site: s, set: set}
 	r.set.Signers = []string{s.users["alice"].Key}
 	s.trust = r.next(nil)
 	return r
@@ -54,7 +57,7 @@ func (r *ruler) next(change func(*message.TrustSet)) message.Message {
 // tell stores the next version, and waits until the stations believe it.
 func (r *ruler) tell(change func(*message.TrustSet), stations ...*station.Station) {
 	r.t.Helper()
-	if err := r.conn("alice", subjects.Admin).PutTrust(within(r.t), r.next(change)); err != nil {
+	if err := r.conn("alice", subjects.Admin).PutTrust(within(r.t), r.next(change), r.lists...); err != nil {
 		r.t.Fatal(err)
 	}
 	for _, st := range stations {
@@ -91,6 +94,12 @@ func revoked(c *identity.Credentials, at time.Time) func(*message.TrustSet) {
 		}
 		s.Revoked = append(s.Revoked, k)
 	}
+}
+
+// revokedNode takes a node's key back at a moment.
+func (r *ruler) revokedNode(name string, at time.Time) func(*message.TrustSet) {
+	r.lists = [][]byte{message.EncodeRevoked([]message.RevokedKey{{Key: r.creds(name, subjects.Node).Key, At: at, Reason: "stolen"}})}
+	return func(s *message.TrustSet) { s.RevokedNodes = []string{message.HashRevoked(r.lists[0])} }
 }
 
 // stored is the trust set that lies in the bucket, its version 0 where none does.
@@ -285,7 +294,8 @@ func TestANodeWhoseKeyIsTakenBackIsNotBelievedAndGetsNothingNew(t *testing.T) {
 		r.report(node, handlers.Reported{Revision: 1, ObservedRevision: 1})
 		eventually(t, node+" is believed", func() bool { return said(node) == 1 })
 	}
-	r.tell(revoked(r.users["ship1"], time.Now()), st)
+	r.tell(r.revokedNode("ship1", time.Now()), st)
+	eventually(t, "the station knows which nodes were revoked", func() bool { return len(st.Trust().Missing()) == 0 })
 	for _, node := range []string{"ship1", "ship2"} { // in this order, so that the first was read when the second is known
 		r.report(node, handlers.Reported{Revision: 7})
 	}
@@ -297,7 +307,82 @@ func TestANodeWhoseKeyIsTakenBackIsNotBelievedAndGetsNothingNew(t *testing.T) {
 	if r.digest("ship1") != before || r.digest("ship2") == before {
 		t.Error("ship1 gets what is new, or ship2 does not")
 	}
-	if got := r.node("ship1"); got.Sync != station.Unfit || !strings.Contains(got.Message, "the key of ship1 was revoked on ") {
+	if got := r.node("ship1"); got.Sync != station.Unfit || !strings.Contains(got.Message, "the key of the node was revoked on ") {
 		t.Errorf("it is told as %s: %s", got.Sync, got.Message)
 	}
+}
+
+// Else who holds a stolen key and the broker could go back to before it was
+// revoked.
+func TestAStationServesOnceItKnowsWhichNodesWereRevoked(t *testing.T) {
+	r := ruled(t)
+	first, stop := r.run(nil)
+	r.tell(r.revokedNode("ship1", time.Now()), first)
+	eventually(t, "the list is read", func() bool { return len(first.Trust().Missing()) == 0 })
+	stop()
+	admin := r.conn("alice", subjects.Admin)
+	for range 5 { // more than the bucket keeps
+		if _, err := admin.Put(within(t), subjects.Revoked, bus.Change{Key: subjects.RevokedKey(0), Document: message.Message{Body: []byte("[]")}, Expect: bus.Any}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := make(lines, 1000)
+	cfg := r.config()
+	cfg.Logger = slog.New(slog.NewTextHandler(said, nil))
+	st, err := station.New(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- st.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
+	for why := ""; !strings.Contains(why, "list 0 of revoked nodes is not stored as the trust set names it: `fairlead tenant push`"); {
+		select {
+		case why = <-said:
+		case <-st.Ready():
+			t.Fatal("it serves")
+		case <-within(t).Done():
+			t.Fatal("it does not say why it does not serve")
+		}
+	}
+	m, _ := r.stored()
+	if err := admin.PutTrust(within(t), m); fleet.KindOf(err) != fleet.Unknown {
+		t.Errorf("a set is stored again without its list: %v", err)
+	}
+	if err := admin.PutTrust(within(t), m, r.lists...); err != nil { // as `tenant push` does
+		t.Fatal(err)
+	}
+	select {
+	case <-st.Ready():
+	case <-within(t).Done():
+		t.Fatal("it does not serve")
+	}
+	if owner, _ := st.Trust().Find(r.users["ship1"].Key); owner.Why == "" {
+		t.Error("ship1 is not revoked")
+	}
+	// One that is given the list needs nobody to store it.
+	given := r.config()
+	given.Revoked = append(r.lists, []byte("[]")) // and one of another set
+	given.Trust = m
+	with, err := station.New(given)
+	if err != nil || len(with.Trust().Missing()) > 0 {
+		t.Error(err)
+	}
+}
+
+// lines are what is logged, as far as there is room.
+type lines chan string
+
+func (l lines) Write(line []byte) (int, error) {
+	select {
+	case l <- string(line):
+	default:
+	}
+	return len(line), nil
 }
