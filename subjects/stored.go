@@ -123,6 +123,9 @@ func HealthOf(node string) string {
 // CopiedCommands matches all commands as the audit keeps them.
 const CopiedCommands = "*.command.*.*"
 
+// CopiedEvents matches all events as the audit keeps them.
+const CopiedEvents = "*.event.*.*"
+
 // FinalAnswer is the stored subject of a command's one final answer.
 func FinalAnswer(command Subject, answerID string) string {
 	return Stored(command.Answer(), answerID)

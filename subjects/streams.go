@@ -164,7 +164,7 @@ func Buckets(s Settings) []Bucket {
 		{Name: Desired, History: 64, Shown: &desired, Replicas: s.Replicas},
 		{Name: Reported, History: 8, Replicas: s.Replicas},
 		{Name: Fleet, History: 64, Atomic: true, Replicas: s.Replicas},
-		{Name: Nodes, History: 8, Replicas: s.Replicas},
+		{Name: Nodes, History: 64, Replicas: s.Replicas},
 		{Name: Rollouts, History: 64, Atomic: true, MaxAge: RolloutsAge, Replicas: s.Replicas},
 		// A token and its uses are kept until no clock can take it for a good one.
 		{Name: Tokens, History: 8, MaxAge: 2 * MaxTokenAge, Replicas: s.Replicas},

@@ -131,6 +131,7 @@ func Table() []Row {
 		{"$JS.API.STREAM.DELETE.BENCH", roles(Admin), nil, "", "the end of a measurement"},
 		{"$JS.API.STREAM.PURGE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 		{"$JS.API.STREAM.MSG.DELETE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
+		{"$JS.API.STREAM.MSG.DELETE.EVENTS", roles(Station), nil, "", "taking away what nobody proves and is in the place of a final answer"},
 
 		{"_INBOX.<user>.>", roles(Admin), roles(people, Station, Join), "", "replies to one's own requests"},
 		{"_INBOX_NODE.<user>.>", nil, roles(Node, Renew), "", "replies to a node's requests: no name of a person leads there"},

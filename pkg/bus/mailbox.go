@@ -87,14 +87,32 @@ func (c *Conn) Clear(ctx context.Context, before uint64, singly []uint64) error 
 		}
 	}
 	for _, sequence := range singly {
-		err := stream.DeleteMsg(ctx, sequence)
-		if err == nil {
-			continue
-		}
-		// Another station may have been first; the error alone does not say so.
-		if _, there := stream.GetMsg(ctx, sequence); !errors.Is(there, jetstream.ErrMsgNotFound) {
+		if err := remove(ctx, stream, sequence); err != nil {
 			return kinded(err, "clear the mailbox")
 		}
 	}
 	return nil
+}
+
+// Remove takes a message out of a stream, where it is there still. The error is
+// Refused where this user may not.
+func (c *Conn) Remove(ctx context.Context, name string, sequence uint64) error {
+	rctx, unrefused := c.unlessRefused(ctx, "$JS.API.STREAM.MSG.DELETE."+name)
+	stream, err := c.js.Stream(rctx, name)
+	if err == nil {
+		err = remove(rctx, stream, sequence)
+	}
+	return kinded(unrefused(err), "remove from stream "+name)
+}
+
+func remove(ctx context.Context, stream jetstream.Stream, sequence uint64) error {
+	err := stream.DeleteMsg(ctx, sequence)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	// Another station may have been first; the error alone does not say so.
+	if _, there := stream.GetMsg(ctx, sequence); errors.Is(there, jetstream.ErrMsgNotFound) {
+		return nil
+	}
+	return err
 }

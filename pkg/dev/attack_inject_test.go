@@ -103,6 +103,18 @@ func TestAttackByTheAnswersOfOthers(t *testing.T) {
 				asks(errors, fresh(), nil)
 				return r.rejected(id, shell(node1))
 			}},
+		{what: "JetStream's error in the place of another node's answer", by: byStation, says: "took away what was in the place of an answer",
+			try: func() (refuser, string) {
+				mark := r.heard.len()
+				m, file := r.touching(node1)
+				m = r.sign(m, theAdmin)
+				asks(errors, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, m.Subject.Domain, message.Succeeded)), nil)
+				r.store(theAdmin, encoded(m))
+				if o := r.end(m); o.State != message.Succeeded || !there(file) {
+					t.Errorf("the command ended %s: %s", o.State, o.Answer.Message)
+				}
+				return r.complains(mark, byStation, "took away what was in the place of an answer")
+			}},
 		{what: "a signed command of its own on another node's subject", by: byAgent, effect: untouched(file), control: works,
 			says: "ignored a command", try: func() (refuser, string) {
 				mark := r.heard.len()

@@ -36,6 +36,7 @@ func (m Message) Headers() map[string][]string {
 	set(HeaderChange, m.Change)
 	set(HeaderSignature, m.Signature)
 	set(HeaderTrace, m.Trace)
+	set(HeaderVouch, m.Vouch)
 	return h
 }
 
@@ -106,6 +107,8 @@ func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Mes
 			m.Signature = value
 		case HeaderTrace:
 			m.Trace = value
+		case HeaderVouch:
+			m.Vouch = value
 		default:
 			if strings.HasPrefix(name, headerPrefix) {
 				if m.extra == nil {

@@ -69,6 +69,7 @@ type Message struct {
 	Order     string    // commands: the id of the order that this one is of
 	Note      string    // why, in the words of who sends it; see CheckNote
 	Change    string    // documents in a bucket: a ULID that all have that were changed in one step
+	Vouch     string    // documents in a bucket: see VouchFor; not signed
 	Body      []byte
 	Signature string
 

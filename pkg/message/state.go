@@ -52,6 +52,9 @@ func answerSuffix(s State) string {
 	return "-" + string(s)
 }
 
+// IsEnd reports whether an answer's id is that of a final one.
+func IsEnd(id string) bool { return strings.HasSuffix(id, answerSuffix(Succeeded)) }
+
 // AnsweredDomain is the domain of the command that an answer is to, "" for an
 // answer whose id is not one of AnswerID's.
 func (m Message) AnsweredDomain() string {

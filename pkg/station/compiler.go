@@ -35,7 +35,7 @@ type compiler struct {
 	sequence  uint64                   // of the fleet bucket, as read
 	causes    map[string]cause         // by key in the fleet bucket: the change that made it what it is, or removed it
 	last      map[string]uint64        // by key in the fleet bucket: the sequence that it is at, whoever wrote there
-	spoils    map[string]uint64        // what nobody signed, by key: its sequence
+	spoils    map[string]spoil         // entries that are not believed, by key
 	desired   map[string]desiredEntry  // by node
 	faults    map[string]string        // by node: why the newest resources do not fit it
 	unfit     map[string][]nginx.Unfit // by node: those that it cannot take
@@ -68,7 +68,7 @@ type desiredEntry struct {
 }
 
 func newCompiler(s *Station) *compiler {
-	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), last: make(map[string]uint64), spoils: make(map[string]uint64),
+	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), last: make(map[string]uint64), spoils: make(map[string]spoil),
 		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
 		told: make(map[string]uint64)}
 }
@@ -91,8 +91,8 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 		r, err := c.read(e)
 		if err != nil {
 			c.station.log.Error("ignored a resource", "key", e.Key, "error", err)
-			if kind, name, ok := strings.Cut(e.Key, "."); ok && nobodys(e, message.ResourceSubject(kind, name)) {
-				c.spoils[e.Key] = e.Sequence
+			if kind, name, ok := strings.Cut(e.Key, "."); ok {
+				c.spoils[e.Key] = c.station.spoilOf(e, message.ResourceSubject(kind, name))
 			}
 			err = c.keep(ctx, e.Key)
 			c.sequence = max(c.sequence, e.Sequence)
@@ -150,7 +150,7 @@ func (c *compiler) read(e bus.Entry) (r resource, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.signed, r.document = signature{m.Key, e.At}, m
+	r.signed, r.document = signature{m.Key, m.Since(e.At, c.station.trust.Find)}, m
 	owner, err := c.mayWrite(kind, r.signed)
 	r.by = owner.Name
 	if err != nil || e.Deleted {

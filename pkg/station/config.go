@@ -41,6 +41,10 @@ type Config struct {
 	// ExpireAfter is how long after a command's time a node may still answer
 	// before the station ends it as expired; a minute.
 	ExpireAfter time.Duration
+	// StrangersAfter is how long what somebody signed whom this station does not
+	// believe is left alone before it is taken for rubbish; a minute. Within it a
+	// station has to hear of a new trust set.
+	StrangersAfter time.Duration
 	// CheckpointEvery is the pause between checkpoints of the audit while it
 	// grows, and six times that where it grows by little; 10 seconds. It is the time
 	// that somebody who takes the broker has to change what was just written unseen.
@@ -65,6 +69,7 @@ func (c Config) withDefaults() Config {
 	set(&c.SweepEvery, time.Second)
 	set(&c.NudgeAfter, 5*time.Second)
 	set(&c.ExpireAfter, time.Minute)
+	set(&c.StrangersAfter, time.Minute)
 	set(&c.CheckpointEvery, 10*time.Second)
 	set(&c.RolloutEvery, 500*time.Millisecond)
 	set(&c.LeaseEvery, 2*time.Second)

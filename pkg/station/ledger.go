@@ -30,6 +30,7 @@ type ledger struct {
 	read    uint64   // sequence up to which commands were handed over here: only those may be cleared
 	moved   chan struct{}
 	recent  map[string][]Ended // by node, the newest last
+	wedges  map[uint64]wedge   // by sequence
 }
 
 type command struct {
@@ -67,7 +68,7 @@ const (
 
 func newLedger(s *Station) *ledger {
 	return &ledger{station: s, byKey: make(map[string]*command), byNode: make(map[string][]*command), nodeOf: make(map[string]string),
-		early: make(map[string]message.Delivery), moved: make(chan struct{}), recent: make(map[string][]Ended)}
+		early: make(map[string]message.Delivery), moved: make(chan struct{}), wedges: make(map[uint64]wedge), recent: make(map[string][]Ended)}
 }
 
 // ledgerKey joins a command and its answers: an answer names method and id.
@@ -180,7 +181,7 @@ func (l *ledger) followEvents(ctx context.Context, caughtUp func()) error {
 	return l.station.conn.Read(ctx, subjects.Events, bus.ReadOptions{Since: l.oldest(), Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
 		l.station.clock.Observe(i.At)
 		l.station.signs.news.Store(true)
-		l.event(ctx, message.Receive(i.Stored))
+		l.event(ctx, i.Stored)
 		return nil
 	})
 }
@@ -201,13 +202,16 @@ func (l *ledger) oldest() time.Time {
 }
 
 // event takes an answer or a lifecycle event, once its signature is proven.
-func (l *ledger) event(ctx context.Context, d message.Delivery) {
+func (l *ledger) event(ctx context.Context, stored message.Stored) {
+	d := message.Receive(stored)
 	m := d.Message
 	if d.Fault != nil {
+		l.wedged(stored, m)
 		l.station.log.Warn("ignored a malformed event", "subject", m.Subject.String(), "error", d.Fault)
 		return
 	}
 	if err := l.station.register.proves(ctx, m, d.StoredAt); err != nil {
+		l.wedged(stored, m)
 		l.station.log.Warn("ignored an event", "subject", m.Subject.String(), "id", m.ID, "error", err)
 		return
 	}

@@ -79,7 +79,7 @@ type register struct {
 	removed  []bus.Entry          // deletions that the audit is to hear of
 	gone     map[string]time.Time // when nodes were removed, by the broker's clock
 	entering map[string]int       // joins that are about to write a name
-	spoils   map[string]uint64    // entries that nobody signed, by name: their sequence
+	spoils   map[string]spoil     // entries that are not believed, by name
 	asked    map[string]time.Time // when an entry was looked up, by this host's clock
 }
 
@@ -101,7 +101,7 @@ type node struct {
 
 func newRegister(s *Station) *register {
 	return &register{station: s, nodes: make(map[string]*node), asked: make(map[string]time.Time),
-		gone: make(map[string]time.Time), entering: make(map[string]int), spoils: make(map[string]uint64)}
+		gone: make(map[string]time.Time), entering: make(map[string]int), spoils: make(map[string]spoil)}
 }
 
 // SignRecord makes the signed document of a register entry.

@@ -15,15 +15,24 @@ import (
 // history to hold nothing else. Nobody believes it, and stations that run know
 // what was there; they write it again, for those that start later.
 
-// nobodys reports whether nobody signed an entry as what it stands for. What
-// somebody signed whom this station does not believe is no rubbish: it may be the
-// station that is behind.
-func nobodys(e bus.Entry, as subjects.Subject) bool {
-	m, err := e.Message(as)
-	return err != nil || m.CheckSignature() != nil
+// spoil is an entry that is not believed, in the place of one that is.
+type spoil struct {
+	sequence uint64
+	until    time.Time // is left alone until then, by the broker's clock
 }
 
-// restore writes what was there over what nobody signed. Whichever station is
+// spoilOf is what an entry that is not believed spoils. What somebody signed
+// may be good all the same, and this station behind: when it has heard of another
+// trust set it reads everything anew.
+func (s *Station) spoilOf(e bus.Entry, as subjects.Subject) spoil {
+	m, err := e.Message(as)
+	if err != nil || m.CheckSignature() != nil {
+		return spoil{sequence: e.Sequence}
+	}
+	return spoil{e.Sequence, e.At.Add(s.cfg.StrangersAfter)}
+}
+
+// restore writes what was there over what nobody believes. Whichever station is
 // first, the others find that it is no longer where they expect it.
 func (s *Station) restore(ctx context.Context) error {
 	for bucket, due := range map[string]func() ([]bus.Change, error){subjects.Nodes: s.register.spoiled, subjects.Fleet: s.compiler.spoiled} {
@@ -44,11 +53,9 @@ func (s *Station) restore(ctx context.Context) error {
 }
 
 // spoil keeps the last good entry of a node in force, and notes where one lies
-// that nobody signed. The lock is held.
+// that is not believed. The lock is held.
 func (r *register) spoil(ctx context.Context, e bus.Entry) error {
-	if nobodys(e, message.RegisterSubject(e.Key)) {
-		r.spoils[e.Key] = e.Sequence
-	}
+	r.spoils[e.Key] = r.station.spoilOf(e, message.RegisterSubject(e.Key))
 	return r.keep(ctx, e.Key)
 }
 
@@ -57,7 +64,11 @@ func (r *register) spoil(ctx context.Context, e bus.Entry) error {
 func (r *register) spoiled() (due []bus.Change, err error) {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
-	for name, sequence := range r.spoils {
+	now := r.station.clock.Now()
+	for name, spoil := range r.spoils {
+		if now.Before(spoil.until) {
+			continue
+		}
 		var m message.Message
 		record, removed := r.knows(name)
 		switch {
@@ -71,7 +82,7 @@ func (r *register) spoiled() (due []bus.Change, err error) {
 		if err != nil {
 			return nil, err
 		}
-		due = append(due, bus.Change{Key: name, Document: m, Expect: sequence})
+		due = append(due, bus.Change{Key: name, Document: m, Expect: spoil.sequence})
 	}
 	return due, nil
 }
@@ -87,16 +98,30 @@ func (r *register) knows(name string) (record NodeRecord, removed time.Time) {
 	return record, r.gone[name]
 }
 
-// spoiled are the resources to write again, as they were signed, by people who
-// are believed now: what somebody wrote who left since, this moment would not stand.
+// spoiled are the resources to write again, as they were signed. What somebody
+// wrote who left since would not stand if it were of this moment: the station
+// adds since when it stood.
 func (c *compiler) spoiled() (due []bus.Change, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for key, sequence := range c.spoils {
-		r, known := c.resources[key]
-		if _, believed := c.station.trust.Find(r.signed.key); known && believed {
-			due = append(due, bus.Change{Key: key, Document: r.document, Expect: sequence})
+	now := c.station.clock.Now()
+	for key, spoil := range c.spoils {
+		if now.Before(spoil.until) {
+			continue
 		}
+		r, known := c.resources[key]
+		if !known {
+			continue
+		}
+		if _, believed := c.station.trust.Find(r.signed.key); !believed {
+			if _, err := c.mayWrite(r.resource.Kind, r.signed); err != nil {
+				continue
+			}
+			if r.document, err = r.document.VouchFor(r.signed.at, c.station.cfg.Credentials.UserName(), c.station.cfg.Credentials); err != nil {
+				return nil, err
+			}
+		}
+		due = append(due, bus.Change{Key: key, Document: r.document, Expect: spoil.sequence})
 	}
 	return due, nil
 }

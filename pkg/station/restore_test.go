@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"fairlead/pkg/bus"
 	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
@@ -51,9 +52,9 @@ func TestWhatNobodySignedIsReplacedByWhatWasThere(t *testing.T) {
 }
 
 // A station may be the one that does not know yet whom to believe.
-func TestWhatSomebodySignedIsNotReplaced(t *testing.T) {
+func TestWhatSomebodySignedIsNotReplacedAtOnce(t *testing.T) {
 	s := open(t)
-	s.station(nil)
+	stop := s.station(nil)
 	s.nodes(nil, "ship1", "ship2")
 	write := func(name string, signer string) uint64 {
 		body, err := json.Marshal(station.NodeRecord{Name: name, Key: s.creds(name, subjects.Node).Key, Since: time.Now(), Labels: map[string]string{"by": signer}})
@@ -76,27 +77,92 @@ func TestWhatSomebodySignedIsNotReplaced(t *testing.T) {
 	if e, err := conn.Get(within(t), subjects.Nodes, "ship1"); err != nil || e.Sequence != theirs {
 		t.Errorf("entry %d stands there, and %d was written: %v", e.Sequence, theirs, err)
 	}
+	s.apply(host("site", "", "x"))
+	s.resource(host("site", "", "another"), s.users[untrusted])
+	stop()
+	s.station(func(c *station.Config) { c.StrangersAfter = time.Millisecond })
+	for key, bucket := range map[string]string{"ship1": subjects.Nodes, "VirtualHost.site": subjects.Fleet} {
+		eventually(t, key+" is again what it was", func() bool {
+			e, err := conn.Get(within(t), bucket, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return e.Headers[message.HeaderKey][0] != s.users[untrusted].Key
+		})
+	}
+	if d := s.node("ship1"); d.Labels["by"] != "" {
+		t.Errorf("ship1 is %+v", d)
+	}
 }
 
-// Who left does not take the sites along, but nobody may say again what they said.
-func TestWhatAPersonWroteWhoLeftIsNotWrittenAgain(t *testing.T) {
+// Who left does not take the sites along, and nobody can say again what they said
+// but a station, of what stood.
+func TestWhatAPersonWroteWhoLeftIsWrittenAgain(t *testing.T) {
 	r := ruled(t)
-	st, _ := r.run(nil)
+	st, stop := r.run(nil)
 	r.nodes(nil, "ship1")
-	r.apply(host("site", "", "x"))
+	olga, key, subject := r.users["olga"], "VirtualHost.site", message.ResourceSubject("VirtualHost", "site")
+	r.compiled(r.resource(host("site", "", "x"), olga))
 	digest := r.digest("ship1")
-	r.tell(revoked(r.users["alice"], time.Now()), st)
-	sequence := r.put("alice", subjects.Admin, subjects.Fleet, "VirtualHost.site", subjects.Subject{}, []byte("rubbish"), nil, nil)
-	r.put("alice", subjects.Admin, subjects.Nodes, "ship1", subjects.Subject{}, []byte("rubbish"), nil, nil)
+	r.tell(revoked(olga, time.Now()), st)
 	conn := r.conn("alice", subjects.Admin)
-	eventually(t, "the register is whole again", func() bool {
-		e, err := conn.Get(within(t), subjects.Nodes, "ship1")
-		return err == nil && len(e.Headers[message.HeaderSignature]) > 0
-	})
-	if e, err := conn.Get(within(t), subjects.Fleet, "VirtualHost.site"); err != nil || e.Sequence != sequence {
-		t.Errorf("entry %d stands there, and %d was written: %v", e.Sequence, sequence, err)
+	again := func(rubbish func() uint64) (m message.Message) {
+		t.Helper()
+		sequence := rubbish()
+		eventually(t, "the site is there again", func() bool {
+			e, err := conn.Get(within(t), subjects.Fleet, key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			m, err = e.Message(subject)
+			return e.Sequence > sequence && err == nil && m.CheckSignature() == nil && m.Key == olga.Key
+		})
+		return m
 	}
+	flood := func() (last uint64) {
+		for range 70 {
+			last = r.put("alice", subjects.Admin, subjects.Fleet, key, subjects.Subject{}, []byte("rubbish"), nil, nil)
+		}
+		return last
+	}
+	good := again(flood)
+	stop()
+	st, _ = r.run(func(c *station.Config) { c.StrangersAfter = time.Millisecond })
+	r.believes(st, r.set.Version)
+	r.compiled(0)
 	if got := r.digest("ship1"); got != digest {
-		t.Error("ship1 is to be another")
+		t.Error("by the next station ship1 is to be another")
+	}
+	again(flood)
+
+	// The word of nobody else counts, and a station's for nothing else.
+	body, err := json.Marshal(host("site", "", "another"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	later := message.Message{Subject: subject, ID: message.NewID(), From: "olga", Body: body}
+	if err := later.Sign(olga); err != nil {
+		t.Fatal(err)
+	}
+	byAlice, err := later.VouchFor(time.Now().Add(-time.Hour), "alice", r.users["alice"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	ofAnother := later
+	ofAnother.Vouch = good.Vouch
+	for _, m := range []message.Message{byAlice, ofAnother} {
+		if back := again(func() uint64 {
+			sequence, err := conn.Put(within(t), subjects.Fleet, bus.Change{Key: key, Document: m, Expect: bus.Any})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return sequence
+		}); back.Signature != good.Signature {
+			t.Error("another document is there")
+		}
+	}
+	r.compiled(0)
+	if got := r.digest("ship1"); got != digest {
+		t.Error("what she wrote afterwards is believed")
 	}
 }

@@ -23,7 +23,7 @@ func (s *Station) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, step := range []func(context.Context) error{s.expire, s.nudge, s.clear, s.tellRemoved, s.restore} {
+		for _, step := range []func(context.Context) error{s.expire, s.unblock, s.nudge, s.clear, s.tellRemoved, s.restore} {
 			sctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			err := step(sctx)
 			cancel()
@@ -105,7 +105,7 @@ func (s *Station) nudge(ctx context.Context) error {
 func (s *Station) recall(ctx context.Context, m message.Message) error {
 	final, err := s.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, m.Subject.Domain, message.Succeeded)))
 	if err == nil && final != nil {
-		s.ledger.event(ctx, message.Receive(*final))
+		s.ledger.event(ctx, *final)
 	}
 	return err
 }
