@@ -101,6 +101,7 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	a.sayLeftOut(plan) // before anything is sent
 	done, err := c.Apply(ctx, plan)
 	if err != nil {
+		a.sayOvertaken(err)
 		return err
 	}
 	for _, text := range plan.Warnings {
@@ -162,6 +163,24 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		return a.end(ctx, result.Nodes)
 	}
 	return err
+}
+
+// sayOvertaken shows what two people made of the same, where that is the error.
+func (a *app) sayOvertaken(err error) {
+	var o *client.Overtaken
+	if !errors.As(err, &o) {
+		return
+	}
+	for _, c := range o.Changes {
+		theirs := c.Theirs[len(c.Theirs)-1]
+		switch {
+		case c.Same:
+			a.say("%s: %s and you make the same of it", c.Resource, theirs.By)
+		default:
+			a.say("%s: what %s made of it\n%s%s: what you would make of it\n%s", c.Resource, theirs.By, a.paintDiff(c.TheirDiff), c.Resource,
+				strings.TrimSuffix(a.paintDiff(c.YourDiff), "\n"))
+		}
+	}
 }
 
 // sayLeftOut tells which nodes cannot take which resource.

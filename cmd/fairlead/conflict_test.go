@@ -39,14 +39,18 @@ func TestApplyOfAnOutdatedPlanIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fairlead(t, f.env(), 0, "apply", "-f", theirs, "--wait")
+	fairlead(t, f.env(), 0, "apply", "-f", theirs, "--message", "first come", "--wait")
 	err = a.carryOut(t.Context(), c, plan, true, days(time.Minute))
 	a.begun = true
 	if code := a.exit(t.Context(), newRoot(a), err); code != message.ExitRefused {
 		t.Errorf("exit code %d", code)
 	}
-	if out.Len() > 0 || !strings.Contains(errs.String(), "nothing was applied: look with `fairlead diff` and apply again") {
-		t.Errorf("stdout %q, stderr %q", out.String(), errs.String())
+	for _, says := range []string{"VirtualHost/contested: what admin made of it", "what you would make of it", "theirs", "mine",
+		"nothing was applied: somebody changed the same while admin planned this", "created by admin as well, from elsewhere, revision ", "(“first come”)",
+		"look with `fairlead diff` and apply again"} {
+		if out.Len() > 0 || !strings.Contains(errs.String(), says) {
+			t.Errorf("stdout %q, stderr %q, want %q", out.String(), errs.String(), says)
+		}
 	}
 	stored, _ := fairlead(t, f.env(), 0, "get", "VirtualHost", "contested", "-o", "yaml")
 	if !strings.Contains(stored, "theirs") {

@@ -21,8 +21,9 @@ type Applied struct {
 	Sequence uint64 `json:"sequence,omitempty"`
 }
 
-// Apply carries out a plan: all of its resources or none. The error is Conflict where
-// somebody changed one of them since the plan was made, or is rolling out another.
+// Apply carries out a plan: all of its resources or none. The error is of kind Conflict
+// where somebody changed one of them since the plan was made, *Overtaken, or is
+// rolling out another.
 func (c *Client) Apply(ctx context.Context, p Plan) (Applied, error) {
 	changes, err := c.changes(p)
 	if err != nil {
@@ -33,7 +34,7 @@ func (c *Client) Apply(ctx context.Context, p Plan) (Applied, error) {
 	}
 	sequence, err := c.conn.PutAll(ctx, subjects.Fleet, changes)
 	if fleet.KindOf(err) == fleet.Conflict {
-		return Applied{}, fleet.Errorf(fleet.Conflict, "somebody changed one of these resources at the same time, nothing was applied: look with `fairlead diff` and apply again (%w)", err)
+		return Applied{}, c.overtaken(ctx, p, err)
 	}
 	return Applied{p, sequence}, err
 }

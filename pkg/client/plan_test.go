@@ -176,17 +176,48 @@ func TestAPlanThatSomebodyOvertookIsAConflictAndChangesNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	theirs.Message = "they asked for it"
 	if _, err := bob.Apply(within(t), theirs); err != nil {
 		t.Fatal(err)
 	}
 	_, err = s.client.Apply(within(t), mine)
 	kind(t, err, fleet.Conflict)
-	if !strings.Contains(fmt.Sprint(err), "nothing was applied") {
-		t.Errorf("%v", err)
+	var o *client.Overtaken
+	if !errors.As(err, &o) || o.By != "alice" || len(o.Changes) != 1 {
+		t.Fatalf("%v", err)
+	}
+	c := o.Changes[0]
+	if c.Resource != "VirtualHost/a" || c.Base != 1 || len(c.Theirs) != 1 || c.Theirs[0].By != "bob" || c.Theirs[0].Revision != 2 || c.Same {
+		t.Errorf("%+v", c)
+	}
+	for text, holds := range map[string][]string{c.TheirDiff: {"-        text: one", "+        text: theirs"}, c.YourDiff: {"-        text: one", "+        text: mine"},
+		err.Error(): {"nothing was applied: somebody changed the same while alice planned this", "VirtualHost/a: changed by bob (admin), revision 2 of ", ", where both began from 1 (“they asked for it”)"}} {
+		for _, one := range holds {
+			if !strings.Contains(text, one) {
+				t.Errorf("%q is not in:\n%s", one, text)
+			}
+		}
 	}
 	left, err := s.client.Resources(within(t), "", "")
 	if err != nil || len(left) != 1 || left[0].By != "bob" {
 		t.Errorf("%+v, %v", left, err)
+	}
+
+	// Two who make the same new one, and one who removes what another changes.
+	first, second := s.plan(host("new", "", "x")), s.plan(host("new", "", "x"))
+	s.done(s.client, first)
+	_, err = bob.Apply(within(t), second)
+	if !errors.As(err, &o) || !o.Changes[0].Same || o.Changes[0].Base != 0 || !strings.Contains(err.Error(), "created by alice (admin), revision 3 of ") {
+		t.Errorf("%v", err)
+	}
+	gone, err := s.client.Plan(within(t), set(t, host("a", "", "")), true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.because(s.client, "", host("a", "", "again"))
+	_, err = s.client.Apply(within(t), gone)
+	if !errors.As(err, &o) || o.Changes[0].Same || !strings.Contains(o.Changes[0].YourDiff, "-        text: theirs") || !strings.Contains(err.Error(), "changed by alice as well, from elsewhere, revision ") {
+		t.Errorf("%v", err)
 	}
 }
 
