@@ -61,6 +61,7 @@ type Command[Body any] struct {
 	ID      string
 	Subject subjects.Subject
 	From    string
+	Role    subjects.Role // of who sent it
 	Body    Body
 	// Received is when the agent took the command, by the host's boot clock.
 	Received time.Duration
@@ -111,7 +112,7 @@ func (d Definition[Body]) handler() Handler {
 		Timeout: d.Timeout, Role: d.Role, Example: example, Serve: d.Serve,
 		Body: reflect.TypeFor[Body](), Returns: reflect.TypeOf(d.Returns),
 		Handle: func(ctx context.Context, n *Node, raw Command[json.RawMessage]) (Result, error) {
-			c := Command[Body]{ID: raw.ID, Subject: raw.Subject, From: raw.From,
+			c := Command[Body]{ID: raw.ID, Subject: raw.Subject, From: raw.From, Role: raw.Role,
 				Received: raw.Received, Resumed: raw.Resumed, Started: raw.Started}
 			if err := decode(raw.Body, &c.Body); err != nil {
 				return Result{}, fleet.Errorf(fleet.Invalid, "body of %s: %w", d.Method, err)

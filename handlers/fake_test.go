@@ -71,6 +71,7 @@ type fakeNginx struct {
 	applied   int
 	paused    nginx.Pause
 	changes   nginx.Changes
+	checked   nginx.Checked
 	pardoned  []string
 }
 
@@ -78,6 +79,11 @@ func (f *fakeNginx) Converge(_ context.Context, d nginx.Desired) (nginx.Outcome,
 	f.applied++
 	f.desired = d
 	return nginx.Outcome{Verdict: f.verdict, Resources: f.resources}, f.err
+}
+
+func (f *fakeNginx) DryRun(_ context.Context, d nginx.Desired) (nginx.Checked, error) {
+	f.desired = d
+	return f.checked, f.err
 }
 
 func (f *fakeNginx) Pardon(digest string) { f.pardoned = append(f.pardoned, digest) }

@@ -41,6 +41,8 @@ type Nginx interface {
 	Resume(ctx context.Context, by string) (bool, error)
 	// Changes is what was changed by hand, now or before it was healed last.
 	Changes(ctx context.Context, healed bool) (nginx.Changes, error)
+	// DryRun checks a desired state as Converge would before nginx is told of it.
+	DryRun(ctx context.Context, d nginx.Desired) (nginx.Checked, error)
 	// Pardon has the next Converge try a bundle although it failed before; "" is
 	// every bundle.
 	Pardon(digest string)

@@ -21,7 +21,8 @@ import (
 
 func newApply(a *app) *cobra.Command {
 	var paths []string
-	var dry, wait bool
+	var dry dryRun
+	var wait bool
 	var why reason
 	var w waiting
 	c := &cobra.Command{
@@ -31,26 +32,30 @@ func newApply(a *app) *cobra.Command {
 Nodes that are there take the change at once; the others when they return. With --wait it ends when every
 node that is there has proven it: exit code 0 all succeeded, 1 some failed, 3 some are still pending.
 A node that cannot take a resource, because its nginx or its labels lack something, is named with the reason
-before anything is sent; it goes on without that resource, the rest is applied, and the exit code is 1.`,
+before anything is sent; it goes on without that resource, the rest is applied, and the exit code is 1.
+
+With --dry-run=nodes the nodes concerned check what they would get with their own nginx, and nothing is stored or served of it.
+The exit code is that of their answers: 0 all take it, 1 some refuse it, 3 some did not answer in time.`,
 		Example: `  fairlead apply -f examples/hello --wait
   fairlead apply -f site.yaml --dry-run
+  fairlead apply -f site.yaml --dry-run=nodes --limit 10%
   fairlead apply -f site.yaml --message 'new price list' --wait
   cat site.yaml | fairlead apply -f -`,
 		Args: cobra.NoArgs,
 		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
-			if dry {
-				return a.printPlan(ctx, c, set, false)
-			}
 			plan, err := c.Plan(ctx, set, false)
 			if err != nil {
 				return err
+			}
+			if dry.mode != "" {
+				return a.dryRun(ctx, c, plan, dry, w.timeout)
 			}
 			plan.Message = string(why)
 			return a.carryOut(ctx, c, plan, wait, w.timeout)
 		}),
 	}
 	pathFlag(c, &paths)
-	c.Flags().BoolVar(&dry, "dry-run", false, "show what would change and store nothing")
+	dry.flags(c)
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
 	why.flag(c)
 	w.timeout = days(time.Minute)

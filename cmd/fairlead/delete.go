@@ -15,7 +15,8 @@ import (
 
 func newDelete(a *app) *cobra.Command {
 	var paths []string
-	var dry, wait bool
+	var dry dryRun
+	var wait bool
 	var why reason
 	timeout := days(time.Minute)
 	c := &cobra.Command{
@@ -30,12 +31,12 @@ and nothing is removed.`,
 		ValidArgsFunction: a.completeResources,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			remove := func(ctx context.Context, c *client.Client, set manifest.Set) error {
-				if dry {
-					return a.printPlan(ctx, c, set, true)
-				}
 				plan, err := c.Plan(ctx, set, true)
 				if err != nil {
 					return err
+				}
+				if dry.mode != "" {
+					return a.dryRun(ctx, c, plan, dry, timeout)
 				}
 				plan.Message = string(why)
 				return a.carryOut(ctx, c, plan, wait, timeout)
@@ -60,7 +61,7 @@ and nothing is removed.`,
 		},
 	}
 	optionalPathFlag(c, &paths)
-	c.Flags().BoolVar(&dry, "dry-run", false, "show what would change and remove nothing")
+	dry.flags(c)
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
 	why.flag(c)
 	c.Flags().Var(&timeout, "timeout", "how long to wait; the change itself goes on")

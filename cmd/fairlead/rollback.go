@@ -13,7 +13,8 @@ import (
 
 func newRollback(a *app) *cobra.Command {
 	var to, change uint64
-	var dry, wait bool
+	var dry dryRun
+	var wait bool
 	var why reason
 	timeout := days(time.Minute)
 	c := &cobra.Command{
@@ -26,7 +27,7 @@ With --change REV everything goes back that was changed in the same step as that
 something of it was changed again since. Nodes have no revisions of their own to go back to: they are what the resources
 make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.`,
 		Example: `  fairlead rollback VirtualHost/hello --wait
-  fairlead rollback VirtualHost hello --to 7 --message "the new one is slow"
+  fairlead rollback VirtualHost hello --to 7 --message 'the new one is slow'
   fairlead rollback VirtualHost/hello --to 7 --dry-run
   fairlead rollback --change 12`,
 		Args:              cobra.MaximumNArgs(2),
@@ -50,8 +51,8 @@ make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.`,
 				if err != nil {
 					return err
 				}
-				if dry {
-					return a.showPlan(plan)
+				if dry.mode != "" {
+					return a.dryRun(ctx, c, plan, dry, timeout)
 				}
 				if why != "" {
 					plan.Message = string(why)
@@ -62,7 +63,7 @@ make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.`,
 	}
 	c.Flags().Uint64Var(&to, "to", 0, "the `REV`ision that it is to be again; see `fairlead history`")
 	c.Flags().Uint64Var(&change, "change", 0, "take back all that was changed in the same step as this `REV`ision")
-	c.Flags().BoolVar(&dry, "dry-run", false, "show what would change and store nothing")
+	dry.flags(c)
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
 	why.flag(c)
 	c.Flags().Var(&timeout, "timeout", "how long to wait; the change itself goes on")

@@ -30,6 +30,10 @@ func (poor) Converge(context.Context, nginx.Desired) (nginx.Outcome, error) {
 	return nginx.Outcome{}, errPoor
 }
 
+func (poor) DryRun(context.Context, nginx.Desired) (nginx.Checked, error) {
+	return nginx.Checked{}, errPoor
+}
+
 func (poor) Pardon(string) {}
 
 func (poor) Reload(context.Context, bool, time.Duration) (nginx.Verdict, error) {

@@ -78,6 +78,10 @@ func (noNginx) Converge(context.Context, nginx.Desired) (nginx.Outcome, error) {
 	return nginx.Outcome{}, errNoNginx
 }
 
+func (noNginx) DryRun(context.Context, nginx.Desired) (nginx.Checked, error) {
+	return nginx.Checked{}, errNoNginx
+}
+
 func (noNginx) Pardon(string) {}
 
 func (noNginx) Reload(context.Context, bool, time.Duration) (nginx.Verdict, error) {

@@ -32,10 +32,12 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 			return
 		}
 		// Whoever sent it may have lost that right while it waited.
-		if _, err := message.MaySend(w.command, a.trust.Find); err != nil {
+		owner, err := message.MaySend(w.command, a.trust.Find)
+		if err != nil {
 			a.finish(w, noResult, err, 0)
 			return
 		}
+		command.Role = owner.Role
 		if ended := a.begin(w, &command); ended {
 			return
 		}

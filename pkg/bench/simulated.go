@@ -100,13 +100,17 @@ func (s *simulated) Status(context.Context) (nginx.Status, error) {
 		Revision: s.serves.Revision, Whole: s.serves.Revision}, nil
 }
 
-// Pause, Resume, Changes and Pardon are of no consequence here.
+// Pause, Resume, Changes, DryRun and Pardon are of no consequence here.
 func (s *simulated) Pause(_ context.Context, p nginx.Pause) (nginx.Pause, error) { return p, nil }
 
 func (s *simulated) Resume(context.Context, string) (bool, error) { return false, nil }
 
 func (s *simulated) Changes(context.Context, bool) (nginx.Changes, error) {
 	return nginx.Changes{}, nil
+}
+
+func (s *simulated) DryRun(_ context.Context, d nginx.Desired) (nginx.Checked, error) {
+	return nginx.Checked{Digest: d.Digest}, nil
 }
 
 func (s *simulated) Pardon(string) {}

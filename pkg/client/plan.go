@@ -49,6 +49,9 @@ type NodeChange struct {
 	Before string   `json:"before,omitempty"` // digest that they should have now, "" for none
 	Digest string   `json:"digest"`           // that the nodes must report afterwards
 	Diff   string   `json:"diff"`             // of the rendered files, unified
+
+	address   string           // what the first of the nodes would render
+	resources []fleet.Resource // and from what
 }
 
 // Plan is what an apply would do. It holds the revisions that it was made
@@ -296,7 +299,7 @@ func nodeChanges(now stored, plans []station.Plan) []NodeChange {
 		if !ok {
 			i = len(changes)
 			index[key] = i
-			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: text})
+			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: text, address: p.Address, resources: p.Resources})
 		}
 		changes[i].Nodes = append(changes[i].Nodes, p.Node)
 	}

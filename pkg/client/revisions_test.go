@@ -137,6 +137,13 @@ func TestANodesHistorySaysWhatEachRevisionCameTo(t *testing.T) {
 	two := s.because(bob, "the second", host("b", "", "two"))
 	s.ends("ship1", message.FailedEnd)
 	s.because(s.client, "", host("a", "", "three"))
+	newest, err := s.client.Desired(within(t), "ship1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the audit has the last command", func() bool {
+		return len(s.audit(client.AuditOptions{ID: station.CommandFor("ship1", newest).ID}, 0)) == 1
+	})
 
 	all, err := s.client.NodeHistory(within(t), "ship1")
 	if err != nil || len(all) != 3 {
