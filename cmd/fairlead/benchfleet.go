@@ -14,7 +14,8 @@ import (
 
 func newBenchFleet(a *app) *cobra.Command {
 	var o bench.ScaleOptions
-	delay, steady, health := days(50*time.Millisecond), days(time.Minute), days(30*time.Second)
+	delay, steady, health := days(50*time.Millisecond), days(time.Minute), days(0)
+	light := false
 	c := &cobra.Command{
 		Use:   "fleet",
 		Short: "a fleet of simulated nodes: what it costs at rest, questions, commands to all, and its return in one moment",
@@ -26,10 +27,14 @@ end all links are cut, the broker is killed and started again, every node misses
 moment, without the jitter by which agents spare a broker.
 
 --broker measures one that runs already, on this host or another. DIR of --data then holds its identities; its own processor
-time and memory are not seen, and it is not killed: the links alone are cut.`,
+time and memory are not seen, and it is not killed: the links alone are cut.
+
+--light is for as many nodes as memory holds: connections within the process of the broker, without TLS, that verify a command,
+answer it signed and say that they live, without journal and handlers. Of a node it counts both ends together.`,
 		Example: `  fairlead bench fleet
   fairlead bench fleet --nodes 10000 --json
-  fairlead bench fleet --nodes 200 --plain --steady 10s`,
+  fairlead bench fleet --nodes 200 --plain --steady 10s
+  fairlead bench fleet --nodes 100000 --light`,
 		Args:    cobra.NoArgs,
 		PreRunE: positive,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -40,7 +45,11 @@ time and memory are not seen, and it is not killed: the links alone are cut.`,
 				return err
 			}
 			o.NginxDelay, o.Steady, o.HealthEvery = time.Duration(delay), time.Duration(steady), time.Duration(health)
-			r, err := bench.Scale(cmd.Context(), o)
+			measure := bench.Scale
+			if light {
+				measure = bench.Light
+			}
+			r, err := measure(cmd.Context(), o)
 			if err != nil {
 				return err
 			}
@@ -55,7 +64,8 @@ time and memory are not seen, and it is not killed: the links alone are cut.`,
 	f.IntVar(&o.Questions, "questions", 20, "how often each question is asked")
 	f.Var(&delay, "nginx-delay", "what a simulated nginx takes for a change or a reload")
 	f.Var(&steady, "steady", "how long nothing happens")
-	f.Var(&health, "health", "time between a node's health reports")
+	f.Var(&health, "health", "time between a node's health reports (default 30s, of light nodes 2m)")
+	f.BoolVar(&light, "light", false, "light nodes: connections within the broker's process that verify, answer and say that they live")
 	f.StringVar(&o.Sync, "sync", "2m", "when the broker's disk is synced: an interval, or always")
 	f.BoolVar(&o.Plain, "plain", false, "without TLS, to see what it costs")
 	f.StringVar(&o.Broker, "broker", "", "`URL` of a broker that runs already (default one is started)")
@@ -78,6 +88,13 @@ func scaleTable(t *table, r bench.Scaled) {
 		if f.Agents > 0 {
 			t.row("processor time for each", fmt.Sprintf("%s agents and client, %s broker, %s station (%s)", micros(f.Agents), micros(f.Broker), micros(f.Station), f.Name))
 		}
+	}
+	if r.Light {
+		t.row("memory of each node", fmt.Sprintf("%s broker and node together, %.1f × %s; %s station", kib(r.Memory.Agents), r.MemoryRatio, bench.BareBefore, kib(r.Memory.Station)))
+		t.row("processor at rest", fmt.Sprintf("%.1f %% of a core broker and nodes, %.1f × %s; %.1f %% station", 100*r.Idle.Agents, r.IdleRatio, bench.BareBefore, 100*r.Idle.Station))
+		t.row("load before", fmt.Sprintf("%.1f", r.LoadBefore))
+		t.row("machine", machine(r.Machine))
+		return
 	}
 	t.row("memory of each node", fmt.Sprintf("%s broker (%s without an agent), %s station, %s agent",
 		kib(r.Memory.Broker), kib(r.Memory.Bare), kib(r.Memory.Station), kib(r.Memory.Agents)))

@@ -127,7 +127,7 @@ func command(i int) client.Command {
 }
 
 // fanTime bounds the wait for the answers of one measurement.
-const fanTime = 2 * time.Minute
+const fanTime = 5 * time.Minute
 
 // bareTime bounds one bare exchange.
 const bareTime = 5 * time.Second

@@ -2,12 +2,14 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -264,7 +266,18 @@ func (s *system) register(ctx context.Context) error {
 		}
 		records = append(records, r)
 	}
-	return s.client.Register(ctx, records...)
+	size := max(len(records)/parallel, 1)
+	var chunks [][]station.NodeRecord
+	for chunk := range slices.Chunk(records, size) {
+		chunks = append(chunks, chunk)
+	}
+	failed := make([]error, len(chunks))
+	var all sync.WaitGroup
+	for i, chunk := range chunks {
+		all.Go(func() { failed[i] = s.client.Register(ctx, chunk...) })
+	}
+	all.Wait()
+	return errors.Join(failed...)
 }
 
 // startAgents runs the agents of the nodes that were made beforehand.

@@ -30,6 +30,7 @@ type Scaled struct {
 	Machine     Machine       `json:"machine"`
 	Nodes       int           `json:"nodes"`
 	Plain       bool          `json:"plain"`
+	Light       bool          `json:"light,omitempty"`  // see Light
 	Broker      string        `json:"broker,omitempty"` // its address, where it ran already
 	Sync        string        `json:"brokerSync"`
 	NginxDelay  time.Duration `json:"nginxDelayNs"`
@@ -41,7 +42,10 @@ type Scaled struct {
 	Memory  Cost      `json:"memoryBytesPerNode"`
 	Idle    Cost      `json:"idleCores"` // processor that the fleet takes at rest, 1 is a core
 	Figures []Figures `json:"figures"`
-	Storm   Storm     `json:"storm"`
+	Storm   Storm     `json:"storm,omitzero"`
+	// Of light nodes, to bare NATS.
+	MemoryRatio float64 `json:"memoryRatio,omitempty"`
+	IdleRatio   float64 `json:"idleRatio,omitempty"`
 }
 
 // Cost is what the parts take. Bare is the broker's share for connections of the

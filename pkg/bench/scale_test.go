@@ -49,3 +49,31 @@ func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
 		t.Errorf("directories are left: %v, %v", dirs, err)
 	}
 }
+
+func TestLightNodesAllAnswer(t *testing.T) {
+	binary := build(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	const nodes = 20
+	r, err := bench.Light(t.Context(), bench.ScaleOptions{Options: bench.Options{Binary: binary, Journals: t.TempDir(), Nodes: nodes},
+		HealthEvery: time.Second, Settle: time.Millisecond, Steady: 100 * time.Millisecond, Questions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Light || r.Nodes != nodes || len(r.Figures) != 7 {
+		t.Fatalf("%+v", r)
+	}
+	for _, f := range r.Figures {
+		if f.Name == "" || f.Count == 0 || f.Rate <= 0 {
+			t.Errorf("%+v", f)
+		}
+	}
+	if last := r.Figures[6]; last.Count != nodes || last.Ratio <= 0 || r.MemoryRatio <= 0 {
+		t.Errorf("%+v, memory %v", last, r.MemoryRatio)
+	}
+	if all := left(t, binary); len(all) != 0 {
+		t.Errorf("processes are left: %v", all)
+	}
+	if dirs, err := os.ReadDir(os.TempDir()); err != nil || len(dirs) != 0 {
+		t.Errorf("directories are left: %v, %v", dirs, err)
+	}
+}

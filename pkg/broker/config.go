@@ -29,6 +29,8 @@ type Config struct {
 	// quotas of storage those are the only bounds.
 	MaxStore  int64
 	maxMemory int64 // 0 is nats-server's own bound
+	// MaxConnections bounds the connections; 65,536 when 0.
+	MaxConnections int
 
 	Server  identity.Server
 	Cluster *ClusterConfig // nil is a broker by itself
@@ -82,6 +84,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Sync == "" {
 		c.Sync = "always"
+	}
+	if c.MaxConnections == 0 {
+		c.MaxConnections = maxConnections
 	}
 	if c.Drain == 0 {
 		c.Drain = defaultDrain
@@ -182,7 +187,7 @@ func (c Config) options() (*server.Options, error) {
 	o := &server.Options{
 		ServerName: c.Name, Host: c.Host, Port: c.Port,
 		NoSigs: true, DisableJetStreamBanner: true,
-		MaxConn: maxConnections, MaxPayload: maxPayload, PingInterval: pingInterval,
+		MaxConn: c.MaxConnections, MaxPayload: maxPayload, PingInterval: pingInterval,
 		AuthTimeout: handshakeSeconds, TLSTimeout: handshakeSeconds,
 		JetStream: true, StoreDir: c.StoreDir, JetStreamMaxStore: c.MaxStore, JetStreamMaxMemory: c.maxMemory,
 		// nats-server 2.15 would refuse the 1,001st consumer of a stream,

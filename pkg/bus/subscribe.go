@@ -67,17 +67,20 @@ func (c *Conn) listen(subject string, handle nats.MsgHandler) (*Subscription, er
 // sender's own headers, which may bear the same names. So the last one counts.
 // What a consumer delivers has those of its sender alone, and a reply subject,
 // which what is shown has not.
-func fromShown(msg *nats.Msg) (message.Stored, bool) {
-	sequence, err := strconv.ParseUint(last(msg.Header, headerSequence), 10, 64)
-	subject := last(msg.Header, headerSubject)
-	if err != nil || subject == "" || msg.Reply != "" {
+func fromShown(msg *nats.Msg) (message.Stored, bool) { return Shown(msg.Reply, msg.Header, msg.Data) }
+
+// Shown is fromShown for a message that came by other means than a Conn.
+func Shown(reply string, headers map[string][]string, body []byte) (message.Stored, bool) {
+	sequence, err := strconv.ParseUint(last(headers, headerSequence), 10, 64)
+	subject := last(headers, headerSubject)
+	if err != nil || subject == "" || reply != "" {
 		return message.Stored{}, false
 	}
-	at, err := time.Parse(time.RFC3339Nano, last(msg.Header, headerTimeStamp))
+	at, err := time.Parse(time.RFC3339Nano, last(headers, headerTimeStamp))
 	if err != nil {
 		return message.Stored{}, false
 	}
-	return message.Stored{Subject: subject, Sequence: sequence, At: at, Headers: msg.Header, Body: msg.Data}, true
+	return message.Stored{Subject: subject, Sequence: sequence, At: at, Headers: headers, Body: body}, true
 }
 
 func first(h map[string][]string, name string) string {

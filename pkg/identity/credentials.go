@@ -77,6 +77,9 @@ func parseCreds(data []byte) (*Credentials, error) {
 }
 
 // credentials are those of a JWT and the seed of its key.
+// CredentialsOf are a user's by JWT and seed, for a user that no file holds.
+func CredentialsOf(jwt string, seed []byte) (*Credentials, error) { return credentials(jwt, seed) }
+
 func credentials(text string, seed []byte) (*Credentials, error) {
 	claims, err := jwt.DecodeUserClaims(text)
 	if err != nil {
