@@ -91,6 +91,17 @@ func OrderOf(subject string) string {
 	return id
 }
 
+// QueueSubject is where a part of a bounded order's queue is published and kept;
+// "*" is every order, and every part.
+func QueueSubject(order, part string) string { return prefix + ".queue." + order + "." + part }
+
+// QueueOf is the inverse of QueueSubject; ok is false for any other subject.
+func QueueOf(subject string) (order, part string, ok bool) {
+	rest, ok := strings.CutPrefix(subject, prefix+".queue.")
+	order, part, found := strings.Cut(rest, ".")
+	return order, part, ok && found
+}
+
 // MailboxOf matches every stored command of a node.
 func MailboxOf(node string) string { return prefix + "." + node + ".command.>" }
 

@@ -146,7 +146,7 @@ func Streams(s Settings) []Stream {
 		{Name: Checkpoints, Subjects: []string{Checkpoint}, MaxAge: s.AuditAge + CheckpointsLonger,
 			Replicas: s.Replicas, Immutable: true},
 		// An order is there as long as the answers that say what became of it.
-		{Name: Orders, Subjects: []string{OrderSubject("*")}, MaxAge: s.EventsAge, MaxBytes: ordersBytes,
+		{Name: Orders, Subjects: []string{OrderSubject("*"), QueueSubject("*", "*")}, MaxAge: s.EventsAge, MaxBytes: ordersBytes,
 			Replicas: s.Replicas, Immutable: true},
 		{Name: Health, Subjects: []string{storedEvents(MethodHealth)}, Shown: &events,
 			MaxPerSubject: s.HealthKept, Replicas: s.Replicas},

@@ -66,6 +66,7 @@ func Table() []Row {
 		{"fleet.<node>.event.>", roles(Station, Node), nil, Events + ", " + Health + ", " + Logs, "an event on its way into its stream: answers, lifecycle, health reports, log batches"},
 		{"<node>.event.>", nil, roles(people, Station), "", "a stored event"},
 		{OrderSubject("*"), roles(people), nil, Orders, "an order: whom a command to many was meant for when it was sent; it has nothing done by itself"},
+		{QueueSubject("*", "*"), roles(people), nil, Orders, "signed commands of an order that stations publish some at a time, or that they are not to be published any more"},
 		{Checkpoint, roles(Station), nil, Checkpoints, "what a station signs about the audit so far"},
 		{"*.>", nil, roles(Admin), "", "everything of a node, such as ship1.>; the administrator of a tenant may hear all of it"},
 

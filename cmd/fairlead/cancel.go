@@ -108,9 +108,16 @@ type cancelled struct {
 }
 
 func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o cancelling) error {
+	unsent, err := a.unqueue(ctx, c, o)
+	if err != nil {
+		return err
+	}
 	found, now, err := a.toCancel(ctx, c, args, o)
 	if err != nil {
 		return err
+	}
+	if len(found) == 0 && len(unsent) > 0 {
+		return a.printCancelled(unsent)
 	}
 	if len(found) == 0 {
 		a.say("no such command waits")
@@ -125,7 +132,7 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 		all = append(all, cancelled{ID: w.ID, Node: s.Node, Subject: w.Subject, From: w.From, State: w.State, Message: "waits" + since(w.At, now)})
 	}
 	if o.dry {
-		return a.printCancelled(all)
+		return a.printCancelled(slices.Concat(unsent, all))
 	}
 	commands := make([]client.Command, len(found))
 	for i, w := range found {
@@ -142,7 +149,7 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 	if err := a.became(ctx, c, all, outcomes); err != nil {
 		return err
 	}
-	if err := a.printCancelled(all); err != nil {
+	if err := a.printCancelled(slices.Concat(unsent, all)); err != nil {
 		return err
 	}
 	worst := message.ExitOK
@@ -155,6 +162,30 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 		return exitError(worst)
 	}
 	return nil
+}
+
+// unqueue ends the queue of an order of which stations send some at a time, and
+// returns what was never sent.
+func (a *app) unqueue(ctx context.Context, c *client.Client, o cancelling) (unsent []cancelled, err error) {
+	if o.order == "" {
+		return nil, nil
+	}
+	order, err := c.FindOrder(ctx, o.order)
+	if err != nil || !order.Bounded() {
+		return nil, err
+	}
+	if !o.dry {
+		if err := c.Unqueue(ctx, order.ID); err != nil {
+			return nil, err
+		}
+	}
+	outcomes, err := c.Outcomes(ctx, order)
+	for _, out := range outcomes {
+		if out.Unpublished && out.State != message.Expired {
+			unsent = append(unsent, cancelled{ID: out.ID, Node: out.Node, Subject: out.Subject, From: order.By, State: out.State, Message: "its turn had not come"})
+		}
+	}
+	return unsent, err
 }
 
 // toCancel finds the commands that are meant.

@@ -168,6 +168,8 @@ func stateOf(o client.Outcome, seen map[string]string) string {
 		return string(o.State)
 	case o.State == client.Unsent:
 		return "not sent"
+	case o.State == client.Queued:
+		return "queued: its turn has not come"
 	}
 	word := "pending"
 	if o.State != message.Published {

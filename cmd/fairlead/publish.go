@@ -99,11 +99,7 @@ func (a *app) publishToMany(cmd *cobra.Command, subject, data string, t *targets
 			}
 			return a.printOutcomes(ctx, c, outcomes)
 		}
-		commands, err := a.commands(ctx, c, to, s.Method, s.Domain, body, w)
-		if err != nil {
-			return err
-		}
-		sent, err := c.Send(ctx, commands...)
+		sent, err := a.send(ctx, c, to, s.Method, s.Domain, body, w)
 		if perr := a.printSent(sent); perr != nil {
 			return perr
 		}

@@ -36,11 +36,63 @@ func (w *waiting) expiryFlag(c *cobra.Command) {
 // command sends the same command to every node that was chosen and waits for
 // their ends.
 func (a *app) command(ctx context.Context, c *client.Client, to chosen, method, domain string, body []byte, w waiting) ([]client.Outcome, error) {
+	o, err := to.order(method, domain, w)
+	if err != nil {
+		return nil, err
+	}
+	if o.Bounded() {
+		return a.queueAndWait(ctx, c, o, body, w.timeout)
+	}
 	commands, err := a.commands(ctx, c, to, method, domain, body, w)
 	if err != nil {
 		return nil, err
 	}
 	return a.sendAndWait(ctx, c, commands, w.timeout)
+}
+
+// send is command without the wait.
+func (a *app) send(ctx context.Context, c *client.Client, to chosen, method, domain string, body []byte, w waiting) ([]client.Sent, error) {
+	o, err := to.order(method, domain, w)
+	if err != nil {
+		return nil, err
+	}
+	if o.Bounded() {
+		return c.Queue(ctx, o, body)
+	}
+	commands, err := a.commands(ctx, c, to, method, domain, body, w)
+	if err != nil {
+		return nil, err
+	}
+	return c.Send(ctx, commands...)
+}
+
+// order is what is stored of a command to many.
+func (to chosen) order(method, domain string, w waiting) (message.Order, error) {
+	o := client.NewOrder(to.names, to.what, method, domain, time.Duration(w.expires.days))
+	return o, to.pace.on(&o)
+}
+
+// queueAndWait has stations send an order's commands some at a time, and waits for
+// their ends.
+func (a *app) queueAndWait(ctx context.Context, c *client.Client, o message.Order, body []byte, timeout days) ([]client.Outcome, error) {
+	w, err := c.Listen(ctx, "*")
+	if err != nil {
+		return nil, err
+	}
+	defer w.Close()
+	sent, err := c.Queue(ctx, o, body)
+	if err != nil {
+		return nil, err
+	}
+	a.event(sentEvent{"sent", time.Now().UTC(), o.ID, len(sent)})
+	a.waitFor(ctx, c, w, sent, timeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	stored, err := c.FindOrder(ctx, o.ID)
+	if err != nil {
+		return nil, err
+	}
+	return c.Outcomes(ctx, stored) // which tells what waits for its turn from what was sent
 }
 
 // commands makes the same command for every node that was chosen. For more than
@@ -49,7 +101,10 @@ func (a *app) commands(ctx context.Context, c *client.Client, to chosen, method,
 	if len(to.names) == 1 && to.what == "" {
 		return to.each(method, domain, body, w)
 	}
-	o := client.NewOrder(to.names, to.what, method, domain, time.Duration(w.expires.days))
+	o, err := to.order(method, domain, w)
+	if err != nil {
+		return nil, err
+	}
 	if err := c.Keep(ctx, o); err != nil {
 		if fleet.KindOf(err) == fleet.Invalid {
 			return nil, err

@@ -18,6 +18,7 @@ import (
 
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 )
 
@@ -28,6 +29,42 @@ type targets struct {
 	all, drained           bool
 	limit                  portion
 	seed                   string
+	pace                   pace
+}
+
+// pace says how many nodes have a command at a time.
+type pace struct {
+	most int
+	per  map[string]int
+	slot days
+}
+
+func (p *pace) flags(c *cobra.Command) {
+	f := c.Flags()
+	f.IntVar(&p.most, "max", 0, "so many nodes at a time; a station sends the next when one has ended, also when you are gone")
+	f.StringToIntVar(&p.per, "max-per", nil, "so many at a time of those with the same value of a label, as `LABEL=N`")
+	p.slot = days(5 * time.Minute)
+	f.Var(&p.slot, "slot", "with --max and --max-per: after so long without an end a node does not count any more")
+}
+
+// on sets an order's bounds. The error is about what was given.
+func (p *pace) on(o *message.Order) error {
+	if p.most < 0 {
+		return usagef("--max %d: use 1 or more", p.most)
+	}
+	for label, n := range p.per {
+		if n < 1 {
+			return usagef("--max-per %s=%d: use 1 or more", label, n)
+		}
+	}
+	if p.most == 0 && len(p.per) == 0 {
+		return nil
+	}
+	if p.slot < days(time.Second) {
+		return usagef("--slot %s: use 1s or more", p.slot.String())
+	}
+	o.Most, o.Per, o.Slot = p.most, p.per, time.Duration(p.slot).Seconds()
+	return nil
 }
 
 // targetsUse is how a verb that takes nodes writes them in its usage.
@@ -36,6 +73,7 @@ const targetsUse = "NODE… | -l SELECTOR"
 func (t *targets) flags(a *app, c *cobra.Command) {
 	t.chooseFlags(a, c)
 	c.Flags().BoolVar(&t.all, "all", false, "every node")
+	t.pace.flags(c)
 	c.Flags().BoolVar(&t.drained, "include-drained", false, "choose drained nodes too; one that is named is meant anyhow")
 }
 
@@ -107,6 +145,7 @@ func (s *portion) of(all int) int {
 type chosen struct {
 	names []string
 	what  string // for people, and for the order; "" where each was named
+	pace  pace
 }
 
 // choosing reports whether nodes are chosen by what they are.
@@ -165,7 +204,7 @@ func (t *targets) find(ctx context.Context, a *app, c *client.Client, args []str
 		return chosen{}, t.nothing(ctx, c)
 	}
 	found, err = t.limited(found)
-	return chosen{found, t.describe()}, err
+	return chosen{found, t.describe(), t.pace}, err
 }
 
 // list returns the nodes to show: all of them where nothing is said, and drained

@@ -132,6 +132,9 @@ func (c *Client) Outcomes(ctx context.Context, o message.Order) ([]Outcome, erro
 			outcomes[i].State, outcomes[i].At, outcomes[i].Sequence = message.Published, d.StoredAt, d.Sequence
 		}
 	})
+	if err == nil {
+		err = c.unsent(ctx, o, outcomes)
+	}
 	return outcomes, err
 }
 
@@ -167,4 +170,77 @@ func (o *Outcome) take(d message.Delivery) {
 	if answer, err := d.Message.ReadAnswer(); err == nil {
 		o.Answer = answer
 	}
+}
+
+// Queued is the state of a bounded order's command that waits for its turn.
+const Queued message.State = "queued"
+
+// Queue stores a bounded order and its commands, signed, for stations to publish
+// some at a time. The error is Refused where the user may not send them.
+func (c *Client) Queue(ctx context.Context, o message.Order, body []byte) ([]Sent, error) {
+	messages, err := c.messages(Commands(o, body))
+	if err != nil {
+		return nil, err
+	}
+	for i := range messages {
+		if err := c.sign(&messages[i]); err != nil {
+			return nil, err
+		}
+	}
+	parts, err := message.SignQueue(o, messages, c.Me(), c.creds)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Keep(ctx, o); err != nil {
+		return nil, err
+	}
+	for _, m := range parts {
+		if _, err := c.conn.Append(ctx, subjects.QueueSubject(m.Subject.Method, m.Subject.Domain), m, 0); err != nil {
+			return nil, fleet.Errorf(fleet.KindOf(err), "order %s is stored in part, `fairlead cancel --order %s` ends it: %w", o.ID, o.ID, err)
+		}
+	}
+	return sentBy(o), nil
+}
+
+// Unqueue ends the queue of a bounded order: what was not published never is.
+func (c *Client) Unqueue(ctx context.Context, id string) error {
+	m, err := message.SignUnqueue(id, c.Me(), c.creds)
+	if err != nil {
+		return err
+	}
+	_, err = c.conn.Append(ctx, subjects.QueueSubject(id, message.QueueCancel), m, 0)
+	if fleet.KindOf(err) == fleet.Conflict { // somebody ended it already
+		return nil
+	}
+	return err
+}
+
+// unsent are a bounded order's commands that nobody published: they wait for their
+// turn, were called off, or their time is over.
+func (c *Client) unsent(ctx context.Context, o message.Order, outcomes []Outcome) error {
+	if !o.Bounded() || !slices.ContainsFunc(outcomes, func(out Outcome) bool { return out.State == Unsent }) {
+		return nil
+	}
+	stored, err := c.conn.First(ctx, subjects.Orders, subjects.QueueSubject(o.ID, message.QueueCancel))
+	if err != nil {
+		return err
+	}
+	became := Outcome{State: Queued, Unpublished: true}
+	if !time.Now().Before(o.Expires) {
+		became.State, became.At = message.Expired, o.Expires
+		became.Answer.Message = "its time ran out before its turn came"
+	}
+	if stored != nil {
+		if _, _, m, err := message.OpenQueue(*stored); err == nil {
+			became.State, became.At, became.From = message.Cancelled, stored.At, m.From
+			became.Answer.Message = "called off by " + m.From + " before its turn came"
+		}
+	}
+	for i, out := range outcomes {
+		if out.State == Unsent {
+			became.Sent = out.Sent
+			outcomes[i] = became
+		}
+	}
+	return nil
 }

@@ -17,6 +17,8 @@ type Outcome struct {
 	Answer message.Answer `json:"answer"`
 	From   string         `json:"from,omitempty"` // who answered: the node, or a station for one that expired
 	At     time.Time      `json:"at,omitzero"`
+	// Unpublished: it is of a bounded order and its turn has not come, or never will.
+	Unpublished bool `json:"unpublished,omitempty"`
 }
 
 // Waiter hears answers. Make it before sending, so that none is missed.

@@ -24,7 +24,17 @@ type Order struct {
 	Domain  string    `json:"domain"`
 	Expires time.Time `json:"expires"` // when its commands do
 	Nodes   []string  `json:"nodes"`   // the expected set, sorted
+	// Most bounds how many of its commands may be under way at a time, and Per, by
+	// label, how many at nodes that have the same value of it; 0 and none are no
+	// bound. The commands of a bounded order wait in a queue, see SignQueue.
+	Most int            `json:"most,omitempty"`
+	Per  map[string]int `json:"per,omitempty"`
+	// Slot is how long a command of a bounded order counts that has no end, in seconds.
+	Slot float64 `json:"slotSeconds,omitempty"`
 }
+
+// Bounded reports whether stations publish the order's commands, some at a time.
+func (o Order) Bounded() bool { return o.Most > 0 || len(o.Per) > 0 }
 
 // OrderSubject is what the signature of an order covers.
 func OrderSubject(id string) subjects.Subject {

@@ -264,6 +264,9 @@ func (l *ledger) settle(key string, c *command, d message.Delivery) {
 	if !c.state.Final() {
 		return
 	}
+	if c.message.Order != "" {
+		l.station.governor.wake()
+	}
 	name := c.message.Subject.Node
 	l.byNode[name] = slices.DeleteFunc(l.byNode[name], func(o *command) bool { return o == c })
 	if len(l.byNode[name]) == 0 {

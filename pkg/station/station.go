@@ -27,6 +27,7 @@ type Station struct {
 	barrier  *barrier
 	tokens   *tokens
 	rollouts *rollouts
+	governor *governor
 	refusals refusals
 	renewed  chan struct{} // there may be a renewed JWT for this station
 	ready    chan struct{}
@@ -59,6 +60,7 @@ func New(cfg Config) (*Station, error) {
 	s.barrier = &barrier{station: s}
 	s.tokens = newTokens(s)
 	s.rollouts = newRollouts(s)
+	s.governor = newGovernor(s)
 	return s, nil
 }
 
@@ -111,6 +113,7 @@ func (s *Station) Run(ctx context.Context) error {
 		{name: "commands", run: s.ledger.followCommands},
 		{name: "answers", run: s.ledger.followEvents},
 		{name: "health", run: s.register.followHealth},
+		{name: "queues of orders", run: s.governor.follow},
 		{name: "tokens", run: s.tokens.follow},
 	} {
 		known := make(chan struct{})
@@ -136,6 +139,7 @@ func (s *Station) Run(ctx context.Context) error {
 	all.Go(func() { s.signs.run(ctx) })
 	all.Go(func() { s.compiler.run(ctx) })
 	all.Go(func() { s.rollouts.run(ctx) })
+	all.Go(func() { s.governor.run(ctx) })
 	all.Go(func() { s.followRenewed(ctx) })
 	// Questions that come once it is ready must find it.
 	if err := s.conn.Flush(ctx); err != nil && ctx.Err() == nil {
