@@ -55,7 +55,7 @@ A join helper is a program that is asked about each node that wants to join: it 
 				cfg.Issuer = keys.Issuer
 			}
 			if helper != "" {
-				if cfg.JoinHelper, err = joinHelper(helper); err != nil {
+				if cfg.JoinHelper, err = joinHelper(helper, helperTime); err != nil {
 					return err
 				}
 			}

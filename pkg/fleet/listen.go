@@ -71,6 +71,15 @@ func (v *VirtualHost) checkListen(faults *Faults) {
 	}
 }
 
+// CheckAddress reports why a text is no address that a node's hosts can listen on;
+// none at all is every address. The error is Invalid.
+func CheckAddress(address string) error {
+	if problem := addressProblem(address); problem != "" {
+		return Errorf(Invalid, "address %s", problem)
+	}
+	return nil
+}
+
 // addressProblem says what is wrong with an address to listen on; none at all is the node's default.
 func addressProblem(address string) string {
 	if address == "" {

@@ -141,6 +141,14 @@ func TestAJoinHelperDecides(t *testing.T) {
 	_, err = s.join(token, "ship1")
 	s.refused("a helper that gives what is no label", fleet.Unavailable, "its log says why", err)
 	answer = func() (station.JoinVerdict, error) {
+		return station.JoinVerdict{Allow: true, Address: "the harbour"}, nil
+	}
+	_, err = s.join(token, "ship1")
+	s.refused("a helper that gives what is no address", fleet.Unavailable, "its log says why", err)
+	answer = func() (station.JoinVerdict, error) { return station.JoinVerdict{}, nil }
+	_, err = s.join(token, "ship1")
+	s.refused("a helper that does not say why", fleet.Refused, "it gives no reason", err)
+	answer = func() (station.JoinVerdict, error) {
 		return station.JoinVerdict{Allow: true, Labels: map[string]string{"rack": "7"}, Address: "192.0.2.9"}, nil
 	}
 	j, err := s.join(token, "ship1", func(o *join.Options) { o.Facts = fleet.Facts{Hostname: "h"} })

@@ -1,8 +1,10 @@
 package station
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"maps"
 	"time"
 
@@ -214,14 +216,14 @@ func (a *attempt) ask(ctx context.Context) error {
 		if verdict.Address != "" {
 			a.node.Address = verdict.Address
 		}
-		err = fleet.CheckLabels(a.node.Labels).Err()
+		err = errors.Join(fleet.CheckLabels(a.node.Labels).Err(), fleet.CheckAddress(verdict.Address))
 	}
 	if err != nil {
 		a.station.log.Error("the join helper does not do its work", "node", a.node.Name, "error", err)
 		return fleet.Errorf(fleet.Unavailable, "the station's join helper does not answer as it should: its log says why; try again later")
 	}
 	if !verdict.Allow {
-		return fleet.Errorf(fleet.Refused, "the station's join helper refuses it: %s", clip(verdict.Reason))
+		return fleet.Errorf(fleet.Refused, "the station's join helper refuses it: %s", clip(cmp.Or(verdict.Reason, "it gives no reason")))
 	}
 	return nil
 }
