@@ -172,10 +172,12 @@ func TestAttackByTheBroker(t *testing.T) {
 			}
 			mark := r.heard.len()
 			m.plays(func(f frame) []frame {
-				if strings.HasPrefix(f.subject, "_INBOX_NODE.node1.") && bytes.Contains(f.header, []byte("KV_trust")) {
-					f.header, f.body = storedHeader(forged, subjects.BucketStream(subjects.Trust), subjects.KeySubject(subjects.Trust, subjects.TrustKey)), forged.Body
+				if !strings.HasPrefix(f.subject, "_INBOX_NODE.node1.") || !bytes.HasPrefix(f.header, []byte("NATS/1.0 404")) {
+					return []frame{f}
 				}
-				return []frame{f}
+				lie := f // instead of saying that there is none behind the one that node1 has
+				lie.header, lie.body = storedHeader(forged, subjects.BucketStream(subjects.Trust), subjects.KeySubject(subjects.Trust, subjects.TrustKey)), forged.Body
+				return []frame{lie, f}
 			})
 			if said := r.publish("station", subjects.Nudge(node1), ""); said != "" {
 				t.Fatal(said)
