@@ -49,6 +49,40 @@ func JWTShown(user string) string { return "live.trust.jwt." + user }
 // Nudge tells a node to ask Sync now.
 func Nudge(node string) string { return "live.nudge." + node }
 
+// Heartbeat is where a node says that it lives.
+func Heartbeat(node string) string { return "live.heartbeat." + node }
+
+// HeartbeatAll is where stations listen for it.
+const HeartbeatAll = "live.heartbeat.*"
+
+// NodeOfHeartbeat is the node that speaks on a Heartbeat subject, "" for another subject.
+func NodeOfHeartbeat(subject string) string {
+	node, found := strings.CutPrefix(subject, "live.heartbeat.")
+	if !found {
+		return ""
+	}
+	return node
+}
+
+// Where stations hear which connections of their tenant began and ended, by the
+// broker's word. LinkAll is both.
+const (
+	LinkUp   = "live.link.up"
+	LinkDown = "live.link.down"
+	LinkAll  = "live.link.*"
+)
+
+// What the system account exports, with the account's key as third token: each
+// account can import its own and no other's.
+const (
+	AccountConnects    = "$SYS.ACCOUNT.*.CONNECT"
+	AccountDisconnects = "$SYS.ACCOUNT.*.DISCONNECT"
+	AccountToken       = 3 // its position in them
+)
+
+// OfAccount is one of those subjects for an account.
+func OfAccount(subject, account string) string { return strings.Replace(subject, "*", account, 1) }
+
 // Imported is where a tenant hears, or asks for, what another one shares with it.
 func Imported(tenant, subject string) string { return "live.import." + tenant + "." + subject }
 

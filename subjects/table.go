@@ -103,6 +103,8 @@ func Table() []Row {
 		{"live.renew.<node>", roles(Node, Renew), roles(Station), "", "a node asks for a new JWT"},
 		{"live.sync.<node>", roles(Node), roles(Station), "", "a node asks for its waiting commands"},
 		{"live.nudge.<node>", roles(Station), roles(Node), "", "a station tells a node to ask now"},
+		{"live.heartbeat.<node>", roles(Node), roles(Station), "", "a node says, signed, that it lives"},
+		{"live.link.*", nil, roles(Station), "", "the broker's word of a connection that began or ended, imported from the system account"},
 		{"live.query.*", roles(people), roles(Station), "", "people ask a station"},
 		{"live.import.>", roles(Admin), roles(Admin), "", "what another tenant shares, by command of who holds both"},
 		{"live.bench.>", roles(Admin), roles(Admin), "BENCH", "measurements of the bare bus, beside which `fairlead bench` sets its own figures"},

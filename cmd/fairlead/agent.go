@@ -24,6 +24,8 @@ func newAgent(a *app) *cobra.Command {
 	var allow []string
 	syslogs := map[string]string{}
 	health := days(15 * time.Second)
+	var link string
+	var heartbeat days
 	c := &cobra.Command{
 		Use:   "agent",
 		Short: "run the agent of this node",
@@ -57,7 +59,7 @@ go before that, and are renewed in their place.`,
 				return err
 			}
 			cfg := agent.Config{Version: version, State: journalOf(state), Programs: allow, Syslog: syslogs,
-				HealthEvery: time.Duration(health), Logger: a.daemonLogger()}
+				HealthEvery: time.Duration(health), Link: link, Heartbeat: time.Duration(heartbeat), Logger: a.daemonLogger()}
 			if err := a.nodeSettings(d, state, &cfg); err != nil {
 				return err
 			}
@@ -99,6 +101,8 @@ go before that, and are renewed in their place.`,
 	f.IntVar(&n.Workers, "nginx-workers", 0, "nginx's worker processes; 0 is one for each processor")
 	f.StringArrayVar(&allow, "allow", nil, "`PROGRAM` that shellcommand may run, by absolute path; may be given several times")
 	f.StringToStringVar(&syslogs, "syslog", syslogs, "`DOMAIN=ADDRESS` to forward syslog from: unixgram:/path, udp:host:port, tcp:host:port")
+	f.StringVar(&link, "link", fleet.DefaultLink, "`CLASS` of the link to the broker: lan, wan or satellite; the node has it as a fact")
+	f.Var(&heartbeat, "heartbeat", "longest time between heartbeats (default 15s, 20s or 30s, as the link is)")
 	f.Var(&health, "health-every", "time between health reports")
 	return c
 }

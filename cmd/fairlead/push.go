@@ -120,7 +120,7 @@ func (a *app) pushTenant(ctx context.Context, o authorityFlags, au *identity.Aut
 	if err != nil {
 		return err
 	}
-	if err := a.change(ctx, o, au, news{accounts: append(accounts, system), trust: true, renewed: users}); err != nil {
+	if err := a.change(ctx, o, au, news{accounts: append([]string{system}, accounts...), trust: true, renewed: users}); err != nil {
 		return err
 	}
 	return a.done("told what the directory says of tenant " + au.Tenant())

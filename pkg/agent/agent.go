@@ -38,8 +38,11 @@ type Agent struct {
 	node    *handlers.Node
 	renewer *renewer      // nil for credentials that are not renewed
 	curve   message.Curve // opens what was sealed to this node
+	heart   *heart
 	bootID  string
-	ready   chan struct{}
+	// instance names this start of the agent.
+	instance string
+	ready    chan struct{}
 }
 
 // New checks the configuration; it does no I/O.
@@ -75,7 +78,7 @@ func (a *Agent) Engine() *nginx.Engine { return a.engine }
 // running ones end within the grace, and leaves nginx as it is. What does not end
 // although it is told to is left behind, and the error, a Timeout, names it.
 func (a *Agent) Run(ctx context.Context) (err error) {
-	a.bootID = host.BootID()
+	a.bootID, a.instance = host.BootID(), message.NewID()
 	a.journal, err = journal.Open(filepath.Join(a.cfg.State, "journal.db"), journal.Options{
 		Logger: a.log, NoSync: a.cfg.NoSync, SpoolBytes: a.cfg.SpoolBytes})
 	if err != nil {
@@ -96,6 +99,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.outbox = newOutbox(a)
 	a.lanes = newLanes(a)
 	a.inbox = newInbox(a)
+	a.heart = newHeart(a)
 	if a.cfg.Renewal != nil {
 		a.renewer = &renewer{agent: a, keys: a.cfg.Renewal}
 	}
@@ -148,6 +152,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 			})
 		}
 	}
+	services.Go(func() { a.heart.run(serving) })
 	start("outbox", a.outbox.run)
 	start("sync", a.inbox.run)
 	start("convergence", a.convergence)
@@ -205,7 +210,7 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 	connected := make(chan struct{}, 1)
 	a.conn, err = bus.Connect(ctx, bus.Options{
 		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Dial: a.cfg.Dial, Credentials: a.cfg.Credentials,
-		Persist: true, Ping: pingEvery, Logger: a.log,
+		Instance: a.instance, Persist: true, Ping: pingEvery, Logger: a.log,
 		OnConnect: func() {
 			select {
 			case connected <- struct{}{}:
@@ -214,6 +219,7 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 			a.inbox.hold()
 			a.link.up()
 			a.inbox.wake("connected")
+			a.heart.wake()
 			a.outbox.wake()
 		},
 		OnDisconnect: func(err error) {

@@ -33,6 +33,8 @@ type Config struct {
 	Programs []string          // absolute paths that shellcommand may run
 	Syslog   map[string]string // domain to address, see package syslog
 
+	Link          string        // class of the link, one of fleet.Links; "wan"
+	Heartbeat     time.Duration // the longest time between heartbeats; as the link's class has it
 	HealthEvery   time.Duration // 15 s; below 0 sends none
 	SyncEvery     time.Duration // 5 min: the slow timer, with jitter
 	ConvergeEvery time.Duration // 1 min: desired against running, when nothing else woke it; below 0 never
@@ -60,6 +62,10 @@ const (
 )
 
 func (c Config) withDefaults() Config {
+	set(&c.Link, fleet.DefaultLink)
+	if class, err := fleet.FindLink(c.Link); err == nil {
+		set(&c.Heartbeat, class.Heartbeat)
+	}
 	set(&c.HealthEvery, 15*time.Second)
 	set(&c.SyncEvery, 5*time.Minute)
 	set(&c.ConvergeEvery, time.Minute)
@@ -85,6 +91,13 @@ func set[T comparable](field *T, value T) {
 	}
 }
 
+// Bounds of the time between heartbeats. Less than a second is noise; with more than
+// five minutes people would take a node for gone that is there.
+const (
+	leastHeartbeat = time.Second
+	mostHeartbeat  = 5 * time.Minute
+)
+
 // Validate returns all faults at once.
 func (c Config) Validate() error {
 	var faults fleet.Faults
@@ -106,6 +119,11 @@ func (c Config) Validate() error {
 	}
 	if c.State == "" {
 		faults.Addf("state", "is empty: give a directory")
+	}
+	if _, err := fleet.FindLink(c.Link); err != nil {
+		faults.Addf("link", "%v", err)
+	} else if c.Heartbeat < leastHeartbeat || c.Heartbeat > mostHeartbeat {
+		faults.Addf("heartbeat", "%v: use %v to %v", c.Heartbeat, leastHeartbeat, mostHeartbeat)
 	}
 	for _, p := range c.Programs {
 		if !filepath.IsAbs(p) {

@@ -69,6 +69,7 @@ func (a *Agent) facts(ctx context.Context) (f fleet.Facts, err error) {
 		f.Curve = a.curve.Public()
 	}
 	tellHost(&f)
+	f.Link, f.HeartbeatSeconds = a.cfg.Link, a.cfg.Heartbeat.Seconds()
 	if creds, ok := a.cfg.Credentials.(interface {
 		Life() (from, until time.Time)
 	}); ok {

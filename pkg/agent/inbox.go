@@ -180,6 +180,7 @@ func (i *inbox) sync(ctx context.Context) error {
 		return fmt.Errorf("read whom to trust: %w", err)
 	}
 	found, err := i.fetch(ctx)
+	i.agent.heart.timed()
 	if err != nil {
 		return err
 	}

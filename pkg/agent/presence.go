@@ -22,7 +22,7 @@ func (a *Agent) announce(event, text string) error {
 
 func (a *Agent) lifecycle(event, text string) (journal.Event, error) {
 	return a.lifecycleOf(message.LifecycleDomain, message.Lifecycle{
-		Event: event, Version: a.cfg.Version, BootID: a.bootID, Methods: a.cfg.Registry.Methods(),
+		Event: event, Version: a.cfg.Version, BootID: a.bootID, Instance: a.instance, Methods: a.cfg.Registry.Methods(),
 		EverySeconds: max(a.cfg.HealthEvery.Seconds(), 0), Message: text,
 	})
 }

@@ -44,6 +44,9 @@ type Options struct {
 	// Dial opens connections to URL; the system's when nil. Measurements cut
 	// links by it.
 	Dial func(network, address string) (net.Conn, error)
+	// Instance is told to the broker with the user's name, so that who hears of
+	// connections knows whose start this one is; "" tells nothing.
+	Instance string
 	// Persist keeps trying when the first attempt fails, as an agent must; a
 	// command line wants the error.
 	Persist bool
@@ -134,7 +137,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 	c.refused.Store(newRefusal())
 	c.renew()
 	opts := []nats.Option{
-		nats.Name("fairlead " + c.name),
+		nats.Name(ClientName(c.name, o.Instance)),
 		nats.UserJWT(
 			func() (string, error) { return o.Credentials.UserJWT(), nil },
 			func(asked []byte) ([]byte, error) { return prove(o.Credentials, asked) }),

@@ -22,6 +22,10 @@ type Facts struct {
 	Modules []string `json:"modules,omitempty"`
 	// Curve is the public curve key (xkey) that secrets for the node are sealed to; "" on a node without nginx.
 	Curve string `json:"curve,omitempty"`
+	// Link is the class of the node's link, one of Links; "" is one that an older agent does not tell.
+	Link string `json:"link,omitempty"`
+	// HeartbeatSeconds is the longest time between two heartbeats; 0 is an agent that sends none.
+	HeartbeatSeconds float64 `json:"heartbeatSeconds,omitempty"`
 	// JWTUntil is when the broker takes the node's JWT no more; zero is never.
 	JWTUntil time.Time `json:"jwtUntil,omitzero"`
 }
@@ -39,4 +43,5 @@ var facts = map[string]func(*Facts) string{
 	"arch":     func(f *Facts) string { return f.Arch },
 	"cpus":     func(f *Facts) string { return strconv.Itoa(f.CPUs) },
 	"nginx":    func(f *Facts) string { return f.Nginx },
+	"link":     func(f *Facts) string { return f.Link },
 }

@@ -70,6 +70,7 @@ func (a *Authority) issueTenant(path string, have *jwt.AccountClaims, change fun
 	for _, m := range subjects.Mappings() {
 		claims.AddMapping(jwt.Subject(m.From), jwt.WeightedMapping{Subject: jwt.Subject(m.To), Weight: 100})
 	}
+	a.importLinks(claims)
 	for _, role := range subjects.Roles() {
 		a.addScope(claims, role)
 	}

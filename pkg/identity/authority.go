@@ -259,7 +259,8 @@ func (a *Authority) openSigning(path string, operator *jwt.OperatorClaims) (key,
 }
 
 // openSystem loads or makes the system account's signing key, and issues the
-// account: nobody but its user is in it.
+// account: nobody but its user is in it. It exports what brokers tell of connections,
+// to each account its own.
 func (a *Authority) openSystem(dir string) (err error) {
 	path := filepath.Join(dir, "account.jwt")
 	have, err := readAccount(path)
@@ -276,6 +277,9 @@ func (a *Authority) openSystem(dir string) (err error) {
 	claims := jwt.NewAccountClaims(a.system.public)
 	claims.Name = "system"
 	claims.SigningKeys.Add(a.systemSigner.public)
+	for _, l := range links {
+		claims.Exports.Add(&jwt.Export{Name: l.name, Subject: jwt.Subject(l.exported), Type: jwt.Stream, AccountTokenPosition: subjects.AccountToken})
+	}
 	return a.issueAccount(path, claims, have)
 }
 

@@ -145,6 +145,9 @@ func (a *Authority) Imports() (all []Share) {
 		}
 	}
 	for _, i := range a.tenant.Imports {
+		if i.Account == a.operator.SystemAccount {
+			continue // of importLinks: no other tenant's
+		}
 		all = append(all, Share{Subject: string(i.Subject), Service: i.Type == jwt.Service, From: names[i.Account], Local: string(i.LocalSubject)})
 	}
 	return all

@@ -10,8 +10,26 @@ type Lifecycle struct {
 	Methods []string `json:"methods,omitempty"`
 	// EverySeconds is the time between its health reports; 0 is none.
 	EverySeconds float64 `json:"everySeconds,omitempty"`
+	// Instance names this start of the agent, as its heartbeats do.
+	Instance string `json:"instance,omitempty"`
+	// Rejoin is of a rejoined event.
+	Rejoin *Rejoin `json:"rejoin,omitempty"`
 	// Message tells a person more, such as what was recovered.
 	Message string `json:"message,omitempty"`
+}
+
+// Rejoin says how a node was away and what it brings along.
+type Rejoin struct {
+	OfflineSeconds float64 `json:"offlineSeconds"` // altogether, of all interruptions
+	Reason         string  `json:"reason"`         // of the last one
+	// Interruptions are those since the event before this one, with those too
+	// short to be told by themselves.
+	Interruptions int    `json:"interruptions"`
+	Observed      uint64 `json:"observedRevision"` // that nginx was proven to run last
+	Spool         int    `json:"spool"`            // batches of logs that wait
+	Outbox        int    `json:"outbox"`           // answers and events that do
+	// ClockOffsetSeconds is the node's clock less the broker's.
+	ClockOffsetSeconds float64 `json:"clockOffsetSeconds"`
 }
 
 // Lifecycle events of the agent; those of nginx are the Event constants of
@@ -19,6 +37,7 @@ type Lifecycle struct {
 const (
 	LifecycleStarted   = "started"   // the agent began to run
 	LifecycleReturned  = "returned"  // the link stands again after a break
+	LifecycleRejoined  = "rejoined"  // the link stands again after more than a moment: see Rejoin
 	LifecycleStopped   = "stopped"   // the agent was told to stop
 	LifecycleRecovered = "recovered" // the journal was set aside and begun anew
 	LifecycleDropped   = "dropped"   // the full spool lost log records
@@ -35,6 +54,7 @@ const (
 	LifecycleRenewed     = "renewed"     // has new JWTs
 	LifecycleRotated     = "rotated"     // has a new key
 	LifecycleRemoved     = "removed"     // was taken out of the register
+	LifecycleDuplicate   = "duplicate"   // two agents live under its name
 )
 
 // IdentityDomain is their domain.

@@ -53,6 +53,7 @@ type listed struct {
 	Labels           map[string]string `json:"labels,omitempty"`
 	Presence         string            `json:"presence"`
 	LastSeen         time.Time         `json:"lastSeen,omitzero"`
+	Agents           []Instance        `json:"agents,omitempty"`
 	Sync             string            `json:"sync"`
 	DesiredRevision  uint64            `json:"desiredRevision,omitempty"`
 	ObservedRevision uint64            `json:"observedRevision,omitempty"`
@@ -65,7 +66,7 @@ func (s NodeStatus) show(what string) any {
 	case ShowNames:
 		return named{s.Name}
 	case ShowList:
-		return listed{s.Name, s.Labels, s.Presence, s.LastSeen, s.Sync, s.DesiredRevision, s.ObservedRevision, s.Waiting, s.Drained}
+		return listed{s.Name, s.Labels, s.Presence, s.LastSeen, s.Agents, s.Sync, s.DesiredRevision, s.ObservedRevision, s.Waiting, s.Drained}
 	}
 	return s
 }

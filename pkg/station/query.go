@@ -29,12 +29,8 @@ const (
 	QueryRollouts = "rollouts" // RolloutsQuestion → RolloutsAnswer
 )
 
-// Presence and sync of a node, in words. Unknown is never told as good.
+// Sync of a node, in words. Unknown is never told as good.
 const (
-	Online   = "online"
-	Offline  = "offline"
-	NeverWas = "never seen"
-
 	InSync   = "in sync"
 	Pending  = "pending"   // desired is newer than what the node said
 	Partial  = "partial"   // some resources of the desired revision are held back on the node, the others serve
@@ -83,7 +79,10 @@ type NodeStatus struct {
 	Key      string            `json:"key,omitempty"`
 	Presence string            `json:"presence"`
 	LastSeen time.Time         `json:"lastSeen,omitzero"`
-	Version  string            `json:"version,omitempty"` // the agent's
+	// Agents are those that live under the node's name: all of a duplicate, and
+	// in a NodeDetail that of every node that sends heartbeats.
+	Agents  []Instance `json:"agents,omitempty"`
+	Version string     `json:"version,omitempty"` // the agent's
 
 	Sync             string `json:"sync"`
 	DesiredRevision  uint64 `json:"desiredRevision"`
@@ -234,6 +233,7 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 		d.Desired.Resources = append(d.Desired.Resources, r.ID())
 	}
 	n := s.register.get(q.Name)
+	d.Agents = s.presence.of(q.Name, n, now).alive
 	d.Reported, d.Lifecycle, d.Facts = n.reported, n.lifecycle, n.facts
 	d.Desired.Unfit = s.compiler.unfitOf(q.Name)
 	d.Rollout = s.rollouts.rolloutOf(q.Name)
@@ -286,12 +286,16 @@ func (s *Station) statusOf(n node, now time.Time) NodeStatus {
 	name := n.record.Name
 	desired, fault := s.compiler.of(name)
 	_, waiting := s.ledger.waiting(name, 0)
+	present := s.presence.of(name, n, now)
 	st := NodeStatus{
 		Name: name, Labels: n.record.Labels, Address: n.record.Address, Key: n.record.Key,
-		Presence: presence(n, now), LastSeen: n.seen, Version: n.lifecycle.Version,
+		Presence: present.word, LastSeen: present.seen, Version: n.lifecycle.Version,
 		DesiredRevision: desired.Revision, DesiredDigest: desired.Digest,
 		ObservedRevision: n.reported.ObservedRevision, RunningDigest: n.reported.RunningDigest, Waiting: waiting,
 		Drained: n.record.Drained,
+	}
+	if present.word == Duplicate {
+		st.Agents = present.alive
 	}
 	if n.facts != nil {
 		st.JWTUntil = n.facts.JWTUntil
@@ -315,16 +319,6 @@ func leftOut(unfit []nginx.Unfit) string {
 		text += fmt.Sprintf(" (and %d more)", more)
 	}
 	return clip(text)
-}
-
-func presence(n node, now time.Time) string {
-	switch {
-	case n.seen.IsZero():
-		return NeverWas
-	case n.there(now):
-		return Online
-	}
-	return Offline
 }
 
 func inSync(desired desiredEntry, fault string, n node) (word, why string) {

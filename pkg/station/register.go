@@ -173,6 +173,7 @@ func (r *register) keep(ctx context.Context, name string) error {
 func (r *register) remove(e bus.Entry) {
 	delete(r.nodes, e.Key)
 	r.sorted = nil
+	r.station.presence.forget(e.Key)
 	delete(r.spoils, e.Key)
 	r.gone[e.Key] = e.At
 }
@@ -347,7 +348,7 @@ func DecodeFacts(body []byte) (f fleet.Facts, err error) {
 }
 
 func checkFacts(f fleet.Facts) error {
-	for _, text := range slices.Concat([]string{f.Hostname, f.OS, f.Arch, f.Nginx, f.Curve}, f.Features, f.Modules) {
+	for _, text := range slices.Concat([]string{f.Hostname, f.OS, f.Arch, f.Nginx, f.Curve, f.Link}, f.Features, f.Modules) {
 		if len(text) > maxFact {
 			return fleet.Errorf(fleet.Invalid, "facts: a text has %d bytes, more than %d", len(text), maxFact)
 		}
@@ -412,6 +413,9 @@ func (r *register) lifecycleEvent(name string, at time.Time, body []byte) {
 	n, ok := r.nodes[name]
 	if !ok || at.Before(n.seen) && l.Event == message.LifecycleStopped {
 		return
+	}
+	if l.Event == message.LifecycleStopped {
+		r.station.presence.stopped(name, l.Instance)
 	}
 	if l.Event != message.LifecycleRecovered {
 		n.lifecycle, n.toldAt = l, at
@@ -483,10 +487,6 @@ func (r *register) records() []NodeRecord {
 	return all
 }
 
-// missedBeats is how many health reports a node may miss before it counts as
-// not there.
-const missedBeats = 3
-
 // there reports whether the node speaks, at a moment of the broker's clock.
 func (n node) there(now time.Time) bool {
 	if n.seen.IsZero() || n.lifecycle.Event == message.LifecycleStopped {
@@ -496,5 +496,5 @@ func (n node) there(now time.Time) bool {
 	if every <= 0 {
 		every = 15 * time.Second
 	}
-	return now.Sub(n.seen) <= missedBeats*every
+	return now.Sub(n.seen) <= missedTells*every
 }

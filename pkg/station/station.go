@@ -21,6 +21,7 @@ type Station struct {
 	clock    bus.Clock
 	trust    *message.TrustKeeper
 	register *register
+	presence *presence
 	ledger   *ledger
 	compiler *compiler
 	signs    *checkpoints
@@ -54,6 +55,7 @@ func New(cfg Config) (*Station, error) {
 		}
 	}
 	s.register = newRegister(s)
+	s.presence = newPresence(s)
 	s.ledger = newLedger(s)
 	s.compiler = newCompiler(s)
 	s.signs = &checkpoints{station: s}
@@ -78,9 +80,13 @@ func (s *Station) Run(ctx context.Context) error {
 		Credentials: s.cfg.Credentials, Persist: true, Logger: s.log,
 		OnConnect: func() {
 			s.log.Info("connected", "broker", s.cfg.URL)
+			s.presence.restart()
 			s.lookRenewed()
 		},
-		OnDisconnect: func(err error) { s.log.Warn("link lost", "error", err) },
+		OnDisconnect: func(err error) {
+			s.log.Warn("link lost", "error", err)
+			s.presence.deaf()
+		},
 	})
 	if err != nil {
 		return err
@@ -130,6 +136,11 @@ func (s *Station) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+	beats, err := s.presence.listen()
+	if err != nil {
+		return err
+	}
+	all.Go(func() { beats(ctx) })
 	stop, err := s.serve(ctx)
 	if err != nil {
 		return err

@@ -23,7 +23,7 @@ func (s *Station) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, step := range []func(context.Context) error{s.expire, s.unblock, s.nudge, s.clear, s.tellRemoved, s.restore} {
+		for _, step := range []func(context.Context) error{s.expire, s.unblock, s.nudge, s.clear, s.tellRemoved, s.presence.tellTwins, s.restore} {
 			sctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			err := step(sctx)
 			cancel()
@@ -78,7 +78,7 @@ func (s *Station) nudge(ctx context.Context) error {
 		}
 		// Many nodes may be away; a look at one of them takes the place of one at a node that is there.
 		if c.state == message.Published && now.Sub(since) > s.cfg.NudgeAfter && len(stuck) < nudgeMost &&
-			s.register.there(c.message.Subject.Node, now) {
+			s.there(c.message.Subject.Node, now) {
 			c.nudged = now
 			stuck = append(stuck, c.message)
 		}
@@ -199,11 +199,4 @@ func (l *ledger) cleared(gone []ended) {
 		delete(l.byKey, e.key)
 	}
 	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return sequences[e.sequence] })
-}
-
-func (r *register) there(name string, now time.Time) bool {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	n, ok := r.nodes[name]
-	return ok && n.there(now)
 }

@@ -1,0 +1,81 @@
+package agent
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"fairlead/pkg/message"
+	"fairlead/subjects"
+)
+
+// heart says again and again, signed, that the agent lives.
+type heart struct {
+	agent *Agent
+	wakes chan struct{}
+	mute  atomic.Bool // the next one waits for the broker's time, which a sync brings
+	count uint64
+}
+
+func newHeart(a *Agent) *heart { return &heart{agent: a, wakes: make(chan struct{}, 1)} }
+
+// wake has the next heartbeat follow now, as after a connection.
+func (h *heart) wake() {
+	select {
+	case h.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// timed says that the broker's time may be known now.
+func (h *heart) timed() {
+	if h.mute.CompareAndSwap(true, false) {
+		h.wake()
+	}
+}
+
+func (h *heart) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-h.agent.link.connected():
+		}
+		h.beat()
+		// Never later than it says, and a fleet that came at once spreads out.
+		every := h.agent.cfg.Heartbeat
+		timer := time.NewTimer(every - rand.N(every/5+1))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-h.wakes:
+			timer.Stop()
+		case <-timer.C:
+		}
+	}
+}
+
+// beat sends one. One without the broker's time would prove nothing to a station.
+func (h *heart) beat() {
+	a := h.agent
+	h.mute.Store(true)
+	now := a.clock.Now()
+	if now.IsZero() {
+		return
+	}
+	h.mute.Store(false)
+	h.count++
+	batches, _ := a.journal.SpoolLen()
+	data, err := message.SignHeartbeat(a.cfg.Name, message.Heartbeat{
+		Instance: a.instance, Counter: h.count, BootID: a.bootID, At: now, Clock: time.Now(), Every: a.cfg.Heartbeat,
+		Observed: a.state.lastReport().ObservedRevision, Spool: batches, Outbox: a.journal.OutboxLen(),
+	}, a.signer())
+	if err == nil {
+		err = a.conn.Tell(subjects.Heartbeat(a.cfg.Name), data)
+	}
+	if err != nil {
+		a.log.Debug("a heartbeat was not sent", "error", err)
+	}
+}

@@ -1,0 +1,186 @@
+package station
+
+import (
+	"slices"
+	"time"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
+)
+
+// pulse is what a node's heartbeats and its connections tell. All times are by a
+// clock of the station that never jumps (presence.now): neither a node's clock
+// decides anything, nor a step of the broker's.
+type pulse struct{ instances []instance }
+
+// instance is one start of an agent: a node has one, and two only where its
+// identity was copied.
+type instance struct {
+	id      string
+	host    string // address of its connection, by the broker's word
+	last    message.Heartbeat
+	first   time.Time     // when its first heartbeat was sent; zero before that
+	seen    time.Time     // when its last one was sent
+	lag     time.Duration // the least by which its heartbeats came after their own time
+	gone    time.Time     // when the broker saw its connection end; zero while it stands
+	stopped bool          // it said farewell
+	server  string        // where its connection is
+	link    uint64        // which one there
+	touched time.Time
+}
+
+const (
+	// missedBeats is how many heartbeats, or health reports of an agent without
+	// them, may be missed before a node counts as not there.
+	missedBeats = 2
+	missedTells = 3
+	// lateBeat is what a heartbeat may take beyond that, at most.
+	lateBeat = 5 * time.Second
+	// mostEvery bounds the time between heartbeats that an agent may claim.
+	mostEvery = 5 * time.Minute
+	// mostLag is the most by which a node's idea of the broker's clock, or the
+	// station's, can be wrong: an older heartbeat of an instance that was not
+	// heard before is taken to be that old.
+	mostLag = 2 * time.Minute
+	// drift is how much clocks may run apart in each second.
+	drift = 1000
+	// overlap is how long an agent has to live beside another before the two
+	// are taken for two: heartbeats of one that ended may be on their way.
+	overlap = time.Second
+	// mostInstances bounds what is remembered of a node.
+	mostInstances = 4
+)
+
+func limitOf(every time.Duration) time.Duration {
+	every = min(every, mostEvery)
+	return missedBeats*every + min(every, lateBeat)
+}
+
+// alive reports whether the agent lives at a moment, as far as it is known.
+// Nothing but signed heartbeats makes it so; the broker's word can end it.
+func (i instance) alive(now time.Time) bool {
+	if i.seen.IsZero() || i.stopped || !i.gone.IsZero() && !i.seen.After(i.gone.Add(overlap)) {
+		return false
+	}
+	return now.Sub(i.seen) <= limitOf(i.last.Every)
+}
+
+// beat takes a heartbeat whose signature is proven. What came is as old as it
+// says by the node's idea of the broker's clock, corrected by the least delay that
+// the instance's heartbeats had: who keeps one back, or sends it again to a
+// station that does not know it, makes nobody live longer. The error is Refused for
+// one that was heard before.
+//
+// skew is what the broker's clock is before now.
+func (p *pulse) beat(h message.Heartbeat, now time.Time, skew time.Duration) error {
+	lag := now.Sub(h.At)
+	i := p.find(h.Instance)
+	if i == nil {
+		i = p.add(h.Instance, now)
+	}
+	switch {
+	case i.first.IsZero():
+		i.lag = min(lag, mostLag-skew)
+	case h.Counter <= i.last.Counter:
+		return fleet.Errorf(fleet.Refused, "heartbeat %d of instance %s was heard before", h.Counter, h.Instance)
+	default:
+		i.lag = min(i.lag+now.Sub(i.touched)/drift, lag)
+	}
+	sent := now.Add(i.lag - lag)
+	if i.first.IsZero() {
+		i.first = sent
+	}
+	if sent.After(i.seen) {
+		i.seen = sent
+	}
+	i.last, i.touched = h, now
+	return nil
+}
+
+// linked takes the broker's word of a connection. It makes nobody live, but ends
+// what it said before of the connection's end.
+func (p *pulse) linked(l bus.Link, now time.Time) {
+	i := p.find(l.Instance)
+	if l.Up {
+		if i == nil {
+			i = p.add(l.Instance, now)
+		}
+		i.host, i.server, i.link, i.gone, i.touched = l.Host, l.Server, l.ID, time.Time{}, now
+		return
+	}
+	// The end of an older connection may be noticed after the next has begun.
+	if i != nil && (i.server == "" || i.server == l.Server && i.link == l.ID) {
+		i.gone = now
+	}
+}
+
+// stop takes an agent's farewell.
+func (p *pulse) stop(id string, now time.Time) {
+	i := p.find(id)
+	if i == nil {
+		i = p.add(id, now)
+	}
+	i.stopped = true
+}
+
+func (p *pulse) find(id string) *instance {
+	for n := range p.instances {
+		if p.instances[n].id == id {
+			return &p.instances[n]
+		}
+	}
+	return nil
+}
+
+// add makes an instance, in the place of the one that was not heard of for the
+// longest time.
+func (p *pulse) add(id string, now time.Time) *instance {
+	if len(p.instances) == mostInstances {
+		oldest := 0
+		for n, i := range p.instances {
+			if o := p.instances[oldest]; o.alive(now) && !i.alive(now) || o.alive(now) == i.alive(now) && i.touched.Before(o.touched) {
+				oldest = n
+			}
+		}
+		p.instances = slices.Delete(p.instances, oldest, oldest+1)
+	}
+	p.instances = append(p.instances, instance{id: id, touched: now})
+	return &p.instances[len(p.instances)-1]
+}
+
+// living are the agents that live at a moment, the oldest first.
+func (p *pulse) living(now time.Time) (all []instance) {
+	for _, i := range p.instances {
+		if i.alive(now) {
+			all = append(all, i)
+		}
+	}
+	slices.SortFunc(all, func(a, b instance) int { return a.first.Compare(b.first) })
+	return all
+}
+
+// twins are the agents that live at a moment beside another: one spoke after the
+// other had begun to. An agent that was started anew is none, since the one before
+// it speaks no more.
+func (p *pulse) twins(now time.Time) []instance {
+	all := p.living(now)
+	for n := 1; n < len(all); n++ {
+		for _, older := range all[:n] {
+			if older.seen.After(all[n].first.Add(overlap)) {
+				return all
+			}
+		}
+	}
+	return nil
+}
+
+// newest is the instance that was heard last; ok is false where none was.
+func (p *pulse) newest() (found instance, ok bool) {
+	for _, i := range p.instances {
+		if !i.seen.IsZero() && (!ok || i.seen.After(found.seen)) {
+			found, ok = i, true
+		}
+	}
+	return found, ok
+}
