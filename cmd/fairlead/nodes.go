@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -52,11 +53,27 @@ func newNodes(a *app) *cobra.Command {
 
 // presenceWord says whether a node is there, and whether it is drained.
 func presenceWord(n station.NodeStatus) string {
-	if n.Drained != nil {
-		return n.Presence + ", drained"
+	word := n.Presence
+	if n.Presence == station.Duplicate {
+		word += " (" + twins(n) + ")"
 	}
-	return n.Presence
+	if n.Drained != nil {
+		word += ", drained"
+	}
+	return word
 }
+
+// twins are the agents that live under one name.
+func twins(n station.NodeStatus) string {
+	var all []string
+	for _, i := range n.Agents {
+		all = append(all, cmp.Or(i.Host, "?")+" boot "+shortID(i.BootID))
+	}
+	return strings.Join(all, ", ")
+}
+
+// shortID is enough of a boot id to tell two.
+func shortID(id string) string { return id[:min(8, len(id))] }
 
 // printNodes prints nodes that were chosen, and says so when there are none. how
 // is how they were, "" for all.

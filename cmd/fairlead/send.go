@@ -206,6 +206,9 @@ func (a *app) waitFor(ctx context.Context, c *client.Client, w *client.Waiter, s
 // watchMost is how many nodes are asked after: of more, one is there.
 const watchMost = 8192
 
+// mayAnswer are the nodes that are there, or of which that is not known yet.
+const mayAnswer = "presence in (" + station.Online + "," + station.Duplicate + "," + station.Uncertain + ")"
+
 // watchOpen calls giveUp when every open command is for a node that is not
 // there.
 func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]client.Sent, ended <-chan string, shown *answers, giveUp func()) {
@@ -231,7 +234,7 @@ func (a *app) watchOpen(ctx context.Context, c *client.Client, open map[string]c
 		if len(names) == 0 {
 			continue
 		}
-		there, err := c.NodesPage(ctx, station.NodesQuestion{Names: names[:min(len(names), watchMost)], Fields: "presence=" + station.Online, Show: station.ShowNames, Most: 1})
+		there, err := c.NodesPage(ctx, station.NodesQuestion{Names: names[:min(len(names), watchMost)], Fields: mayAnswer, Show: station.ShowNames, Most: 1})
 		if err == nil && len(there.Nodes) == 0 && len(names) <= watchMost {
 			giveUp()
 			return

@@ -123,12 +123,15 @@ func (a *app) endStatus(ctx context.Context, c *client.Client, s station.Summary
 		a.say("%s", text)
 	}
 	a.sayQuota(ctx, c)
-	return exitFor(s.Sync)
+	return exitFor(s)
 }
 
 func presenceOf(n station.NodeStatus, now time.Time) string {
-	if n.Presence == station.Offline {
+	switch n.Presence {
+	case station.Offline:
 		return fmt.Sprintf("offline (last seen %s)", ago(n.LastSeen, now))
+	case station.Duplicate:
+		return "duplicate (" + twins(n) + ")"
 	}
 	return n.Presence
 }
@@ -159,8 +162,14 @@ func summary(s station.Summary) string {
 			text += fmt.Sprintf(", %d %s", s.Sync[word], name)
 		}
 	}
-	if offline := s.Nodes - s.Presence[station.Online]; offline > 0 {
+	if offline := s.Nodes - s.Presence[station.Online] - s.Presence[station.Duplicate] - s.Presence[station.Uncertain]; offline > 0 {
 		text += fmt.Sprintf(", %d not there", offline)
+	}
+	if unsure := s.Presence[station.Uncertain]; unsure > 0 {
+		text += fmt.Sprintf(", %d not heard yet", unsure)
+	}
+	if twice := s.Presence[station.Duplicate]; twice > 0 {
+		text += fmt.Sprintf(", %d that live twice", twice)
 	}
 	if s.Drained > 0 {
 		text += fmt.Sprintf(", %d drained", s.Drained)
@@ -172,7 +181,11 @@ func summary(s station.Summary) string {
 }
 
 // exitFor is the exit code of the worst of nodes, counted by the words for it.
-func exitFor(sync map[string]int) error {
+func exitFor(s station.Summary) error {
+	sync := s.Sync
+	if s.Presence[station.Duplicate] > 0 {
+		return exitError(message.ExitFailed)
+	}
 	for _, word := range []string{station.Partial, station.FailedIn, station.Unfit, station.Drifted} {
 		if sync[word] > 0 {
 			return exitError(message.ExitFailed)
@@ -205,6 +218,7 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		}
 		t.row("labels", labels(n.Labels))
 		t.row("agent", n.Version)
+		agentRows(t, n)
 		t.row("sync", n.Sync)
 		if n.Message != "" {
 			t.row("why", n.Message)
@@ -252,8 +266,32 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 	if err != nil {
 		return err
 	}
-	return exitFor(map[string]int{n.Sync: 1})
+	return exitOf(n)
 }
+
+// exitOf is exitFor of one node.
+func exitOf(n station.NodeDetail) error {
+	var s station.Summary
+	s.Add(n.NodeStatus)
+	return exitFor(s)
+}
+
+// agentRows show the agents that live under a node's name: one, if all is well.
+func agentRows(t *table, n station.NodeDetail) {
+	for _, i := range n.Agents {
+		text := fmt.Sprintf("at %s, boot %s, instance %s, heartbeat %s", cmp.Or(i.Host, "an unknown address"), i.BootID, i.ID, ago(i.Seen, n.Now))
+		if i.Outbox > 0 || i.Spool > 0 {
+			text += fmt.Sprintf(", %s and %d of logs wait", count(i.Outbox, "message"), i.Spool)
+		}
+		if off := i.ClockOffset; off > clockWrong || off < -clockWrong {
+			text += fmt.Sprintf(", its clock is %+.0f s wrong", off)
+		}
+		t.row("lives", text)
+	}
+}
+
+// clockWrong is by how many seconds a node's clock may differ before it is worth a word.
+const clockWrong = 5
 
 // able is what a node says that it is.
 func able(f *fleet.Facts) string {
@@ -261,7 +299,7 @@ func able(f *fleet.Facts) string {
 		return ""
 	}
 	var parts []string
-	for _, part := range []string{f.OS, f.Arch, strings.TrimSuffix("nginx "+f.Nginx, "nginx ")} {
+	for _, part := range []string{f.OS, f.Arch, f.Link, strings.TrimSuffix("nginx "+f.Nginx, "nginx ")} {
 		if part != "" {
 			parts = append(parts, part)
 		}

@@ -43,7 +43,7 @@ func newWhy(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return exitFor(map[string]int{n.Sync: 1})
+			return exitOf(n)
 		}),
 	}
 }
@@ -119,6 +119,10 @@ func causes(n station.NodeDetail) []string {
 		add("something was changed by hand and was healed%s: %s; `fairlead diff %s --healed` shows it", since(d.Since, n.Now), d.Summary(), n.Name)
 	}
 	add("%s is %s, last seen %s", n.Name, n.Presence, ago(n.LastSeen, n.Now))
+	if n.Presence == station.Duplicate {
+		add("two agents live under its name, as where a disk was copied: %s", twins(n.NodeStatus))
+		add("each takes what is sent to it: stop one, and have its host join under a name of its own")
+	}
 	add("%s", conclusion(n))
 	return chain
 }
@@ -148,7 +152,7 @@ func conclusion(n station.NodeDetail) string {
 		if n.Reported.Paused != nil {
 			return "so it waits for the end of the pause: `fairlead resume " + n.Name + "` ends it now"
 		}
-		if n.Presence == station.Online {
+		if n.There() {
 			return "so it is on its way; `fairlead status " + n.Name + "` again in a moment"
 		}
 		return "so it will take the newest revision when it is there again; nothing is lost and nothing is to be done"

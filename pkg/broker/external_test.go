@@ -124,6 +124,8 @@ func TestAClusterOfPlainNATSServersRunsTheWrittenConfiguration(t *testing.T) {
 		}
 	}
 
+	hearsOfConnections(t, a, sites[0], sites[2])
+
 	// A new tenant and a revocation reach all of them.
 	shop := authority(t, a.Dir(), identity.Options{Tenant: "shop"})
 	alice, mallory := user(t, shop, "alice", subjects.Admin), user(t, a, "mallory", subjects.Admin)
@@ -160,6 +162,50 @@ func TestAClusterOfPlainNATSServersRunsTheWrittenConfiguration(t *testing.T) {
 			t.Errorf("n%d lets mallory in again", i+1)
 		}
 	}
+}
+
+// hearsOfConnections asserts that a station at one broker is told of those that begin
+// and end at another.
+func hearsOfConnections(t *testing.T, a *identity.Authority, here, there *site) {
+	t.Helper()
+	connect := func(s *site, name string, role subjects.Role) *bus.Conn {
+		t.Helper()
+		creds, err := identity.LoadCreds(user(t, a, name, role).CredsFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := bus.Connect(t.Context(), bus.Options{URL: s.URL(), TLS: trusts(a), Credentials: creds})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	station := connect(here, "station", subjects.Station)
+	defer station.Close()
+	heard := make(chan bus.Link, 1024)
+	run, err := station.Beats(func(string, []byte) {}, func(l bus.Link) { heard <- l })
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { run(ctx); close(ended) }()
+	defer func() { cancel(); <-ended }()
+	begun := false
+	eventually(t, func(context.Context) error { // brokers tell each other who wants to hear what
+		connect(there, "visitor", subjects.Node).Close()
+		for {
+			select {
+			case l := <-heard:
+				begun = begun || l.User == "visitor" && l.Up
+				if begun && l.User == "visitor" && !l.Up {
+					return nil
+				}
+			default:
+				return errors.New("a connection at another broker is not told")
+			}
+		}
+	})
 }
 
 func TestAPlainNATSServerTakesPeersByTheirCertificates(t *testing.T) {

@@ -43,5 +43,4 @@ var facts = map[string]func(*Facts) string{
 	"arch":     func(f *Facts) string { return f.Arch },
 	"cpus":     func(f *Facts) string { return strconv.Itoa(f.CPUs) },
 	"nginx":    func(f *Facts) string { return f.Nginx },
-	"link":     func(f *Facts) string { return f.Link },
 }

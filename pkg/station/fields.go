@@ -26,7 +26,7 @@ type field struct {
 
 var fields = []field{
 	{fleet.Field{Name: "name", Summary: "its name"}, text(func(n NodeStatus) string { return n.Name })},
-	{fleet.Field{Name: "presence", Summary: "whether it is there", Words: []string{Online, Offline, NeverWas}},
+	{fleet.Field{Name: "presence", Summary: "whether it is there", Words: []string{Online, Offline, Duplicate, Uncertain, NeverWas}},
 		text(func(n NodeStatus) string { return n.Presence })},
 	{fleet.Field{Name: "seen", Kind: fleet.SpanField, Summary: "how long ago it was seen; one that never was is longer ago than anything"}, seen},
 	{fleet.Field{Name: "sync", Summary: "how what it is compares with what it should be",
@@ -59,6 +59,7 @@ var fields = []field{
 	{fleet.Field{Name: "arch", Summary: "its processor's architecture, such as amd64"}, fact(func(f *fleet.Facts) string { return f.Arch })},
 	{fleet.Field{Name: "cpus", Kind: fleet.NumberField, Summary: "how many processors the agent may use"},
 		fact(func(f *fleet.Facts) string { return strconv.Itoa(f.CPUs) })},
+	{fleet.Field{Name: "link", Summary: "the class of its link: lan, wan or satellite"}, fact(func(f *fleet.Facts) string { return f.Link })},
 	{fleet.Field{Name: "hostname", Summary: "the name that its host has"}, fact(func(f *fleet.Facts) string { return f.Hostname })},
 }
 

@@ -317,6 +317,5 @@ func (n node) byEvents(now time.Time) string {
 
 // there reports whether a node speaks, at a moment of the broker's clock.
 func (s *Station) there(name string, now time.Time) bool {
-	word := s.presence.of(name, s.register.get(name), now).word
-	return word == Online || word == Duplicate
+	return NodeStatus{Presence: s.presence.of(name, s.register.get(name), now).word}.There()
 }

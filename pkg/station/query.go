@@ -100,6 +100,9 @@ type NodeStatus struct {
 	Message string `json:"message,omitempty"`
 }
 
+// There reports whether somebody lives under the node's name.
+func (n NodeStatus) There() bool { return n.Presence == Online || n.Presence == Duplicate }
+
 // NodeQuestion asks for all about one node.
 type NodeQuestion struct {
 	Name string `json:"name"`
