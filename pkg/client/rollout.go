@@ -130,7 +130,7 @@ func (c *Client) order(ctx context.Context, p Plan, canary, lot string) (names [
 			continue
 		}
 		labels := station.NodeRecord{Name: n.Name, Labels: n.Labels}.AllLabels()
-		places = append(places, place{n.Name, canary != "" && selector.Matches(labels), n.Presence == station.Online, sha256.Sum256([]byte(lot + n.Name))})
+		places = append(places, place{n.Name, canary != "" && selector.Matches(labels), n.There(), sha256.Sum256([]byte(lot + n.Name))})
 	}
 	first := func(a, b bool) int { return map[bool]int{true: -1}[a] - map[bool]int{true: -1}[b] }
 	slices.SortFunc(places, func(a, b place) int {
