@@ -257,9 +257,10 @@ func (i instance) public(skew time.Duration) Instance {
 
 // there is what a station knows of a node's presence.
 type there struct {
-	word  string
-	seen  time.Time
-	alive []Instance
+	word    string
+	seen    time.Time
+	alive   []Instance
+	returns bool // its connection ended so short a time ago that it may be about to connect anew
 }
 
 // of judges a node at this moment, the broker's clock showing the one that is given.
@@ -294,6 +295,7 @@ func (p *presence) of(name string, n node, at time.Time) there {
 		t.word = Online
 	case heard && (newest.stopped || !newest.gone.IsZero()), n.lifecycle.Event == message.LifecycleStopped:
 		t.word = Offline
+		t.returns = heard && !newest.stopped && n.lifecycle.Event != message.LifecycleStopped && now.Sub(newest.gone) < returning
 	case !heard && !n.seen.IsZero() && at.Sub(n.seen) <= limit: // as where the account does not let it speak yet
 		t.word = Online
 	case now.Sub(p.since) <= limit && !(heard && p.lost.Sub(newest.seen) > limit):

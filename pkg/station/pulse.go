@@ -48,6 +48,9 @@ const (
 	// overlap is how long an agent has to live beside another before the two
 	// are taken for two: heartbeats of one that ended may be on their way.
 	overlap = time.Second
+	// returning is what an agent takes at most that connects anew to a broker that
+	// is there: a second and its jitter, and the handshake.
+	returning = 5 * time.Second
 	// mostInstances bounds what is remembered of a node.
 	mostInstances = 4
 )

@@ -279,7 +279,7 @@ func (r *rollouts) world(t *travel) rollout.World {
 	now := s.clock.Now()
 	w := rollout.World{Now: now, Planned: t.at,
 		Node:   func(name string, back bool) rollout.Sight { return r.sight(t, name, back, now) },
-		Online: func(name string) bool { return s.register.get(name).takes(now) },
+		Online: func(name string) bool { return s.takes(s.register.get(name), now) },
 		Gates:  func(at rollout.State) []rollout.Reading { return r.gates.ask(t, at, now) },
 	}
 	for _, o := range t.orders {
@@ -391,11 +391,11 @@ func (s *Station) seen(t *travel, name string, against measure, written uint64, 
 		state = rollout.Applied
 	case said.ObservedRevision >= is.desired.Revision && said.RunningDigest == is.desired.Digest:
 		state = rollout.Applied
-		if said.Bake != nil && said.Bake.Revision == is.desired.Revision && n.there(now) {
+		if said.Bake != nil && said.Bake.Revision == is.desired.Revision && s.mayLive(n, now) {
 			state, why = rollout.Working, "it bakes on the node"
 		}
 	}
-	if state == rollout.Working && !n.takes(now) {
+	if state == rollout.Working && !s.takes(n, now) {
 		return rollout.Sight{State: rollout.Away}, is.desired.Revision
 	}
 	return rollout.Sight{State: state, Reason: clip(why)}, is.desired.Revision
@@ -412,4 +412,14 @@ func (t *travel) leftOut(unfit []nginx.Unfit) string {
 }
 
 // takes reports whether a node is there and would take a change now.
-func (n node) takes(now time.Time) bool { return n.there(now) && n.reported.Paused == nil }
+func (s *Station) takes(n node, now time.Time) bool {
+	return s.mayLive(n, now) && n.reported.Paused == nil
+}
+
+// mayLive reports whether a node is there, or may be: a station that has just started
+// must not take a wave to be over because it has not heard of its nodes, nor any because
+// a node connects anew this moment.
+func (s *Station) mayLive(n node, now time.Time) bool {
+	t := s.presence.of(n.record.Name, n, now)
+	return t.word == Online || t.word == Duplicate || t.word == Uncertain || t.returns
+}

@@ -239,7 +239,7 @@ func (g *gates) health(t *travel, s rollout.State, gate rollout.Gate, well, now 
 	unknown := ""
 	for _, name := range t.plan.Nodes[:s.Released] {
 		n := g.station.register.get(name)
-		if !n.takes(now) {
+		if !g.station.takes(n, now) {
 			continue
 		}
 		v, why := 0.0, ""
@@ -303,7 +303,7 @@ func (g *gates) errors(t *travel, s rollout.State, gate rollout.Gate, well, now 
 	unknown := ""
 	for _, name := range t.plan.Nodes[:s.Released] {
 		n := g.station.register.get(name)
-		if !n.takes(now) {
+		if !g.station.takes(n, now) {
 			continue
 		}
 		var report struct{ Nginx nginx.Status }
