@@ -23,7 +23,7 @@ signatures, and measures. Every figure is also a ratio to bare NATS on the same 
   fairlead bench chaos
   fairlead bench footprint`,
 	}
-	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFleet(a), newBenchChaos(a), newBenchFootprint(a))
+	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFleet(a), newBenchChart(a), newBenchChaos(a), newBenchFootprint(a))
 	return c
 }
 
@@ -90,6 +90,9 @@ func dispatchTable(t *table, d bench.Dispatched) {
 	for _, f := range d.Figures {
 		if f.Agents > 0 {
 			t.row("processor time for each", fmt.Sprintf("%s agent and client, %s broker, %s station (%s)", micros(f.Agents), micros(f.Broker), micros(f.Station), f.Name))
+		}
+		if f.Stored > 0 {
+			t.row("answers stored for each", fmt.Sprintf("%.2f (%s)", f.Stored, f.Name))
 		}
 	}
 	t.row("answered", fmt.Sprintf("%d of %d", d.Answered, d.Sent))

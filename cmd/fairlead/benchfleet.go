@@ -88,6 +88,9 @@ func scaleTable(t *table, r bench.Scaled) {
 		if f.Agents > 0 {
 			t.row("processor time for each", fmt.Sprintf("%s agents and client, %s broker, %s station (%s)", micros(f.Agents), micros(f.Broker), micros(f.Station), f.Name))
 		}
+		if f.Stored > 0 {
+			t.row("answers stored for each", fmt.Sprintf("%.2f (%s)", f.Stored, f.Name))
+		}
 	}
 	if r.Light {
 		t.row("memory of each node", fmt.Sprintf("%s broker and node together, %.1f × %s; %s station", kib(r.Memory.Agents), r.MemoryRatio, bench.BareBefore, kib(r.Memory.Station)))

@@ -217,6 +217,10 @@ func (s *system) fan(ctx context.Context, name string, count int, of func(int) c
 	if err != nil {
 		return nil, Figures{}, err
 	}
+	events, err := s.client.Conn().State(ctx, subjects.Events)
+	if err != nil {
+		return nil, Figures{}, err
+	}
 	begun := time.Now()
 	sent, err := s.client.Send(ctx, commands...)
 	if err != nil {
@@ -225,6 +229,11 @@ func (s *system) fan(ctx context.Context, name string, count int, of func(int) c
 	outcomes := w.Wait(ctx, sent, nil)
 	took := time.Since(begun)
 	f, err := s.since(before, name, count, took)
+	if err != nil {
+		return nil, f, err
+	}
+	after, err := s.client.Conn().State(ctx, subjects.Events)
+	f.Stored = float64(after.Last-events.Last) / float64(count)
 	return outcomes, f, err
 }
 

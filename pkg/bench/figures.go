@@ -14,6 +14,9 @@ type Figures struct {
 	Rate  float64       `json:"perSecond,omitempty"`
 	// Took is the time of all of them together, where they were at once.
 	Took time.Duration `json:"tookNs,omitempty"`
+	// Stored is how many answers the broker stored for each command: one where
+	// all were quick, more where some were told as accepted or running before.
+	Stored float64 `json:"storedAnswers,omitempty"`
 	// Ratio compares with bare NATS: time for time, rate for rate.
 	Ratio   float64 `json:"ratio,omitempty"`
 	Against string  `json:"against,omitempty"`

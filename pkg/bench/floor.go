@@ -75,7 +75,7 @@ func (s *system) bareOne(ctx context.Context, i int) (*bus.Conn, error) {
 // floorOf sends so many commands to bare connections.
 func (s *system) floorOf(ctx context.Context, commands int) (Figures, error) {
 	s.options.Progress("%d commands over bare connections", commands)
-	outcomes, f, err := s.fan(ctx, "the same over bare connections", commands, func(i int) client.Command { return command(i % s.options.Nodes) })
+	outcomes, f, err := s.fan(ctx, nameFloor, commands, func(i int) client.Command { return command(i % s.options.Nodes) })
 	if err != nil {
 		return Figures{}, err
 	}

@@ -286,8 +286,8 @@ func (l *lights) lives(n *light) error {
 
 // command sends one to every node.
 func (l *lights) command(ctx context.Context) error {
-	l.options.Progress("a command to every node")
-	outcomes, f, err := l.fan(ctx, "a command to every node", l.o.Nodes, command)
+	l.options.Progress(nameCommand)
+	outcomes, f, err := l.fan(ctx, nameCommand, l.o.Nodes, command)
 	if err != nil {
 		return err
 	}

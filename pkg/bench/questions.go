@@ -51,7 +51,7 @@ func (m *scaling) rawAsk(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	m.raw, err = timed("a bare question to as many bare connections, the last answer", m.o.Questions, func() error {
+	m.raw, err = timed(nameRaw, m.o.Questions, func() error {
 		ctx, cancel := context.WithTimeout(ctx, fanTime)
 		defer cancel()
 		return m.client.Conn().Gather(ctx, subjects.Bench, make([]byte, bodySize), m.o.Asked)
@@ -73,7 +73,7 @@ func (m *scaling) ask(ctx context.Context) error {
 	for i := range commands {
 		commands[i] = client.Command{Subject: subjects.Subject{Node: nodeName(i), Direction: subjects.Command, Method: subjects.MethodHealth, Domain: "nginx"}}
 	}
-	f, err := timed("health of as many nodes by command, the last proven answer", m.o.Questions, func() error {
+	f, err := timed(nameAsk, m.o.Questions, func() error {
 		ctx, cancel := context.WithTimeout(ctx, fanTime)
 		defer cancel()
 		sent, err := m.client.Send(ctx, commands...)
@@ -87,25 +87,37 @@ func (m *scaling) ask(ctx context.Context) error {
 	return err
 }
 
+// selected chooses about a tenth of the nodes.
+const selected = "region=r1,site!=s11"
+
 // questions asks the station, over a kept connection and by the command line.
 func (m *scaling) questions(ctx context.Context) error {
 	m.options.Progress("asking the station")
-	for _, q := range []struct {
-		name     string
-		question station.NodesQuestion
-		nodes    int
-		args     []string
-	}{
-		{"status", station.NodesQuestion{}, m.o.Nodes, []string{"status"}},
-		{"nodes -l", station.NodesQuestion{Selector: "region=r1,site!=s11"}, -1, []string{"nodes", "-l", "region=r1,site!=s11"}},
-	} {
-		kept, err := timed(q.name+", over a kept connection", m.o.Questions, func() error {
-			nodes, _, err := m.client.Nodes(ctx, q.question)
-			if err == nil && q.nodes >= 0 && len(nodes) != q.nodes {
-				err = fleet.Errorf(fleet.Failed, "%d of %d nodes are in the answer", len(nodes), q.nodes)
+	everyNode := func(q station.NodesQuestion, want int) func() error {
+		return func() error {
+			nodes, _, err := m.client.Nodes(ctx, q)
+			if err == nil && want >= 0 && len(nodes) != want {
+				err = fleet.Errorf(fleet.Failed, "%d of %d nodes are in the answer", len(nodes), want)
 			}
 			return err
-		})
+		}
+	}
+	for _, q := range []struct {
+		name string
+		ask  func() error
+		args []string
+	}{
+		{nameStatus, func() error {
+			sum, err := m.client.Summary(ctx, station.NodesQuestion{})
+			if err == nil && sum.Nodes != m.o.Nodes {
+				err = fleet.Errorf(fleet.Failed, "%d of %d nodes are counted", sum.Nodes, m.o.Nodes)
+			}
+			return err
+		}, []string{"status"}},
+		{nameNodes, everyNode(station.NodesQuestion{Selector: selected}, -1), []string{"nodes", "-l", selected}},
+		{nameAll, everyNode(station.NodesQuestion{}, m.o.Nodes), []string{"status", "--json"}},
+	} {
+		kept, err := timed(q.name, m.o.Questions, q.ask)
 		if err != nil {
 			return err
 		}
@@ -113,7 +125,7 @@ func (m *scaling) questions(ctx context.Context) error {
 		if m.secure.CA != "" {
 			args = append(args, "--ca", m.secure.CA)
 		}
-		line, err := timed("fairlead "+q.name+", a process of its own", max(m.o.Questions/4, 1), func() error {
+		line, err := timed("fairlead "+strings.Join(q.args, " ")+", a process of its own", max(m.o.Questions/4, 1), func() error {
 			_, err := host.Run(ctx, host.Command{Path: m.options.Binary, Args: args})
 			return err // the exit code tells how the nodes are
 		})
@@ -132,8 +144,8 @@ func (m *scaling) commands(ctx context.Context) error {
 		name string
 		of   func(i int) client.Command
 	}{
-		{"a command to every node", command},
-		{"a reload of every node", func(i int) client.Command {
+		{nameCommand, command},
+		{nameReload, func(i int) client.Command {
 			return client.Command{Subject: subjects.Subject{Node: nodeName(i), Direction: subjects.Command, Method: handlers.MethodReload, Domain: "nginx"}}
 		}},
 	} {

@@ -57,6 +57,20 @@ type Cost struct {
 	Agents  float64 `json:"agents"`
 }
 
+// Names of figures, by which a chart finds them.
+const (
+	nameBare    = "bare connection, and one subscription"
+	nameFloor   = "the same over bare connections"
+	nameRaw     = "a bare question to as many bare connections, the last answer"
+	nameJoin    = "agents started, until the station heard from all"
+	nameAsk     = "health of as many nodes by command, the last proven answer"
+	nameStatus  = "status: all nodes counted, over a kept connection"
+	nameNodes   = "nodes -l: a tenth of them, over a kept connection"
+	nameAll     = "status --json: every node, over a kept connection"
+	nameCommand = "a command to every node"
+	nameReload  = "a reload of every node"
+)
+
 // Scale measures a fleet of simulated nodes: how it comes, what it costs while
 // nothing happens, questions, commands to all of it, and its return after the
 // broker was killed. Bare connections of the same users come before it.
@@ -149,7 +163,7 @@ func (m *scaling) floors(ctx context.Context) error {
 	m.options.Progress("%d bare connections", m.o.Nodes)
 	conns := make([]*bus.Conn, m.o.Nodes)
 	defer func() { closeAll(conns) }()
-	connected, _, err := m.atOnce("bare connection, and one subscription", m.o.Nodes, parallel, func(i int) (err error) {
+	connected, _, err := m.atOnce(nameBare, m.o.Nodes, parallel, func(i int) (err error) {
 		conns[i], err = m.bareOne(ctx, i)
 		return err
 	})
@@ -215,7 +229,7 @@ func (m *scaling) join(ctx context.Context) error {
 		return err
 	}
 	took := time.Since(begun)
-	f, err := m.since(before, "agents started, until the station heard from all", m.o.Nodes, took)
+	f, err := m.since(before, nameJoin, m.o.Nodes, took)
 	if err != nil {
 		return err
 	}

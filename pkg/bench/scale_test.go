@@ -23,7 +23,7 @@ func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
 	if r.Machine.Cores == 0 || r.Nodes != nodes || r.Sync != "2m" || r.Missed != missed {
 		t.Errorf("%+v", r)
 	}
-	if len(r.Figures) != 11 {
+	if len(r.Figures) != 13 {
 		t.Fatalf("%+v", r.Figures)
 	}
 	for i, f := range r.Figures {
@@ -31,7 +31,7 @@ func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
 			t.Errorf("figure %d: %+v", i, f)
 		}
 	}
-	for _, i := range []int{3, 4, 9, 10} { // agents, health, and commands to all
+	for _, i := range []int{3, 4, 11, 12} { // agents, health, and commands to all
 		if f := r.Figures[i]; f.Ratio <= 0 || f.Against == "" {
 			t.Errorf("%s is compared with nothing: %+v", f.Name, f)
 		}
@@ -59,7 +59,7 @@ func TestLightNodesAllAnswer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !r.Light || r.Nodes != nodes || len(r.Figures) != 7 {
+	if !r.Light || r.Nodes != nodes || len(r.Figures) != 9 {
 		t.Fatalf("%+v", r)
 	}
 	for _, f := range r.Figures {
@@ -67,7 +67,7 @@ func TestLightNodesAllAnswer(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if last := r.Figures[6]; last.Count != nodes || last.Ratio <= 0 || r.MemoryRatio <= 0 {
+	if last := r.Figures[8]; last.Count != nodes || last.Ratio <= 0 || r.MemoryRatio <= 0 {
 		t.Errorf("%+v, memory %v", last, r.MemoryRatio)
 	}
 	if all := left(t, binary); len(all) != 0 {
