@@ -21,19 +21,28 @@ import (
 func newStatus(a *app) *cobra.Command {
 	var t targets
 	var all bool
+	var at pastTime
 	c := &cobra.Command{
-		Use:   "status [NODE…] [-l SELECTOR]",
+		Use:   "status [NODE…] [-l SELECTOR] [--at TIME]",
 		Short: "what every node should be, what it is, and why not",
 		Long: `Compares what every node should be with what it says it is and what its nginx answers. One NODE is shown with all that is
 known of it. Of many nodes only those are listed that are not in sync, and not all of them; --all lists every one.
+
+With --at it is what each node should have been at that time, and what it had said by then that it ran: by the desired states and
+reports that are kept (64 and 8 for each node), and before that by the answers in the audit. What is not known is shown as unknown.
 
 The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 some pending or unknown, 4 no node.`,
 		Example: `  fairlead status
   fairlead status node1
   fairlead status -l region=eu --json
-  fairlead status --field 'sync!=in sync,presence=online'`,
+  fairlead status --field 'sync!=in sync,presence=online'
+  fairlead status --at 2h
+  fairlead status node1 --at 2026-11-26T14:00:00Z`,
 		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			if !at.IsZero() {
+				return a.statusAt(ctx, c, at.Time, &t, args)
+			}
 			switch how := t.describe(); {
 			case len(args) > 0 && (t.selector != "" || t.fields != ""):
 				return usagef("give NODE or -l SELECTOR, not both")
@@ -56,6 +65,7 @@ The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 
 		}),
 	}
 	t.chooseFlags(a, c)
+	c.Flags().Var(&at, "at", "as it was at this `TIME`: 2026-11-26T14:00:00Z, or so long ago, such as 2h or 7d")
 	c.Flags().BoolVar(&all, "all", false, "list every node, however many there are")
 	return c
 }

@@ -325,7 +325,6 @@ func leftOut(unfit []nginx.Unfit) string {
 }
 
 func inSync(desired desiredEntry, fault string, n node) (word, why string) {
-	r := n.reported
 	switch {
 	case fault != "":
 		return Unfit, fault
@@ -333,6 +332,13 @@ func inSync(desired desiredEntry, fault string, n node) (word, why string) {
 		return NoneDue, ""
 	case !n.said:
 		return Unsaid, "the node has not said yet what it runs"
+	}
+	return Compared(desired.Desired, n.reported)
+}
+
+// Compared says in words how what a node reported stands to what it should be.
+func Compared(desired nginx.Desired, r handlers.Reported) (word, why string) {
+	switch {
 	case r.Revision == desired.Revision && r.Status == handlers.StatusFailed:
 		return FailedIn, r.Message
 	case r.ObservedRevision < desired.Revision && r.Paused != nil:
