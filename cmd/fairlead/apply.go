@@ -25,6 +25,7 @@ func newApply(a *app) *cobra.Command {
 	var wait bool
 	var why reason
 	var w waiting
+	var how strategy
 	c := &cobra.Command{
 		Use:   "apply -f PATH",
 		Short: "store resources and have the nodes converge to them",
@@ -35,14 +36,23 @@ A node that cannot take a resource, because its nginx or its labels lack somethi
 before anything is sent; it goes on without that resource, the rest is applied, and the exit code is 1.
 
 With --dry-run=nodes the nodes concerned check what they would get with their own nginx, and nothing is stored or served of it.
-The exit code is that of their answers: 0 all take it, 1 some refuse it, 3 some did not answer in time.`,
+The exit code is that of their answers: 0 all take it, 1 some refuse it, 3 some did not answer in time.
+` + strategyHelp,
 		Example: `  fairlead apply -f examples/hello --wait
   fairlead apply -f site.yaml --dry-run
   fairlead apply -f site.yaml --dry-run=nodes --limit 10%
   fairlead apply -f site.yaml --message 'new price list' --wait
-  cat site.yaml | fairlead apply -f -`,
+  cat site.yaml | fairlead apply -f -
+  fairlead apply -f site.yaml --waves 1,5%,25%,100% --bake 30s --wait
+  fairlead apply -f site.yaml --canary role=test --gate approval --gate '5xx<1%'`,
 		Args: cobra.NoArgs,
-		RunE: a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
+	}
+	c.RunE = func(cmd *cobra.Command, args []string) error {
+		waves, wanted, err := how.read(cmd)
+		if err != nil {
+			return err
+		}
+		return a.withSet(&paths, func(ctx context.Context, c *client.Client, set manifest.Set) error {
 			plan, err := c.Plan(ctx, set, false)
 			if err != nil {
 				return err
@@ -51,15 +61,19 @@ The exit code is that of their answers: 0 all take it, 1 some refuse it, 3 some 
 				return a.dryRun(ctx, c, plan, dry, w.timeout)
 			}
 			plan.Message = string(why)
+			if wanted {
+				return a.beginRollout(ctx, c, plan, waves, "", wait, timeoutOf(cmd, w.timeout))
+			}
 			return a.carryOut(ctx, c, plan, wait, w.timeout)
-		}),
+		})(cmd, args)
 	}
 	pathFlag(c, &paths)
 	dry.flags(c)
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
 	why.flag(c)
 	w.timeout = days(time.Minute)
-	c.Flags().Var(&w.timeout, "timeout", "how long to wait; the change itself goes on")
+	c.Flags().Var(&w.timeout, "timeout", "how long to wait; the change itself goes on; for a rollout without end unless given")
+	how.flags(c)
 	return c
 }
 

@@ -18,18 +18,24 @@ func newDelete(a *app) *cobra.Command {
 	var dry dryRun
 	var wait bool
 	var why reason
+	var how strategy
 	timeout := days(time.Minute)
 	c := &cobra.Command{
 		Use:   "delete -f PATH | KIND NAME …",
 		Short: "remove resources; the nodes stop serving them",
 		Long: `Removes resources that are stored: those that files hold, or some by kind and name. All of them or none: one that
 another resource needs is refused, unless that one goes too. With KIND and NAME the exit code is 4 where one is not there,
-and nothing is removed.`,
+and nothing is removed.
+` + strategyHelp,
 		Example: `  fairlead delete -f examples/proxy --wait
   fairlead delete -f site.yaml --dry-run
   fairlead delete VirtualHost old-shop --message 'the shop has closed' --wait`,
 		ValidArgsFunction: a.completeResources,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			waves, wanted, err := how.read(cmd)
+			if err != nil {
+				return err
+			}
 			remove := func(ctx context.Context, c *client.Client, set manifest.Set) error {
 				plan, err := c.Plan(ctx, set, true)
 				if err != nil {
@@ -39,6 +45,9 @@ and nothing is removed.`,
 					return a.dryRun(ctx, c, plan, dry, timeout)
 				}
 				plan.Message = string(why)
+				if wanted {
+					return a.beginRollout(ctx, c, plan, waves, "", wait, timeoutOf(cmd, timeout))
+				}
 				return a.carryOut(ctx, c, plan, wait, timeout)
 			}
 			switch {
@@ -64,7 +73,8 @@ and nothing is removed.`,
 	dry.flags(c)
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
 	why.flag(c)
-	c.Flags().Var(&timeout, "timeout", "how long to wait; the change itself goes on")
+	c.Flags().Var(&timeout, "timeout", "how long to wait; the change itself goes on; for a rollout without end unless given")
+	how.flags(c)
 	return c
 }
 

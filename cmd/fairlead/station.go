@@ -18,7 +18,7 @@ import (
 
 func newStation(a *app) *cobra.Command {
 	var d daemonFlags
-	var httpAddress, keysFile, helper string
+	var httpAddress, keysFile, helper, gates string
 	nodeLife := days(identity.NodeLife)
 	var storage subjects.Settings
 	auditAge, logsAge := days(subjects.DefaultSettings().AuditAge), days(subjects.DefaultSettings().LogsAge)
@@ -31,7 +31,11 @@ it serves certificates, lets nodes join and renews their JWTs; without it everyt
 
 A join helper is a program that is asked about each node that wants to join: it reads
 {"name","key","labels","address","facts","token","tokenBy","now"} and answers {"allow":true,"labels":{…},"address":"…"} or
-{"allow":false,"reason":"…"}. What it does not answer well lets nobody in.`,
+{"allow":false,"reason":"…"}. What it does not answer well lets nobody in.
+
+A gate program is a file of the directory --gates that a rollout asks by its name before the next wave. It reads
+{"rollout","by","message","wave","waves","nodes","changes"} and ends with 0 to let the wave pass or 1 to refuse it, with the reason
+on a line; anything else is no answer, and the rollout waits.`,
 		Example: `  fairlead station --url tls://broker.example.org:4222 --creds station.creds`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,6 +63,11 @@ A join helper is a program that is asked about each node that wants to join: it 
 					return err
 				}
 			}
+			if gates != "" {
+				if cfg.GateProgram, err = gateProgram(gates); err != nil {
+					return err
+				}
+			}
 			storage.AuditAge, storage.LogsAge = time.Duration(auditAge), time.Duration(logsAge)
 			cfg.Storage = storage
 			s, err := station.New(cfg)
@@ -78,6 +87,7 @@ A join helper is a program that is asked about each node that wants to join: it 
 	f := c.Flags()
 	f.StringVar(&keysFile, "keys", "", "file with the secrets that stations share (default station.keys beside the credentials, or in the tenant's directory that they lie in)")
 	f.StringVar(&helper, "join-helper", "", "`PROGRAM` that is asked about each node that wants to join")
+	f.StringVar(&gates, "gates", "", "`DIR` with the programs that gates of rollouts may ask")
 	f.Var(&nodeLife, "node-life", "how long a node's JWT holds, up to 90d; nodes renew theirs at two thirds")
 	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics")
 	f.IntVar(&storage.Replicas, "replicas", 1, "replicas of streams and buckets: 1 on a lone broker, 3 on a cluster")

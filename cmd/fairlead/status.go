@@ -234,6 +234,9 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 			t.row("why", n.Message)
 		}
 		t.row("desired", revision(n.DesiredRevision, n.DesiredDigest)+by(n.Desired.By)+since(n.Desired.At, n.Now))
+		if text := rolloutText(n.Rollout); text != "" {
+			t.row("rollout", text)
+		}
 		if n.Desired.Message != "" {
 			t.row("message", n.Desired.Message)
 		}

@@ -73,6 +73,9 @@ func causes(n station.NodeDetail) []string {
 		add("revision %d (%s) was made from %s%s%s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"),
 			by(n.Desired.By), since(n.Desired.At, n.Now), because(n.Desired.Message))
 	}
+	if text := rolloutText(n.Rollout); text != "" {
+		add("%s", text)
+	}
 	for _, u := range n.Desired.Unfit {
 		add("%s was left out: %s", u.Resource, u.Reason)
 	}
