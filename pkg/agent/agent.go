@@ -39,6 +39,7 @@ type Agent struct {
 	renewer *renewer      // nil for credentials that are not renewed
 	curve   message.Curve // opens what was sealed to this node
 	heart   *heart
+	absence absence
 	bootID  string
 	// instance names this start of the agent.
 	instance string
@@ -100,6 +101,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	a.lanes = newLanes(a)
 	a.inbox = newInbox(a)
 	a.heart = newHeart(a)
+	a.remember()
 	if a.cfg.Renewal != nil {
 		a.renewer = &renewer{agent: a, keys: a.cfg.Renewal}
 	}
@@ -187,6 +189,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	return err
 }
 
+// linkLost is why the link broke, for people.
+func linkLost(err error) string {
+	if err == nil {
+		return "the link was lost"
+	}
+	return "the link was lost: " + err.Error()
+}
+
 // lastWait is how long the other parts of an agent may take once something does
 // not end: systemd waits for 90 s in all.
 const lastWait = 5 * time.Second
@@ -226,6 +236,8 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 			a.log.Info("link lost", "error", err)
 			a.inbox.hold()
 			a.link.down()
+			a.absence.lost(linkLost(err), host.BootClock())
+			a.keep(true)
 		},
 		OnLost: func() { a.inbox.lost() },
 	})

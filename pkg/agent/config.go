@@ -36,6 +36,7 @@ type Config struct {
 	Link          string        // class of the link, one of fleet.Links; "wan"
 	Heartbeat     time.Duration // the longest time between heartbeats; as the link's class has it
 	HealthEvery   time.Duration // 15 s; below 0 sends none
+	RejoinAfter   time.Duration // 5 s: an interruption that is shorter is told with a later one
 	SyncEvery     time.Duration // 5 min: the slow timer, with jitter
 	ConvergeEvery time.Duration // 1 min: desired against running, when nothing else woke it; below 0 never
 	Waiting       int           // 4096: commands that may wait before new ones are refused
@@ -67,6 +68,7 @@ func (c Config) withDefaults() Config {
 		set(&c.Heartbeat, class.Heartbeat)
 	}
 	set(&c.HealthEvery, 15*time.Second)
+	set(&c.RejoinAfter, 5*time.Second)
 	set(&c.SyncEvery, 5*time.Minute)
 	set(&c.ConvergeEvery, time.Minute)
 	set(&c.Waiting, 4096)

@@ -70,11 +70,12 @@ func (h *heart) beat() {
 	batches, _ := a.journal.SpoolLen()
 	data, err := message.SignHeartbeat(a.cfg.Name, message.Heartbeat{
 		Instance: a.instance, Counter: h.count, BootID: a.bootID, At: now, Clock: time.Now(), Every: a.cfg.Heartbeat,
-		Observed: a.state.lastReport().ObservedRevision, Spool: batches, Outbox: a.journal.OutboxLen(),
+		Observed: a.observed(), Spool: batches, Outbox: a.journal.OutboxLen(),
 	}, a.signer())
 	if err == nil {
 		err = a.conn.Tell(subjects.Heartbeat(a.cfg.Name), data)
 	}
+	a.keep(false)
 	if err != nil {
 		a.log.Debug("a heartbeat was not sent", "error", err)
 	}

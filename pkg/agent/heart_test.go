@@ -3,6 +3,7 @@ package agent_test
 import (
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,5 +79,52 @@ func TestTwoAgentsOfOneIdentityAreShownAndEachCommandEndsOnce(t *testing.T) {
 	}
 	if told != 1 {
 		t.Errorf("it was told %d times", told)
+	}
+}
+
+// rejoins are the events by which the node told of its returns.
+func (n *node) rejoins(t *testing.T) (all []message.Lifecycle) {
+	t.Helper()
+	for _, l := range n.lifecycle(t) {
+		if l.Event == message.LifecycleRejoined {
+			all = append(all, l)
+		}
+	}
+	return all
+}
+
+func TestANodeThatReturnsSaysHowItWasAway(t *testing.T) {
+	n := sharedSystem(t).newNode(t)
+	p := newProxy(t, n.url)
+	start := func() (stop func()) {
+		return n.start(t, func(c *agent.Config) { c.URL, c.RejoinAfter = p.url(), time.Nanosecond })
+	}
+	stop := start()
+	n.subscribed(t)
+	if got := n.rejoins(t); len(got) > 0 {
+		t.Fatalf("a first start is told as a return: %+v", got)
+	}
+	began := time.Now()
+	p.cut()
+	n.becomes(t, station.Offline)
+	p.heal()
+	eventually(t, "it told", func() bool { return len(n.rejoins(t)) > 0 })
+	most := time.Since(began).Seconds()
+	l := n.rejoins(t)[0]
+	if l.Rejoin == nil || l.Rejoin.OfflineSeconds <= 0 || l.Rejoin.OfflineSeconds > most || l.Rejoin.Interruptions != 1 ||
+		l.BootID == "" || l.Instance == "" || !strings.HasPrefix(l.Rejoin.Reason, "the link was lost") || !strings.HasPrefix(l.Message, "away for ") {
+		t.Errorf("within %v s it told %+v, %+v", most, l, l.Rejoin)
+	}
+	stop()
+	stop = start()
+	eventually(t, "it told again", func() bool { return len(n.rejoins(t)) > 1 })
+	again := n.rejoins(t)[1]
+	if again.Rejoin.Reason != "the agent was started" || again.Instance == l.Instance || again.BootID != l.BootID {
+		t.Errorf("after a new start it told %+v, %+v", again, again.Rejoin)
+	}
+	stop()
+	shown, err := n.client.Happenings(t.Context(), n.name, time.Time{}, 10)
+	if err != nil || len(shown) != 2 || shown[0].Event != message.LifecycleRejoined || shown[0].Text != l.Message || !shown[0].Proven {
+		t.Errorf("people see %+v: %v", shown, err)
 	}
 }

@@ -143,6 +143,7 @@ func (i *inbox) run(ctx context.Context) error {
 		if err == nil {
 			i.agent.log.Debug("synced", "why", why)
 			retry = firstRetry
+			i.agent.rejoin()
 			i.agent.prune()
 			continue
 		}

@@ -21,10 +21,15 @@ func (a *Agent) announce(event, text string) error {
 }
 
 func (a *Agent) lifecycle(event, text string) (journal.Event, error) {
-	return a.lifecycleOf(message.LifecycleDomain, message.Lifecycle{
+	return a.lifecycleOf(message.LifecycleDomain, a.life(event, text))
+}
+
+// life is what every event of the agent's own says.
+func (a *Agent) life(event, text string) message.Lifecycle {
+	return message.Lifecycle{
 		Event: event, Version: a.cfg.Version, BootID: a.bootID, Instance: a.instance, Methods: a.cfg.Registry.Methods(),
 		EverySeconds: max(a.cfg.HealthEvery.Seconds(), 0), Message: text,
-	})
+	}
 }
 
 func (a *Agent) lifecycleOf(domain string, l message.Lifecycle) (journal.Event, error) {
@@ -79,6 +84,7 @@ func (a *Agent) farewell() {
 	if !a.link.stands() {
 		return
 	}
+	a.keep(true)
 	if err := a.announce(message.LifecycleStopped, ""); err != nil {
 		a.log.Warn("could not say farewell", "error", err)
 	}

@@ -126,13 +126,15 @@ type Happening struct {
 	Proven bool      `json:"proven"` // it is by the node
 }
 
-// Happenings are the last that a node told of its nginx since a moment of the
+// Happenings are the last that a node told of its nginx, of its returns, and that
+// stations told of a name that two agents live under, since a moment of the
 // broker's clock, at most so many, oldest first.
 func (c *Client) Happenings(ctx context.Context, node string, since time.Time, most int) (all []Happening, err error) {
 	err = c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.LifecycleOf(node), Since: since}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
 		var l message.Lifecycle
-		if domain := d.Message.Subject.Domain; domain == message.LifecycleDomain || domain == message.IdentityDomain || json.Unmarshal(d.Message.Body, &l) != nil {
+		if domain := d.Message.Subject.Domain; json.Unmarshal(d.Message.Body, &l) != nil ||
+			(domain == message.LifecycleDomain || domain == message.IdentityDomain) && l.Event != message.LifecycleRejoined && l.Event != message.LifecycleDuplicate {
 			return nil
 		}
 		all = append(all, Happening{At: d.StoredAt, Domain: d.Message.Subject.Domain, Event: l.Event, Text: l.Message, Proven: c.Proven(ctx, d)})
