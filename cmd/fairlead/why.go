@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -12,12 +14,15 @@ import (
 	"fairlead/pkg/message"
 	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
+	"fairlead/subjects"
 )
 
 func newWhy(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use:   "why NODE",
 		Short: "explain why a node is as it is, from the change to now",
+		Long: `Tells the chain from the change to now, each link with its time: who changed what and why, the rollout, the revision that was
+made of it, the command that told the node, what the node did with it, and what follows.`,
 		Example: `  fairlead why node1
   fairlead why node1 --json`,
 		Args:              cobra.ExactArgs(1),
@@ -27,17 +32,21 @@ func newWhy(a *app) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			chain := causes(n)
+			told, err := a.toldOf(ctx, c, n)
+			if err != nil {
+				return err
+			}
+			chain := causes(n, told)
 			happened, err := c.Happenings(ctx, n.Name, n.Now.Add(-lookBack), mostHappenings)
 			if err != nil {
 				return err
 			}
-			err = a.print(map[string]any{"node": n.Name, "sync": n.Sync, "causes": chain, "events": happened}, func(t *table) {
-				for i, line := range chain {
-					t.row(fmt.Sprintf("%d.", i+1), line)
+			err = a.print(map[string]any{"node": n.Name, "sync": n.Sync, "causes": texts(chain), "steps": chain, "events": happened}, func(t *table) {
+				for i, link := range chain {
+					t.row(fmt.Sprintf("%d.", i+1), when(link.At, n.Now), link.Text)
 				}
 				for _, h := range happened {
-					t.row("", happening(h, n.Now))
+					t.row("", "", happening(h, n.Now))
 				}
 			}, func() []string { return []string{n.Name} })
 			if err != nil {
@@ -63,15 +72,87 @@ func happening(h client.Happening, now time.Time) string {
 	return line
 }
 
+// cause is one link of the chain; without a time it is how it is now.
+type cause struct {
+	At   time.Time `json:"at,omitzero"` // by the broker's clock, or the node's where it is the node's word
+	Text string    `json:"text"`
+}
+
+func texts(chain []cause) (all []string) {
+	for _, link := range chain {
+		all = append(all, link.Text)
+	}
+	return all
+}
+
+// when is a time as a chain shows it: the day where it is another, and how long
+// ago.
+func when(at, now time.Time) string {
+	if at.IsZero() {
+		return "now"
+	}
+	layout := time.TimeOnly
+	if at.Local().Format(time.DateOnly) != now.Local().Format(time.DateOnly) {
+		layout = time.DateTime
+	}
+	return at.Local().Format(layout) + ", " + ago(at, now)
+}
+
+// told is what is known of a node's newest desired state: the change that made it,
+// the command that told it, and what became of that.
+type told struct {
+	client.NodeRevision
+	steps []client.Step
+}
+
+func (a *app) toldOf(ctx context.Context, c *client.Client, n station.NodeDetail) (t told, err error) {
+	if n.DesiredRevision == 0 {
+		return t, nil
+	}
+	all, err := c.NodeHistory(ctx, n.Name)
+	if err != nil {
+		return t, err
+	}
+	for _, r := range all {
+		if r.Revision == n.DesiredRevision {
+			t.NodeRevision = r
+		}
+	}
+	if t.Command == "" {
+		return t, nil
+	}
+	s, err := subjects.Build(n.Name, subjects.Command, handlers.MethodNginxConfig, "nginx")
+	if err != nil {
+		return t, err
+	}
+	t.steps, err = c.Steps(ctx, s, t.Command)
+	return t, err
+}
+
 // causes are the links from the change that is desired to what nginx runs.
-func causes(n station.NodeDetail) []string {
-	var chain []string
-	add := func(format string, args ...any) { chain = append(chain, fmt.Sprintf(format, args...)) }
+func causes(n station.NodeDetail, t told) (chain []cause) {
+	at := func(moment time.Time, format string, args ...any) {
+		chain = append(chain, cause{moment, fmt.Sprintf(format, args...)})
+	}
+	add := func(format string, args ...any) { at(time.Time{}, format, args...) }
+	if r := n.Rollout; r != nil {
+		where := "the node's turn has not come"
+		if r.Released {
+			where = "the node was told in wave " + strconv.Itoa(r.Wave)
+		}
+		add("rollout %s by %s is under way (%s): %s", r.ID, r.By, r.Progress, where)
+	}
 	if n.DesiredRevision == 0 {
 		add("no resource selects %s: nothing is desired of its nginx", n.Name)
 	} else {
-		add("revision %d (%s) was made from %s%s%s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"),
-			by(n.Desired.By), since(n.Desired.At, n.Now), because(n.Desired.Message))
+		if t.Change != "" {
+			did := "changed"
+			if t.Removed {
+				did = "deleted"
+			}
+			at(t.Changed, "%s %s %s, which made it revision %d%s", cmp.Or(n.Desired.By, "somebody"), did, t.Change, t.Cause, because(n.Desired.Message))
+		}
+		at(n.Desired.At, "revision %d (%s) was made from %s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By))
 	}
 	if text := rolloutText(n.Rollout); text != "" {
 		add("%s", text)
@@ -79,37 +160,34 @@ func causes(n station.NodeDetail) []string {
 	for _, u := range n.Desired.Unfit {
 		add("%s was left out: %s", u.Resource, u.Reason)
 	}
+	toldBy(t, at)
 	for _, w := range n.Commands {
-		add("command %s (%s) is %s%s%s", w.Subject, w.ID, w.State, by(w.From), since(w.At, n.Now))
-	}
-	for i := len(n.Recent) - 1; i >= 0; i-- {
-		if e := n.Recent[i]; e.Subject == n.Name+".command."+handlers.MethodNginxConfig+".nginx" {
-			add("its last nginxconfig command (%s) ended %s%s: %s", e.ID, e.State, since(e.At, n.Now), e.Answer.Message)
-			break
+		if w.ID != t.Command || len(t.steps) == 0 {
+			at(w.At, "command %s (%s) is %s%s", w.Subject, w.ID, waits(w.State), by(w.From))
 		}
 	}
 	switch r := n.Reported; {
 	case r.At.IsZero():
 		add("%s has not reported what its nginx runs", n.Name)
 	case r.Status == handlers.StatusFailed:
-		add("%s tried revision %d%s and it failed: %s", n.Name, r.Revision, since(r.At, n.Now), r.Message)
+		at(r.At, "%s tried revision %d and it failed: %s", n.Name, r.Revision, r.Message)
 		add("nginx goes on with revision %d (%s)", r.ObservedRevision, short(r.RunningDigest))
 	case r.Status == handlers.StatusPartial:
-		add("%s serves revision %d in part%s; nginx runs %s", n.Name, r.Revision, since(r.At, n.Now), short(r.RunningDigest))
+		at(r.At, "%s serves revision %d in part; nginx runs %s", n.Name, r.Revision, short(r.RunningDigest))
 		for _, h := range r.Hosts {
 			if h.State != nginx.Serving {
 				add("%s", h)
 			}
 		}
 	default:
-		add("%s reported revision %d proven%s; nginx runs %s", n.Name, r.ObservedRevision, since(r.At, n.Now), short(r.RunningDigest))
+		at(r.At, "%s reported revision %d proven; nginx runs %s", n.Name, r.ObservedRevision, short(r.RunningDigest))
 	}
 	if b := n.Reported.Bake; b != nil {
 		add("revision %d bakes until %s: it is taken back if it serves worse than the one before", b.Revision, b.Until.Local().Format(time.DateTime))
 	}
 	for _, q := range n.Reported.Quarantine {
 		if q.Digest == n.DesiredDigest && !q.Pardoned {
-			add("it lies in quarantine%s, tried %d times: `fairlead reload %s` has it tried again", since(q.At, n.Now), q.Count, n.Name)
+			at(q.At, "it lies in quarantine, tried %d times: `fairlead reload %s` has it tried again", q.Count, n.Name)
 		}
 	}
 	if p := n.Reported.Paused; p != nil {
@@ -117,17 +195,52 @@ func causes(n station.NodeDetail) []string {
 	}
 	switch d := n.Reported.Drift; {
 	case d.Now():
-		add("something was changed by hand%s (%s): %s; `fairlead diff %s` shows it", since(d.Since, n.Now), d.State, d.Summary(), n.Name)
+		at(d.Since, "something was changed by hand (%s): %s; `fairlead diff %s` shows it", d.State, d.Summary(), n.Name)
 	case d != nil && len(d.Files) > 0:
-		add("something was changed by hand and was healed%s: %s; `fairlead diff %s --healed` shows it", since(d.Since, n.Now), d.Summary(), n.Name)
+		at(d.Since, "something was changed by hand and was healed: %s; `fairlead diff %s --healed` shows it", d.Summary(), n.Name)
 	}
-	add("%s is %s, last seen %s", n.Name, n.Presence, ago(n.LastSeen, n.Now))
+	if d := n.Drained; d != nil {
+		at(d.At, "%s was drained%s%s: no selection and no rollout chooses it", n.Name, by(d.By), because(d.Reason))
+	}
+	at(n.LastSeen, "%s was seen last; it is %s", n.Name, n.Presence)
 	if n.Presence == station.Duplicate {
 		add("two agents live under its name, as where a disk was copied: %s", twins(n.NodeStatus))
 		add("each takes what is sent to it: stop one, and have its host join under a name of its own")
 	}
 	add("%s", conclusion(n))
 	return chain
+}
+
+// toldBy are the links from the command that told a node its revision to its end.
+func toldBy(t told, at func(time.Time, string, ...any)) {
+	if t.Command == "" || t.State == "" && len(t.steps) == 0 {
+		return
+	}
+	sent, _ := message.CreatedAt(t.Command)
+	at(sent, "the station told it by command %s", t.Command)
+	for _, s := range t.steps {
+		switch {
+		case s.State == message.Accepted:
+			at(s.At, "%s has it", s.From)
+		case s.State == message.Running:
+			at(s.At, "%s checks and applies it", s.From)
+		case s.State == message.Superseded:
+			at(s.At, "a newer command took its place (%s)", s.Answer.By)
+		default:
+			at(s.At, "it ended %s: %s", s.State, s.Answer.Message)
+		}
+	}
+	if len(t.steps) == 0 {
+		at(time.Time{}, "it waits in the node's mailbox: the node has not answered")
+	}
+}
+
+// waits is a state of a command that has no end.
+func waits(s message.State) string {
+	if s == message.Published {
+		return "waiting"
+	}
+	return string(s)
 }
 
 // conclusion says what follows, and what to do.

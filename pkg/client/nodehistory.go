@@ -24,10 +24,13 @@ type NodeRevision struct {
 	Message  string    `json:"message,omitempty"`
 	// Fleet is the sequence of the bucket `fleet` that it was made from, and Cause
 	// the revision of a resource that made it another; Change names that resource.
-	Fleet     uint64 `json:"fleet,omitempty"`
-	Cause     uint64 `json:"cause,omitempty"`
-	Change    string `json:"change,omitempty"`
-	Resources int    `json:"resources"`
+	Fleet  uint64 `json:"fleet,omitempty"`
+	Cause  uint64 `json:"cause,omitempty"`
+	Change string `json:"change,omitempty"`
+	// Changed is when that was, and Removed says that it was a removal.
+	Changed   time.Time `json:"changed,omitzero"`
+	Removed   bool      `json:"removed,omitempty"`
+	Resources int       `json:"resources"`
 	// Proven is whether a station wrote it; Problem says why not.
 	Proven  bool   `json:"proven"`
 	Problem string `json:"problem,omitempty"`
@@ -105,7 +108,7 @@ func (c *Client) nameCauses(ctx context.Context, all []NodeRevision) error {
 		if err != nil {
 			return err
 		}
-		all[i].Change = strings.Replace(e.Key, ".", "/", 1)
+		all[i].Change, all[i].Changed, all[i].Removed = strings.Replace(e.Key, ".", "/", 1), e.At, e.Deleted
 	}
 	return nil
 }
