@@ -86,7 +86,7 @@ func (a *app) statusOfMany(ctx context.Context, c *client.Client, t *targets, ar
 	if err != nil || s.Nodes <= statusAll {
 		return false, err
 	}
-	q.Fields = strings.TrimPrefix(q.Fields+fmt.Sprintf(",sync notin (%s,%s)", station.InSync, station.NoneDue), ",")
+	q.Fields = station.Both(q.Fields, station.NotInSync)
 	q.Most = statusSome
 	page, err := c.NodesPage(ctx, q)
 	if err != nil {

@@ -3,6 +3,7 @@ package station
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -16,6 +17,12 @@ func Fields() []fleet.Field {
 	}
 	return known
 }
+
+// NotInSync is the field selector of nodes that are not what they should be.
+const NotInSync = "sync notin (" + InSync + "," + NoneDue + ")"
+
+// Both is the field selector of what two choose; either may be empty.
+func Both(a, b string) string { return strings.Trim(a+","+b, ",") }
 
 // field is one of them, and what a node has there; facts are nil where it has
 // told none.
