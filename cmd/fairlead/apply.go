@@ -309,19 +309,35 @@ func (a *app) showResources(all []client.ResourceChange) {
 	}
 }
 
+// mostGroups is how many groups of nodes have a line of their own; -o wide has all.
+const mostGroups = 20
+
 // showNodes prints what nodes render otherwise, those together for which it is the
-// same, and then a line for each of those groups.
+// same, and then a line for each of those groups. Of groups that differ by what is the
+// nodes' own, the first is shown for all.
 func (a *app) showNodes(all []client.NodeChange, verb string) {
-	for _, n := range all {
-		fmt.Fprintf(a.stdout, "\n%s %s %s:\n", client.NameNodes(n.Nodes), verb, short(n.Digest))
-		fmt.Fprint(a.stdout, a.paintDiff(n.Diff))
+	for _, alike := range client.Alike(all) {
+		first, others := alike[0], 0
+		for _, n := range alike[1:] {
+			others += len(n.Nodes)
+		}
+		fmt.Fprintf(a.stdout, "\n%s %s %s:\n", client.NameNodes(first.Nodes), verb, short(first.Digest))
+		fmt.Fprint(a.stdout, a.paintDiff(first.Diff))
+		if others > 0 {
+			fmt.Fprintf(a.stdout, "and the same on %s by what is their own: address, labels, facts\n", count(others, "node"))
+		}
 	}
 	if len(all) > 0 {
 		fmt.Fprintln(a.stdout)
 	}
-	for _, n := range all {
+	for i, n := range all {
+		if i == mostGroups && a.output != "wide" {
+			fmt.Fprintf(a.stdout, "… and %s more; -o wide lists them\n", count(len(all)-i, "group"))
+			break
+		}
 		files, more, less := extent(n.Diff)
-		fmt.Fprintf(a.stdout, "%s: digest %s to %s, %s, +%d -%d\n", count(len(n.Nodes), "node"), short(cmp.Or(n.Before, "none")), short(n.Digest), count(files, "file"), more, less)
+		fmt.Fprintf(a.stdout, "%s (%s): digest %s to %s, %s, +%d -%d\n", count(len(n.Nodes), "node"), client.NameNodes(n.Nodes),
+			short(cmp.Or(n.Before, "none")), short(n.Digest), count(files, "file"), more, less)
 	}
 }
 

@@ -26,7 +26,7 @@ const (
 func (d *dryRun) flags(c *cobra.Command) {
 	c.Flags().Var(d, "dry-run", "show what would change and store nothing; with =nodes the nodes check it too, each with its own nginx")
 	c.Flags().Lookup("dry-run").NoOptDefVal = dryPlan
-	c.Flags().Var(&d.limit, "limit", "with --dry-run=nodes: so many nodes, or a part such as 10%, of each group for which the same comes out; at least one")
+	c.Flags().Var(&d.limit, "limit", "with --dry-run=nodes: so many nodes, or a part such as 10%, of each group with the same resources; at least one")
 	c.PreRunE = func(*cobra.Command, []string) error { return d.check() }
 	complete := cobra.FixedCompletions([]string{dryPlan, dryNodes}, cobra.ShellCompDirectiveNoFileComp)
 	if err := c.RegisterFlagCompletionFunc("dry-run", complete); err != nil {

@@ -114,8 +114,13 @@ func (a *app) atRevision(ctx context.Context, c *client.Client, kind, name strin
 	return []client.Resource{{Resource: value, By: r.By, Sequence: revision}}, nil
 }
 
-// completeResources knows the kinds, and after one the names of what is stored.
-func (a *app) completeResources(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+// completeResources knows the kinds, and after one, or after KIND/, the names of what
+// is stored.
+func (a *app) completeResources(cmd *cobra.Command, args []string, typed string) ([]string, cobra.ShellCompDirective) {
+	before := ""
+	if written, _, ok := strings.Cut(typed, "/"); ok && len(args) == 0 {
+		args, before = []string{written}, written+"/"
+	}
 	if len(args) == 0 {
 		return fleet.Kinds(), cobra.ShellCompDirectiveNoFileComp
 	}
@@ -137,7 +142,7 @@ func (a *app) completeResources(cmd *cobra.Command, args []string, _ string) ([]
 	var names []string
 	for _, r := range found {
 		if !slices.Contains(args[1:], r.Metadata.Name) {
-			names = append(names, r.Metadata.Name)
+			names = append(names, before+r.Metadata.Name)
 		}
 	}
 	return names, cobra.ShellCompDirectiveNoFileComp

@@ -52,6 +52,36 @@ type NodeChange struct {
 
 	address   string           // what the first of the nodes would render
 	resources []fleet.Resource // and from what
+	shape     string           // which resources it had and would have, whatever their variables
+}
+
+// Alike groups changes of nodes that have the same resources before and afterwards.
+// Those of one group differ by what is the nodes' own: address, labels and facts.
+func Alike(changes []NodeChange) (groups [][]NodeChange) {
+	index := make(map[string]int)
+	for _, n := range changes {
+		i, ok := index[n.shape]
+		if !ok {
+			i = len(groups)
+			index[n.shape] = i
+			groups = append(groups, nil)
+		}
+		groups[i] = append(groups[i], n)
+	}
+	return groups
+}
+
+// shapeOf names the resources that a node has and would have.
+func shapeOf(have nginx.Desired, p station.Plan) string {
+	var b strings.Builder
+	for _, r := range have.Resources {
+		b.WriteString(r.ID() + "\x00")
+	}
+	b.WriteString("\x01")
+	for _, r := range p.Resources {
+		b.WriteString(r.ID() + "\x00")
+	}
+	return b.String()
 }
 
 // Plan is what an apply would do. It holds the revisions that it was made
@@ -299,7 +329,7 @@ func nodeChanges(now stored, plans []station.Plan) []NodeChange {
 		if !ok {
 			i = len(changes)
 			index[key] = i
-			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: text, address: p.Address, resources: p.Resources})
+			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: text, address: p.Address, resources: p.Resources, shape: shapeOf(have, p)})
 		}
 		changes[i].Nodes = append(changes[i].Nodes, p.Node)
 	}
