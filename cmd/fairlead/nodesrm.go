@@ -24,7 +24,8 @@ func newNodesRemove(a *app) *cobra.Command {
 		Use:   "rm NODE",
 		Short: "take a node out of the fleet",
 		Long: `Takes the node out of the register: stations believe nothing that it says from then on, compile nothing for it and do not
-renew its JWT. Its nginx goes on with what it has. Another host may join under its name.
+renew its JWT. Commands that wait for it end cancelled. Its nginx goes on with what it has. Another host may join under its
+name.
 
 What the node has still opens a connection to its own subjects, until its JWT ends. --revoke takes its keys back, too, so
 that brokers cut it off at once; it needs the identity directory. It can be done later, when the node has gone from the
@@ -59,6 +60,9 @@ register already. The exit code is 3 where a broker or the nodes could not be to
 			if !gone {
 				fmt.Fprintf(a.stdout, "removed %s\n", args[0])
 			}
+			if err := a.endWaiting(ctx, c, args[0]); err != nil {
+				return err
+			}
 			if !revoke {
 				a.say("what it has opens a connection to its own subjects until its JWT ends; --revoke cuts it off")
 				return nil
@@ -73,6 +77,19 @@ register already. The exit code is 3 where a broker or the nodes could not be to
 	o.flags(f)
 	o.pushFlag(f)
 	return c
+}
+
+// endWaiting ends what waits for a node that was removed.
+func (a *app) endWaiting(ctx context.Context, c *client.Client, name string) error {
+	n, err := c.EndWaiting(ctx, name)
+	if fleet.KindOf(err) == fleet.Unavailable {
+		a.say("no station answers: commands that wait for %s end once one runs, before another host can join as %s", name, name)
+		return nil
+	}
+	if err == nil && n > 0 {
+		fmt.Fprintf(a.stdout, "cancelled %s to %s\n", count(n, "waiting command"), name)
+	}
+	return err
 }
 
 // revokeNode takes back all keys that a node has or had. No JWT for them lasts

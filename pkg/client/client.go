@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -147,6 +148,11 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 		if fleet.KindOf(err) == fleet.Unknown {
 			if err := room.take(); err != nil {
 				return err
+			}
+			if e.Deleted {
+				if _, err := c.EndWaiting(ctx, r.Name); err != nil && fleet.KindOf(err) != fleet.Conflict {
+					return fmt.Errorf("end what waits for the node that had the name %s before: %w", r.Name, err)
+				}
 			}
 		}
 		if err == nil {

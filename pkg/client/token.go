@@ -171,6 +171,14 @@ func (c *Client) Approve(ctx context.Context, w station.WaitingNode) error {
 	return err
 }
 
+// EndWaiting ends all commands that wait for a node that was removed, so that
+// who takes its name does not get them, and returns how many. The error is
+// Conflict where the node was not removed, and Unavailable without a station.
+func (c *Client) EndWaiting(ctx context.Context, name string) (int, error) {
+	a, err := ask[station.RemovedAnswer](ctx, c, station.QueryRemoved, station.RemovedQuestion{Name: name})
+	return a.Cancelled, err
+}
+
 // RemoveNode takes a node out of the register: stations believe nothing that it
 // says from then on, and do not renew its JWT, which ends at its time. The error
 // is Unknown where there is none of that name.

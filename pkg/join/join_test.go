@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
 	"fairlead/pkg/join"
@@ -294,4 +295,32 @@ func TestAnAnswerThatWasLostIsGivenAgain(t *testing.T) {
 	_, err = s.join(token, "ship1", again)
 	s.refused("a node that was removed", fleet.Refused, "removed since", err)
 	s.told("ship1", message.LifecycleRemoved, "by alice")
+}
+
+func TestAHostThatTakesTheNameOfARemovedNodeDoesNotGetItsCommands(t *testing.T) {
+	s := running(t, func(c *station.Config) { c.SweepEvery = time.Hour }) // joining ends them, not the look that comes by and by
+	if _, err := s.join(s.token(), "ship1"); err != nil {
+		t.Fatal(err)
+	}
+	reload := client.Command{Subject: subjects.Subject{Node: "ship1", Direction: subjects.Command, Method: "reload", Domain: "nginx"}}
+	sent, err := s.client.Send(within(t), reload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.RemoveNode(within(t), "ship1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.join(s.token(), "ship1"); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.client.Command(within(t), sent[0].ID); err != nil || found.State != message.Cancelled || !strings.Contains(found.Ended.Answer.Message, "removed from the register by alice") {
+		t.Errorf("the command is %+v: %v", found, err)
+	}
+	later, err := s.client.Send(within(t), reload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found, err := s.client.Command(within(t), later[0].ID); err != nil || found.State.Final() {
+		t.Errorf("a command to the new one is %+v: %v", found, err)
+	}
 }

@@ -92,9 +92,10 @@ type attempt struct {
 	record  TokenRecord
 	by      string // who made the token
 	node    NodeRecord
-	at      uint64 // sequence of the name in the register
-	spent   bool   // the token was used for this node already
-	entered bool   // and the register has it
+	at      uint64  // sequence of the name in the register
+	spent   bool    // the token was used for this node already
+	entered bool    // and the register has it
+	gone    removal // of the node that had the name before
 }
 
 func (a *attempt) run(ctx context.Context, body []byte) (message.JoinReply, error) {
@@ -185,10 +186,10 @@ func (a *attempt) free(ctx context.Context) error {
 	case err != nil:
 		return err
 	case have.record.Key == "":
-		if used && have.removed.After(use.At) {
+		if used && have.removed.at.After(use.At) {
 			return fleet.Errorf(fleet.Refused, "%s joined with this token and was removed since: ask for another token", name)
 		}
-		a.spent = used
+		a.spent, a.gone = used, have.removed
 		leave, err := s.register.reserve(name) // so that nobody is asked for nothing
 		if err == nil {
 			leave()
@@ -239,6 +240,11 @@ func (a *attempt) enter(ctx context.Context) (err error) {
 		return err
 	}
 	defer leave()
+	if !a.gone.at.IsZero() { // what waits for the one that had the name is not this one's
+		if _, err := a.station.endWaiting(ctx, a.node.Name, a.gone); err != nil {
+			return err
+		}
+	}
 	n := 0
 	if !a.spent {
 		use := TokenUse{Node: a.node.Name, Key: a.node.Key, At: a.station.clock.Now()}

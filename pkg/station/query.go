@@ -27,6 +27,7 @@ const (
 	QueryReseal   = "reseal"   // ResealQuestion → ResealAnswer
 	QueryToken    = "token"    // TokenQuestion → TokenAnswer
 	QueryRollouts = "rollouts" // RolloutsQuestion → RolloutsAnswer
+	QueryRemoved  = "removed"  // RemovedQuestion → RemovedAnswer
 )
 
 // Sync of a node, in words. Unknown is never told as good.
@@ -210,6 +211,7 @@ func (s *Station) queries() []bus.Endpoint {
 		endpoint(QueryCurve, s.answerCurve),
 		endpoint(QueryReseal, s.answerReseal),
 		endpoint(QueryRollouts, s.answerRollouts),
+		endpoint(QueryRemoved, s.answerRemoved),
 	}
 }
 

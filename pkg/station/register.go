@@ -77,7 +77,7 @@ type register struct {
 	nodes    map[string]*node
 	sorted   []string             // their names; nil where that is to be made
 	removed  []bus.Entry          // deletions that the audit is to hear of
-	gone     map[string]time.Time // when nodes were removed, by the broker's clock
+	gone     map[string]removal   // of nodes whose name nobody took since
 	entering map[string]int       // joins that are about to write a name
 	spoils   map[string]spoil     // entries that are not believed, by name
 	asked    map[string]time.Time // when an entry was looked up, by this host's clock
@@ -101,7 +101,7 @@ type node struct {
 
 func newRegister(s *Station) *register {
 	return &register{station: s, nodes: make(map[string]*node), asked: make(map[string]time.Time),
-		gone: make(map[string]time.Time), entering: make(map[string]int), spoils: make(map[string]spoil)}
+		gone: make(map[string]removal), entering: make(map[string]int), spoils: make(map[string]spoil)}
 }
 
 // SignRecord makes the signed document of a register entry.
@@ -124,12 +124,13 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 			return nil // what this station wrote since is known already
 		}
 		if e.Deleted {
-			if err := r.removes(e); err != nil {
+			by, err := r.removes(e)
+			if err != nil {
 				r.station.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
 				return r.spoil(ctx, e)
 			}
 			_, told := r.gone[e.Key]
-			r.remove(e)
+			r.remove(e, by)
 			if !told && e.At.After(r.station.clock.Now().Add(-lookBack)) {
 				r.removed = append(r.removed, e)
 			}
@@ -157,8 +158,8 @@ func (r *register) keep(ctx context.Context, name string) error {
 	}
 	return r.station.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
 		if e.Deleted {
-			if r.removes(e) == nil {
-				r.remove(e)
+			if by, err := r.removes(e); err == nil {
+				r.remove(e, by)
 			}
 		} else if record, by, err := r.read(e); err == nil {
 			n := r.node(name)
@@ -170,12 +171,15 @@ func (r *register) keep(ctx context.Context, name string) error {
 }
 
 // remove takes a node out. The lock is held.
-func (r *register) remove(e bus.Entry) {
+func (r *register) remove(e bus.Entry, by string) {
 	delete(r.nodes, e.Key)
 	r.sorted = nil
 	r.station.presence.forget(e.Key)
 	delete(r.spoils, e.Key)
-	r.gone[e.Key] = e.At
+	if before, told := r.gone[e.Key]; told { // a station wrote it again
+		by = before.by
+	}
+	r.gone[e.Key] = removal{e.At, by}
 }
 
 // recordWriters are the roles that may register nodes.
@@ -198,23 +202,25 @@ func (r *register) read(e bus.Entry) (record NodeRecord, by signature, err error
 	return record, signature{m.Key, e.At}, nil
 }
 
-// removes proves that who may removed a node. A mark of deletion alone says
-// nothing: with the help of JetStream's answers many can leave one.
-func (r *register) removes(e bus.Entry) error {
+// removes proves that who may removed a node, and returns who. A mark of
+// deletion alone says nothing: with the help of JetStream's answers many can
+// leave one.
+func (r *register) removes(e bus.Entry) (by string, err error) {
 	m, err := e.Message(message.RegisterSubject(e.Key))
+	var owner message.Trusted
 	if err == nil {
-		_, err = message.VerifyStored(m, e.At, r.station.trust.Find, recordWriters...)
+		owner, err = message.VerifyStored(m, e.At, r.station.trust.Find, recordWriters...)
 	}
 	if err == nil && m.Operation != bus.Delete {
 		err = fleet.Errorf(fleet.Refused, "the entry is marked as deleted and its signature says nothing of it")
 	}
-	return err
+	return owner.Name, err
 }
 
 // registered is what the broker's register has of a node this moment.
 type registered struct {
 	record   NodeRecord // without a key where it is not there
-	removed  time.Time  // when it was
+	removed  removal    // zero where it was not
 	sequence uint64     // of what was written last, also by who may not
 }
 
@@ -234,7 +240,7 @@ func (r *register) lookUp(ctx context.Context, name string) (found registered, e
 		r.count(e, &found)
 		return nil
 	})
-	if err == nil && found.record.Key == "" && found.removed.IsZero() { // all of it was written over
+	if err == nil && found.record.Key == "" && found.removed.at.IsZero() { // all of it was written over
 		r.mu.RLock()
 		defer r.mu.RUnlock()
 		found.record, found.removed = r.knows(name)
@@ -245,10 +251,11 @@ func (r *register) lookUp(ctx context.Context, name string) (found registered, e
 // count reports whether an entry is by who may write it, and takes it then.
 func (r *register) count(e bus.Entry, found *registered) bool {
 	if e.Deleted {
-		if r.removes(e) != nil {
+		by, err := r.removes(e)
+		if err != nil {
 			return false
 		}
-		*found = registered{removed: e.At, sequence: max(found.sequence, e.Sequence)}
+		*found = registered{removed: removal{e.At, by}, sequence: max(found.sequence, e.Sequence)}
 		return true
 	}
 	record, _, err := r.read(e)

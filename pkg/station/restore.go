@@ -74,7 +74,7 @@ func (r *register) spoiled() (due []bus.Change, err error) {
 		switch {
 		case record.Key != "":
 			m, err = SignRecord(record, r.station.cfg.Credentials.UserName(), r.station.cfg.Credentials)
-		case !removed.IsZero():
+		case !removed.at.IsZero():
 			m, err = r.station.sign(message.Message{Subject: message.RegisterSubject(name), ID: message.NewID(), Operation: bus.Delete})
 		default: // nothing was there
 			continue
@@ -89,7 +89,7 @@ func (r *register) spoiled() (due []bus.Change, err error) {
 
 // knows is what the station remembers of a name: its record, without a key where
 // there is none that stands, or when it was removed. The lock is held.
-func (r *register) knows(name string) (record NodeRecord, removed time.Time) {
+func (r *register) knows(name string) (record NodeRecord, removed removal) {
 	if n, ok := r.nodes[name]; ok && n.record.Key != "" {
 		if _, err := message.Stands(n.by.key, n.by.at, r.station.trust.Find, recordWriters...); err == nil {
 			return n.record, removed
