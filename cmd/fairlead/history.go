@@ -119,9 +119,11 @@ func (a *app) printNodeHistory(ctx context.Context, c *client.Client, node, kind
 	})
 }
 
-// changeOf is the resource whose change made a node's revision.
+// changeOf is the rollout, or the resource whose change, made a node's revision.
 func changeOf(r client.NodeRevision) string {
 	switch {
+	case r.Rollout != "":
+		return "rollout " + r.Rollout
 	case r.Change != "":
 		return fmt.Sprintf("%s %d", r.Change, r.Cause)
 	case r.Cause > 0:

@@ -27,6 +27,8 @@ type NodeRevision struct {
 	Fleet  uint64 `json:"fleet,omitempty"`
 	Cause  uint64 `json:"cause,omitempty"`
 	Change string `json:"change,omitempty"`
+	// Rollout released the node to it, or took it back.
+	Rollout string `json:"rollout,omitempty"`
 	// Changed is when that was, and Removed says that it was a removal.
 	Changed   time.Time `json:"changed,omitzero"`
 	Removed   bool      `json:"removed,omitempty"`
@@ -50,7 +52,7 @@ func (c *Client) NodeHistory(ctx context.Context, node string) (all []NodeRevisi
 	at := make(map[string]int) // by id of the command
 	err = c.conn.History(ctx, subjects.Desired, key, func(e bus.Entry) error {
 		d, problem := c.desiredIn(ctx, e, node)
-		r := NodeRevision{Revision: d.Revision, Digest: d.Digest, At: e.At, By: d.By, Message: d.Message, Fleet: d.Fleet, Cause: d.Cause, Resources: len(d.Resources),
+		r := NodeRevision{Revision: d.Revision, Digest: d.Digest, At: e.At, By: d.By, Message: d.Message, Fleet: d.Fleet, Cause: d.Cause, Rollout: d.Rollout, Resources: len(d.Resources),
 			Proven: problem == "", Problem: problem}
 		if r.Proven {
 			r.Command = station.CommandFor(node, d).ID

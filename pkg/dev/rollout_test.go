@@ -155,6 +155,15 @@ func TestAChangeThatBreaksNginxOnTheSecondWaveIsTakenBackByItself(t *testing.T) 
 		switch len(endedOnce(t, r.client, n.Name)) - int(before[n.Name].DesiredRevision) {
 		case 2: // there and back
 			released++
+			past, err := r.client.NodeHistory(t.Context(), n.Name)
+			if err != nil || len(past) < 2 {
+				t.Fatalf("%+v, %v", past, err)
+			}
+			for _, h := range past[len(past)-2:] {
+				if h.Rollout != id || h.Cause != 0 || h.By != "admin" || !h.Proven {
+					t.Errorf("the history of %s has %+v", n.Name, h)
+				}
+			}
 			if d.DesiredRevision != before[n.Name].DesiredRevision+2 || d.Desired.By != "admin" || !strings.Contains(d.Desired.Message, "rolled back") {
 				t.Errorf("the desired state of %s is %+v", n.Name, d.Desired)
 			}

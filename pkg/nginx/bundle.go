@@ -30,6 +30,8 @@ type Desired struct {
 	// the register.
 	Fleet uint64 `json:"fleet,omitempty"`
 	Cause uint64 `json:"cause,omitempty"`
+	// Rollout is the id of the rollout that released the node to it, or took it back.
+	Rollout string `json:"rollout,omitempty"`
 }
 
 // File is one file of a bundle.

@@ -376,6 +376,9 @@ func (c *compiler) write(ctx context.Context, plan Plan, sequence uint64, causes
 		By: why.by, Message: why.note, Fleet: sequence, Cause: why.sequence,
 		At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
 	}
+	if why.sequence == newest { // it is no revision of the fleet's
+		d.Cause, d.Rollout = 0, why.id
+	}
 	body, err := json.Marshal(d)
 	if err != nil {
 		return err

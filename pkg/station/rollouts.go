@@ -282,7 +282,7 @@ func (r *rollouts) layers(nodes []NodeRecord, resources map[string]resource, cau
 			continue
 		}
 		l := &layer{resources: base.resources, causes: maps.Clone(causes)}
-		why := cause{sequence: newest, by: t.author, note: t.plan.Message}
+		why := cause{sequence: newest, id: t.id, by: t.author, note: t.plan.Message}
 		if over {
 			changed := maps.Clone(resources)
 			for key, doc := range t.docs {
