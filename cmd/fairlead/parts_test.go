@@ -22,6 +22,9 @@ type parts struct {
 	env     []string
 	address string // of ship1's nginx
 	url     string
+	host    string // the broker's data
+	broker  *process
+	station *process
 	agent   *process
 }
 
@@ -63,9 +66,9 @@ func startParts(t *testing.T, address string) *parts {
 	if !strings.Contains(stderr, "`fairlead user create NAME --role node --dir DATA/identity` does that") {
 		t.Errorf("users by the broker's flags:\n%s", stderr)
 	}
-	broker := start(t, p.env, "broker", "--data", host, "--listen", "127.0.0.1:0", "--sync", "2m")
-	p.url = broker.err.await(t, `broker is ready.* url=(tls://\S+)`)[1]
-	start(t, p.env, "station", "--url", p.url, "--creds", p.creds("station"), "--trust", p.trust())
+	p.host = host
+	p.startBroker("127.0.0.1:0")
+	p.station = p.startStation()
 
 	fairlead(t, p.env, 0, "context", "add", "parts", "--url", p.url, "--creds", p.creds("admin"))
 	fairlead(t, p.env, 0, "context", "select", "parts")
@@ -75,6 +78,17 @@ func startParts(t *testing.T, address string) *parts {
 	return p
 }
 
+func (p *parts) startBroker(listen string) {
+	p.t.Helper()
+	p.broker = start(p.t, p.env, "broker", "--data", p.host, "--listen", listen, "--sync", "2m")
+	p.url = p.broker.err.await(p.t, `broker is ready.* url=(tls://\S+)`)[1]
+}
+
+func (p *parts) startStation() *process {
+	p.t.Helper()
+	return start(p.t, p.env, "station", "--url", p.url, "--creds", p.creds("station"), "--trust", p.trust())
+}
+
 func (p *parts) creds(user string) string {
 	return filepath.Join(p.dir, "identity/tenants/main/users", user+".creds")
 }
@@ -82,14 +96,20 @@ func (p *parts) trust() string { return filepath.Join(p.dir, "identity/tenants/m
 
 func (p *parts) startAgent() {
 	p.t.Helper()
-	n := filepath.Join(p.dir, "ship1")
+	p.agent = p.agentOf("ship1")
+}
+
+func (p *parts) agentOf(name string) *process {
+	p.t.Helper()
+	n := filepath.Join(p.dir, name)
 	if err := os.MkdirAll(n, 0o755); err != nil {
 		p.t.Fatal(err)
 	}
-	p.agent = start(p.t, p.env, "agent", "--url", p.url, "--creds", p.creds("ship1"), "--trust", p.trust(),
+	a := start(p.t, p.env, "agent", "--url", p.url, "--creds", p.creds(name), "--trust", p.trust(),
 		"--state", filepath.Join(n, "state"), "--run", filepath.Join(n, "run"), "--logs", filepath.Join(n, "logs"),
 		"--nginx-conf", filepath.Join(n, "conf"), "--nginx-workers", "1", "--health-every", "1s")
-	p.eventually(0, `^ship1 +online`, "nodes")
+	p.eventually(0, `^`+name+` +online`, "nodes")
+	return a
 }
 
 // eventually runs a command until exit code and output are as wanted.

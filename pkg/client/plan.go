@@ -200,6 +200,9 @@ func (c *Client) plan(ctx context.Context, now stored, set, gone manifest.Set) (
 	}
 	p.Nodes = nodeChanges(now, plans)
 	p.LeftOut = leftOut(p.Resources, before, plans)
+	if p.Changes() > 0 {
+		p.Warnings = append(p.Warnings, c.underWay(ctx)...)
+	}
 	return p, nil
 }
 

@@ -255,6 +255,26 @@ func (c *Client) free(ctx context.Context, changes []bus.Change) error {
 	return nil
 }
 
+// underWay says of rollouts that are under way that a plan does not know of them: it
+// is made from the fleet's resources. Without a station there are none to be told.
+func (c *Client) underWay(ctx context.Context) (warnings []string) {
+	ctx, cancel := context.WithTimeout(ctx, underWayTime)
+	defer cancel()
+	all, err := c.Rollouts(ctx, station.RolloutsQuestion{Open: true})
+	if err != nil {
+		c.log.Debug("it is not known whether a rollout is under way", "error", err)
+	}
+	for _, r := range all {
+		if r.State.Overlays() {
+			warnings = append(warnings, fmt.Sprintf("rollout %s%s is under way: what its %d released nodes run is not shown here", r.ID, byWhom(r.By), r.State.Released))
+		}
+	}
+	return warnings
+}
+
+// underWayTime bounds that question: a plan is of use without the answer.
+const underWayTime = 2 * time.Second
+
 func byWhom(name string) string {
 	if name == "" {
 		return ""
