@@ -155,10 +155,10 @@ func TestANodesHistorySaysWhatEachRevisionCameTo(t *testing.T) {
 		{Revision: 3, By: "alice", Change: "VirtualHost/a", Cause: two + 1, State: message.Published, Resources: 2},
 	} {
 		got := all[i]
-		if got.Command == "" || len(got.Digest) != 64 || !got.Proven || got.At.IsZero() || got.Ended.IsZero() == got.State.Final() || got.Fleet != got.Cause {
+		if got.Command == "" || len(got.Digest) != 64 || !got.Proven || got.At.IsZero() || got.Ended.IsZero() == got.State.Final() || got.Fleet != got.Cause || got.Changed.IsZero() {
 			t.Errorf("%+v", got)
 		}
-		got.Command, got.Digest, got.Proven, got.At, got.Ended, got.Fleet = "", "", false, want.At, want.Ended, 0
+		got.Command, got.Digest, got.Proven, got.At, got.Ended, got.Fleet, got.Changed = "", "", false, want.At, want.Ended, 0, want.Changed
 		if got != want {
 			t.Errorf("%+v\nwant %+v", got, want)
 		}
