@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -135,13 +134,6 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 		chain = append(chain, cause{moment, fmt.Sprintf(format, args...)})
 	}
 	add := func(format string, args ...any) { at(time.Time{}, format, args...) }
-	if r := n.Rollout; r != nil {
-		where := "the node's turn has not come"
-		if r.Released {
-			where = "the node was told in wave " + strconv.Itoa(r.Wave)
-		}
-		add("rollout %s by %s is under way (%s): %s", r.ID, r.By, r.Progress, where)
-	}
 	if n.DesiredRevision == 0 {
 		add("no resource selects %s: nothing is desired of its nginx", n.Name)
 	} else {
@@ -151,6 +143,9 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 				did = "deleted"
 			}
 			at(t.Changed, "%s %s %s, which made it revision %d%s", cmp.Or(n.Desired.By, "somebody"), did, t.Change, t.Cause, because(n.Desired.Message))
+		}
+		if r := n.Desired.Rollout; r != "" {
+			at(n.Desired.At, "rollout %s made it another%s%s", r, by(n.Desired.By), because(n.Desired.Message))
 		}
 		at(n.Desired.At, "revision %d (%s) was made from %s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By))
 	}

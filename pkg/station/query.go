@@ -130,6 +130,7 @@ type DesiredSummary struct {
 	By        string    `json:"by,omitempty"`
 	Message   string    `json:"message,omitempty"` // why, in the words of who changed it
 	Cause     uint64    `json:"cause,omitempty"`   // the revision of a resource that made it another
+	Rollout   string    `json:"rollout,omitempty"` // that made it another instead
 	At        time.Time `json:"at"`
 	Resources []string  `json:"resources"`
 	// Unfit are those that select the node and that it cannot take.
@@ -233,7 +234,7 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 	d := NodeDetail{NodeStatus: s.status(q.Name, now), Recent: s.ledger.ends(q.Name), Now: now}
 	d.Commands, d.Waiting = s.ledger.waiting(q.Name, mostCommands)
 	desired, _ := s.compiler.of(q.Name)
-	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, Message: desired.Message, Cause: desired.Cause, At: desired.At}
+	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, Message: desired.Message, Cause: desired.Cause, Rollout: desired.Rollout, At: desired.At}
 	for _, r := range desired.Resources {
 		d.Desired.Resources = append(d.Desired.Resources, r.ID())
 	}
