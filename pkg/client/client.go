@@ -143,9 +143,11 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 	if err != nil {
 		return err
 	}
+	var added []bus.Entry
 	for _, r := range records {
 		e, err := c.conn.Get(ctx, subjects.Nodes, r.Name)
-		if fleet.KindOf(err) == fleet.Unknown {
+		fresh := fleet.KindOf(err) == fleet.Unknown
+		if fresh {
 			if err := room.take(); err != nil {
 				return err
 			}
@@ -164,18 +166,22 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 			if known && sameRecord(have, r) && whole(e) {
 				continue
 			}
-		} else if fleet.KindOf(err) != fleet.Unknown {
+		} else if !fresh {
 			return err
 		}
 		m, err := station.SignRecord(r, c.Me(), c.creds)
 		if err != nil {
 			return err
 		}
-		if _, err := c.conn.Put(ctx, subjects.Nodes, bus.Change{Key: r.Name, Document: m, Expect: e.Sequence}); err != nil {
+		sequence, err := c.conn.Put(ctx, subjects.Nodes, bus.Change{Key: r.Name, Document: m, Expect: e.Sequence})
+		if err != nil {
 			return err
 		}
+		if fresh {
+			added = append(added, bus.Entry{Key: r.Name, Sequence: sequence})
+		}
 	}
-	return nil
+	return c.keepToQuota(ctx, room, added)
 }
 
 // whole reports whether an entry of the register was signed as it is; stations

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
@@ -64,6 +65,32 @@ func (c *Client) room(ctx context.Context) (*room, error) {
 		return nil
 	})
 	return r, err
+}
+
+// keepToQuota takes out again who was added, the last first, where others took
+// the last places in the same moment. The error is Busy then.
+func (c *Client) keepToQuota(ctx context.Context, before *room, added []bus.Entry) error {
+	if before.most == 0 || len(added) == 0 {
+		return nil
+	}
+	now, err := c.room(ctx)
+	if err != nil || now.have <= now.most {
+		return err
+	}
+	over := min(int(now.have-now.most), len(added))
+	for _, e := range added[len(added)-over:] {
+		if err := c.remove(ctx, subjects.Nodes, e.Key, message.RegisterSubject(e.Key), e.Sequence); err != nil {
+			return err
+		}
+	}
+	return fleet.Errorf(fleet.Busy, "the tenant may have %d nodes, and others took the last place in the same moment: %s not added", now.most, plural(over))
+}
+
+func plural(n int) string {
+	if n == 1 {
+		return "one was"
+	}
+	return fmt.Sprintf("%d were", n)
 }
 
 // take makes place for one more node; the error is Busy.

@@ -397,6 +397,12 @@ func TestANameThatWasWrittenOverIsNotFree(t *testing.T) {
 }
 
 func TestJoinsAtOnceKeepToTheQuota(t *testing.T) {
+	for _, stations := range []int{1, 2} {
+		t.Run(fmt.Sprint(stations), func(t *testing.T) { joinsAtOnce(t, stations) })
+	}
+}
+
+func joinsAtOnce(t *testing.T, stations int) {
 	s := open(t)
 	err := s.authority.SetQuota(identity.Quota{Nodes: 3})
 	if err == nil {
@@ -405,7 +411,9 @@ func TestJoinsAtOnceKeepToTheQuota(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.station("station-a")
+	for _, name := range []string{"station-a", "station-b"}[:stations] {
+		s.station(name)
+	}
 	token := s.token(func(r *station.TokenRecord) { r.Uses = 20 })
 	asked, all := make(chan error, 20), make(chan struct{})
 	for i := range cap(asked) {
@@ -434,4 +442,55 @@ func TestJoinsAtOnceKeepToTheQuota(t *testing.T) {
 	if used := s.used(token); joined != 3 || used != 3 {
 		t.Errorf("%d joined, with %d uses of the token", joined, used)
 	}
+	if nodes := s.registered(); len(nodes) != 3 {
+		t.Errorf("the register has %v", nodes)
+	}
+}
+
+func TestNodesThatAreAddedAtOnceKeepToTheQuota(t *testing.T) {
+	s := open(t)
+	err := s.authority.SetQuota(identity.Quota{Nodes: 3})
+	if err == nil {
+		s.trust, err = s.authority.TrustSet()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.station("station-a") // which stores the set
+	added, all := make(chan error, 12), make(chan struct{})
+	for i := range cap(added) {
+		c := s.as("alice", subjects.Admin)
+		r := station.NodeRecord{Name: fmt.Sprintf("ship%d", i), Key: key(t, stranger(t)).PublicKey(), Since: time.Now()}
+		go func() {
+			<-all
+			added <- c.Register(t.Context(), r)
+		}()
+	}
+	close(all)
+	good := 0
+	for range cap(added) {
+		if err := <-added; err == nil {
+			good++
+		} else {
+			s.refused("one too many", fleet.Busy, "the tenant may have 3 nodes", err)
+		}
+	}
+	if nodes := s.registered(); len(nodes) != good || good > 3 {
+		t.Errorf("%d were added, and the register has %v", good, nodes)
+	}
+}
+
+// registered are the names that the register has.
+func (s *site) registered() (names []string) {
+	s.t.Helper()
+	err := s.client.Conn().Keys(within(s.t), subjects.Nodes, func(e bus.Entry) error {
+		if !e.Deleted {
+			names = append(names, e.Key)
+		}
+		return nil
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return names
 }

@@ -233,7 +233,10 @@ func (a *attempt) ask(ctx context.Context) error {
 // that is stopped between the two goes on when it asks again.
 func (a *attempt) enter(ctx context.Context) (err error) {
 	if a.entered {
-		return nil
+		if a.station.clock.Now().Sub(a.node.Since) > askedAgain {
+			return nil // it is a node since long
+		}
+		return a.keepToQuota(ctx, 0)
 	}
 	leave, err := a.station.register.reserve(a.node.Name)
 	if err != nil {
@@ -259,18 +262,51 @@ func (a *attempt) enter(ctx context.Context) (err error) {
 	sequence, err := a.station.conn.Put(ctx, subjects.Nodes, bus.Change{Key: a.node.Name, Document: m, Expect: a.at})
 	if err == nil {
 		a.station.register.enter(a.node, sequence)
+		a.at = sequence
+		if err := a.keepToQuota(ctx, n); err != nil {
+			return err
+		}
 		a.waitsNoMore(ctx)
 		return nil
 	}
 	if fleet.KindOf(err) != fleet.Conflict {
 		return err // it may be there or not: who asks again finds out
 	}
-	if n > 0 {
-		if err := a.station.tokens.release(ctx, a.token, n); err != nil {
-			a.station.log.Warn("a use of a token led to no node and cannot be given back", "token", ShortID(a.token), "error", err)
-		}
-	}
+	a.release(ctx, n)
 	return fleet.Errorf(fleet.Conflict, "another host took the name %s this moment: choose another one with --name", a.node.Name)
+}
+
+// askedAgain is how long a host may go on asking whose answer was lost. What was
+// decided before the station it had asked was stopped is not known so long.
+const askedAgain = 10 * time.Minute
+
+// keepToQuota takes a node out again that has its entry, and no JWT yet, where
+// others that entered in the same moment have taken the last place.
+func (a *attempt) keepToQuota(ctx context.Context, use int) error {
+	s := a.station
+	full := s.register.admitted(ctx, a.node.Name, a.at)
+	if fleet.KindOf(full) != fleet.Busy {
+		return full
+	}
+	m, err := s.sign(message.Message{Subject: message.RegisterSubject(a.node.Name), ID: message.NewID(), Operation: bus.Delete})
+	if err != nil {
+		return err
+	}
+	if _, err := s.conn.Put(ctx, subjects.Nodes, bus.Change{Key: a.node.Name, Document: m, Expect: a.at}); err != nil && fleet.KindOf(err) != fleet.Conflict {
+		return err
+	}
+	a.release(ctx, use)
+	return full
+}
+
+// release gives back a use of the token that led to no node, 0 for none.
+func (a *attempt) release(ctx context.Context, use int) {
+	if use == 0 {
+		return
+	}
+	if err := a.station.tokens.release(ctx, a.token, use); err != nil {
+		a.station.log.Warn("a use of a token led to no node and cannot be given back", "token", ShortID(a.token), "error", err)
+	}
 }
 
 // issue makes a node's two JWTs. The one to renew with lives twice as long: a

@@ -88,10 +88,18 @@ func (r *register) put(record NodeRecord, by signature, sequence uint64) bool {
 	if record.keyAt(n.record.Key, by.at) != n.record.Key {
 		n.facts = nil // said by the holder of another key
 	}
+	n.enters(sequence)
 	n.record, n.by, n.sequence = record, by, sequence
 	delete(r.gone, record.Name)
 	r.station.compiler.wake()
 	return other
+}
+
+// enters notes that a record is about to be known, where none was.
+func (n *node) enters(sequence uint64) {
+	if n.record.Key == "" {
+		n.entered = sequence
+	}
 }
 
 // holder is the node whose key a key is or was, "" for nobody's.
@@ -109,47 +117,4 @@ func (r *register) holder(key string) string {
 		}
 	}
 	return ""
-}
-
-// reserve keeps room for a node that is about to enter the register, until leave
-// is called. The error is Busy where the tenant may have no more nodes. Joins at
-// one station keep to that; those of the same moment at several may exceed it.
-func (r *register) reserve(name string) (leave func(), err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err := r.room(); err != nil {
-		return nil, err
-	}
-	r.entering[name]++
-	return func() {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		if r.entering[name]--; r.entering[name] == 0 {
-			delete(r.entering, name)
-		}
-	}, nil
-}
-
-// room reports whether the tenant may have one more node; the error is Busy. The
-// lock is held.
-func (r *register) room() error {
-	most := r.station.trust.Current().MaxNodes
-	if most == 0 {
-		return nil
-	}
-	have := 0
-	for name := range r.entering {
-		if n, known := r.nodes[name]; !known || n.record.Key == "" {
-			have++
-		}
-	}
-	for _, n := range r.nodes {
-		if n.record.Key != "" {
-			have++
-		}
-	}
-	if have >= most {
-		return fleet.Errorf(fleet.Busy, "the tenant may have %d nodes and has %d: remove one with `fairlead nodes rm`, or have the quota raised", most, have)
-	}
-	return nil
 }

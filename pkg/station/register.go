@@ -79,6 +79,8 @@ type register struct {
 	removed  []bus.Entry          // deletions that the audit is to hear of
 	gone     map[string]removal   // of nodes whose name nobody took since
 	entering map[string]int       // joins that are about to write a name
+	heard    uint64               // sequence up to which the bucket was followed
+	moved    chan struct{}        // closed when that is another
 	spoils   map[string]spoil     // entries that are not believed, by name
 	asked    map[string]time.Time // when an entry was looked up, by this host's clock
 }
@@ -88,6 +90,7 @@ type node struct {
 	record    NodeRecord
 	by        signature // of the record
 	sequence  uint64    // its
+	entered   uint64    // sequence of the first record, as far as it was heard
 	seen      time.Time // broker's time of the last event
 	every     time.Duration
 	lifecycle message.Lifecycle
@@ -100,7 +103,7 @@ type node struct {
 }
 
 func newRegister(s *Station) *register {
-	return &register{station: s, nodes: make(map[string]*node), asked: make(map[string]time.Time),
+	return &register{station: s, moved: make(chan struct{}), nodes: make(map[string]*node), asked: make(map[string]time.Time),
 		gone: make(map[string]removal), entering: make(map[string]int), spoils: make(map[string]spoil)}
 }
 
@@ -119,6 +122,7 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		r.station.clock.Observe(e.At)
 		r.mu.Lock()
 		defer r.mu.Unlock()
+		defer r.hears(e.Sequence)
 		defer r.station.compiler.wake()
 		if n, known := r.nodes[e.Key]; known && e.Sequence < n.sequence {
 			return nil // what this station wrote since is known already
@@ -163,6 +167,7 @@ func (r *register) keep(ctx context.Context, name string) error {
 			}
 		} else if record, by, err := r.read(e); err == nil {
 			n := r.node(name)
+			n.enters(e.Sequence)
 			n.record, n.by, n.sequence = record, by, e.Sequence
 			delete(r.gone, name)
 		}
