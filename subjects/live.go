@@ -52,6 +52,10 @@ func Nudge(node string) string { return "live.nudge." + node }
 // Heartbeat is where a node says that it lives.
 func Heartbeat(node string) string { return "live.heartbeat." + node }
 
+// Ask is where people ask nodes whether they are there. Their answers are heartbeats
+// that name the question.
+const Ask = "live.ask"
+
 // HeartbeatAll is where stations listen for it.
 const HeartbeatAll = "live.heartbeat.*"
 

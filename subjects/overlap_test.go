@@ -68,9 +68,10 @@ func TestNoStreamKeepsWhatIsShownOrSpoken(t *testing.T) {
 	}
 }
 
-// common is what every node may do alike: read and hear the signed trust set.
+// common is what every node may do alike: read and hear the signed trust set, and
+// hear questions, which name nobody.
 var common = map[string]bool{
-	"$JS.API.DIRECT.GET.KV_trust": true, "$JS.API.DIRECT.GET.KV_trust.$KV.trust.set": true, "live.trust.set": true,
+	"$JS.API.DIRECT.GET.KV_trust": true, "$JS.API.DIRECT.GET.KV_trust.$KV.trust.set": true, "live.trust.set": true, "live.ask": true,
 }
 
 func TestTwoNodesPermissionsHaveNothingElseInCommon(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 
 func newBenchFleet(a *app) *cobra.Command {
 	var o bench.ScaleOptions
-	delay, steady, health := days(50*time.Millisecond), days(time.Minute), days(0)
+	delay, steady, health := days(50*time.Millisecond), days(100*time.Second), days(0)
 	light := false
 	c := &cobra.Command{
 		Use:   "fleet",

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -15,10 +16,43 @@ type heart struct {
 	agent *Agent
 	wakes chan struct{}
 	mute  atomic.Bool // the next one waits for the broker's time, which a sync brings
-	count uint64
+	count atomic.Uint64
+
+	mu     sync.Mutex
+	spared float64 // answers that may be given now, as of a time
+	asked  time.Time
 }
 
-func newHeart(a *Agent) *heart { return &heart{agent: a, wakes: make(chan struct{}, 1)} }
+func newHeart(a *Agent) *heart {
+	return &heart{agent: a, wakes: make(chan struct{}, 1), spared: answersAtOnce}
+}
+
+// Bounds of what questions may have a node say: so many at once, and so many a
+// second from then on. What is beyond has no answer.
+const (
+	answersAtOnce = 20
+	answersPerSec = 10
+)
+
+// answer says to who asks that the agent lives, if it is meant.
+func (h *heart) answer(text []byte) {
+	q, ok := message.ReadQuestion(text)
+	if !ok || !q.Asks(h.agent.cfg.Name) {
+		return
+	}
+	h.mu.Lock()
+	now := time.Now()
+	h.spared = min(answersAtOnce, h.spared+answersPerSec*now.Sub(h.asked).Seconds())
+	h.asked = now
+	may := h.spared >= 1
+	if may {
+		h.spared--
+	}
+	h.mu.Unlock()
+	if broker := h.agent.clock.Now(); may && !broker.IsZero() {
+		h.say(broker, h.count.Load(), q.ID)
+	}
+}
 
 // wake has the next heartbeat follow now, as after a connection.
 func (h *heart) wake() {
@@ -66,10 +100,15 @@ func (h *heart) beat() {
 		return
 	}
 	h.mute.Store(false)
-	h.count++
+	h.say(now, h.count.Add(1), "")
+}
+
+// say sends a heartbeat, at the broker's time.
+func (h *heart) say(now time.Time, count uint64, asked string) {
+	a := h.agent
 	batches, _ := a.journal.SpoolLen()
 	data, err := message.SignHeartbeat(a.cfg.Name, message.Heartbeat{
-		Instance: a.instance, Counter: h.count, BootID: a.bootID, At: now, Clock: time.Now(), Every: a.cfg.Heartbeat,
+		Asked: asked, Instance: a.instance, Counter: count, BootID: a.bootID, At: now, Clock: time.Now(), Every: a.cfg.Heartbeat,
 		Observed: a.observed(), Spool: batches, Outbox: a.journal.OutboxLen(),
 	}, a.signer())
 	if err == nil {

@@ -1,9 +1,11 @@
 package agent_test
 
 import (
+	"context"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -126,5 +128,48 @@ func TestANodeThatReturnsSaysHowItWasAway(t *testing.T) {
 	shown, err := n.client.Happenings(t.Context(), n.name, time.Time{}, 10)
 	if err != nil || len(shown) != 2 || shown[0].Event != message.LifecycleRejoined || shown[0].Text != l.Message || !shown[0].Proven {
 		t.Errorf("people see %+v: %v", shown, err)
+	}
+}
+
+func TestAnAgentAnswersWhoAsksSignedAndNotWithoutEnd(t *testing.T) {
+	n := sharedSystem(t).newNode(t)
+	n.start(t, nil)
+	ctx, cancel := patient(t)
+	defer cancel()
+	ping := func() (p []client.Pong) {
+		eventually(t, n.name+" answers", func() bool { // it may have been asked too often just now
+			ctx, cancel := context.WithTimeout(ctx, time.Second)
+			defer cancel()
+			var err error
+			if p, err = n.client.Ping(ctx, []string{n.name}, nil); err != nil && ctx.Err() == nil {
+				t.Fatal(err)
+			}
+			return len(p) == 1
+		})
+		return p
+	}
+	if p := ping(); p[0].Node != n.name || p[0].Agent == "" || p[0].Took <= 0 || p[0].Clock.IsZero() {
+		t.Errorf("%+v", p)
+	}
+	var answers atomic.Int64
+	heard, err := n.client.Conn().Listen(subjects.Heartbeat(n.name), func(_ string, data []byte) {
+		if h, err := message.ReadHeartbeat(data); err == nil && h.Asked != "" {
+			answers.Add(1)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer heard.Stop()
+	begun := time.Now()
+	for range 1000 {
+		if err := n.client.Conn().Tell(subjects.Ask, message.NewQuestion(nil).Text()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ping()
+	// 20 at once and 10 a second, as the agent's own clock has it.
+	if most := 20 + 10*time.Since(begun).Seconds() + 1; float64(answers.Load()) > most {
+		t.Errorf("%d answers in %s", answers.Load(), time.Since(begun))
 	}
 }

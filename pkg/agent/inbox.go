@@ -59,7 +59,11 @@ func (i *inbox) subscribe() error {
 	if err != nil {
 		return err
 	}
-	i.subs = []*bus.Subscription{commands, desired, nudge, trust}
+	asked, err := a.conn.Listen(subjects.Ask, func(_ string, question []byte) { a.heart.answer(question) })
+	if err != nil {
+		return err
+	}
+	i.subs = []*bus.Subscription{commands, desired, nudge, trust, asked}
 	return nil
 }
 

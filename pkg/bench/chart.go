@@ -89,6 +89,7 @@ var panels = []panel{
 		{"status", "ms", took(nameStatus)},
 		{"nodes -l, a tenth of them", "ms", took(nameNodes)},
 		{"health of up to 1,000, last answer", "ms", took(nameAsk)},
+		{"ping of as many, last answer", "ms", took(namePing)},
 		{"a bare question to as many", "ms", took(nameRaw)},
 		{"command to all, last answer", "ms", took(nameCommand)},
 		{"all back, ten missed commands each", "ms", func(r Scaled) float64 { return r.Storm.Took.Seconds() * 1000 }},
@@ -136,7 +137,7 @@ const (
 )
 
 // colours of the curves of a panel, for light and dark grounds alike.
-var colours = []string{"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf"}
+var colours = []string{"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b"}
 
 // Chart draws the results as SVG: four panels, nodes on the one axis and what they
 // cost on the other, both as powers of ten.
@@ -145,7 +146,7 @@ func Chart(w io.Writer, runs []Scaled) error {
 		return fleet.Errorf(fleet.Invalid, "a picture needs the results of two sizes or more")
 	}
 	var out strings.Builder
-	high := panelHigh + 6*perLegend
+	high := panelHigh + 7*perLegend
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`+"\n", 2*panelWide, 2*high)
 	fmt.Fprintf(&out, `<rect width="100%%" height="100%%" fill="#fff"/>`+"\n")
 	for i, p := range panels {

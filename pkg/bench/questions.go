@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"os"
 	"strconv"
 	"strings"
@@ -82,10 +83,34 @@ func (m *scaling) ask(ctx context.Context) error {
 		}
 		return counted.count(w.Wait(ctx, sent, nil))
 	})
+	if err != nil {
+		return err
+	}
 	f.against(m.raw)
-	m.result.Figures = append(m.result.Figures, f)
+	names := make([]string, m.o.Asked)
+	for i := range names {
+		names[i] = nodeName(i)
+	}
+	pings, err := timed(namePing, m.o.Questions, func() error {
+		ctx, cancel := context.WithTimeout(ctx, fanTime)
+		defer cancel()
+		pongs, err := m.client.Ping(ctx, names, nil)
+		if err == nil && len(pongs) != len(names) {
+			err = fleet.Errorf(fleet.Failed, "%d of %d nodes answered", len(pongs), len(names))
+		}
+		return errors.Join(err, sleep(ctx, pingPause))
+	})
+	for _, took := range []*time.Duration{&pings.P50, &pings.P99} {
+		*took -= pingPause
+	}
+	pings.against(m.raw)
+	m.result.Figures = append(m.result.Figures, f, pings)
 	return err
 }
+
+// pingPause is what a node takes to be willing to answer once more, see package
+// agent; it is not counted.
+const pingPause = 150 * time.Millisecond
 
 // selected chooses about a tenth of the nodes.
 const selected = "region=r1,site!=s11"

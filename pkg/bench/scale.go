@@ -19,7 +19,7 @@ type ScaleOptions struct {
 	NginxDelay  time.Duration // what a simulated nginx takes for a change or a reload; 50 ms
 	HealthEvery time.Duration // 30 s
 	Settle      time.Duration // how long connections rest before anything is read off; 5 s
-	Steady      time.Duration // how long the fleet is watched while nothing happens; a minute
+	Steady      time.Duration // how long the fleet is watched while nothing happens; 100 s
 	Missed      int           // commands that each node misses before the storm; 10
 	Questions   int           // of each kind; 20
 	Asked       int           // nodes that are asked all at once, 1000, or as many as there are
@@ -64,12 +64,17 @@ const (
 	nameRaw     = "a bare question to as many bare connections, the last answer"
 	nameJoin    = "agents started, until the station heard from all"
 	nameAsk     = "health of as many nodes by command, the last proven answer"
+	namePing    = "ping of as many nodes, the last proven answer"
 	nameStatus  = "status: all nodes counted, over a kept connection"
 	nameNodes   = "nodes -l: a tenth of them, over a kept connection"
 	nameAll     = "status --json: every node, over a kept connection"
 	nameCommand = "a command to every node"
 	nameReload  = "a reload of every node"
 )
+
+// steady is long enough for a broker to have shrunk what connecting took, and ends
+// before agents ask for the first time whether it lives, all of a bench at once.
+const steady = 100 * time.Second
 
 // Scale measures a fleet of simulated nodes: how it comes, what it costs while
 // nothing happens, questions, commands to all of it, and its return after the
@@ -79,7 +84,7 @@ func Scale(ctx context.Context, o ScaleOptions) (Scaled, error) {
 	set(&o.NginxDelay, 50*time.Millisecond)
 	set(&o.HealthEvery, 30*time.Second)
 	set(&o.Settle, 5*time.Second)
-	set(&o.Steady, time.Minute)
+	set(&o.Steady, steady)
 	set(&o.Missed, 10)
 	set(&o.Questions, 20)
 	set(&o.Asked, 1000)

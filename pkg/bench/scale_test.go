@@ -23,7 +23,7 @@ func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
 	if r.Machine.Cores == 0 || r.Nodes != nodes || r.Sync != "2m" || r.Missed != missed {
 		t.Errorf("%+v", r)
 	}
-	if len(r.Figures) != 13 {
+	if len(r.Figures) != 14 {
 		t.Fatalf("%+v", r.Figures)
 	}
 	for i, f := range r.Figures {
@@ -31,7 +31,7 @@ func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
 			t.Errorf("figure %d: %+v", i, f)
 		}
 	}
-	for _, i := range []int{3, 4, 11, 12} { // agents, health, and commands to all
+	for _, i := range []int{3, 4, 5, 12, 13} { // agents, health, and commands to all
 		if f := r.Figures[i]; f.Ratio <= 0 || f.Against == "" {
 			t.Errorf("%s is compared with nothing: %+v", f.Name, f)
 		}

@@ -51,6 +51,10 @@ func (m *scaling) storm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// The station reads them from the stream, and until it has nothing would wait.
+	if err := m.everybody(ctx, stormTime, 250*time.Millisecond, func(n station.NodeStatus) bool { return n.Waiting == m.o.Missed }); err != nil {
+		return err
+	}
 	before, err := m.processors()
 	if err != nil {
 		return err

@@ -24,11 +24,15 @@ type Heartbeat struct {
 	Observed  uint64        // revision that nginx was proven to run last
 	Spool     int           // batches of logs that wait on the node
 	Outbox    int           // answers and events that do
+	// Asked is the id of the question that it answers; "" for one that came by itself.
+	Asked string
 }
 
 const (
 	heartbeatVersion = "1"
 	heartbeatFields  = 11 // the signature with them
+	// One that answers has the question's id behind its version.
+	answerVersion = "2"
 	// maxHeartbeat bounds one, in bytes: about 230 are usual.
 	maxHeartbeat = 1024
 )
@@ -40,7 +44,11 @@ func (h Heartbeat) text() []byte {
 		boot = "-"
 	}
 	b := make([]byte, 0, 256)
-	b = append(b, heartbeatVersion...)
+	if h.Asked == "" {
+		b = append(b, heartbeatVersion...)
+	} else {
+		b = append(append(b, answerVersion+" "...), h.Asked...)
+	}
 	b = append(append(b, ' '), h.Instance...)
 	b = strconv.AppendUint(append(b, ' '), h.Counter, 10)
 	b = append(append(b, ' '), boot...)
@@ -62,6 +70,9 @@ func signedHeartbeat(node string, text []byte) []byte {
 
 // SignHeartbeat is a node's heartbeat as it travels.
 func SignHeartbeat(node string, h Heartbeat, s Signer) ([]byte, error) {
+	if h.Asked != "" && !named(h.Asked) {
+		return nil, fleet.Errorf(fleet.Invalid, "sign heartbeat: %q is no question's id", h.Asked)
+	}
 	if !plain(h.Instance) || !plain(h.BootID) || h.Instance == "" || strings.ContainsRune(h.Instance+h.BootID, ' ') {
 		return nil, fleet.Errorf(fleet.Invalid, "sign heartbeat: instance %q or boot id %q is not one word", h.Instance, h.BootID)
 	}
@@ -73,6 +84,12 @@ func SignHeartbeat(node string, h Heartbeat, s Signer) ([]byte, error) {
 	return base64.RawURLEncoding.AppendEncode(append(text, ' '), signature), nil
 }
 
+// named reports whether an id is a question's.
+func named(id string) bool {
+	_, ok := CreatedAt(id)
+	return ok && plain(id)
+}
+
 // ReadHeartbeat reads what SignHeartbeat made, and proves nothing. The error is
 // Invalid.
 func ReadHeartbeat(data []byte) (h Heartbeat, err error) {
@@ -80,6 +97,14 @@ func ReadHeartbeat(data []byte) (h Heartbeat, err error) {
 		return h, fleet.Errorf(fleet.Invalid, "heartbeat: %d bytes are more than %d", len(data), maxHeartbeat)
 	}
 	f := strings.Split(string(data), " ")
+	asked := ""
+	if len(f) == heartbeatFields+1 && f[0] == answerVersion {
+		if asked = f[1]; !named(asked) {
+			return h, fleet.Errorf(fleet.Invalid, "heartbeat: it answers %q, which is no question's id", asked)
+		}
+		f = f[1:]
+		f[0] = heartbeatVersion
+	}
 	if len(f) != heartbeatFields || f[0] != heartbeatVersion {
 		return h, fleet.Errorf(fleet.Invalid, "heartbeat: not one of version %s", heartbeatVersion)
 	}
@@ -93,7 +118,7 @@ func ReadHeartbeat(data []byte) (h Heartbeat, err error) {
 	if _, ok := CreatedAt(f[1]); !ok {
 		return h, fleet.Errorf(fleet.Invalid, "heartbeat: instance %q is not a ULID", f[1])
 	}
-	h = Heartbeat{Instance: f[1], Counter: uint64(number(f[2], 64)), BootID: strings.TrimPrefix(f[3], "-"),
+	h = Heartbeat{Asked: asked, Instance: f[1], Counter: uint64(number(f[2], 64)), BootID: strings.TrimPrefix(f[3], "-"),
 		At: time.UnixMilli(number(f[4], 64)), Clock: time.UnixMilli(number(f[5], 64)),
 		Every: time.Duration(number(f[6], 32)) * time.Millisecond, Observed: uint64(number(f[7], 64)),
 		Spool: int(number(f[8], 32)), Outbox: int(number(f[9], 32))}

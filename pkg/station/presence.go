@@ -90,6 +90,9 @@ func (p *presence) pulse(name string) *pulse {
 // beat takes a heartbeat. Each is verified: at 60 µs each, 10,000 nodes at 20 s take 3 % of a core.
 func (p *presence) beat(name string, data []byte) {
 	h, err := message.ReadHeartbeat(data)
+	if err == nil && h.Asked != "" {
+		return // for who asked: its proof would cost as much, and the next one comes anyhow
+	}
 	if err == nil {
 		err = p.station.register.provesHeartbeat(name, data, p.station.clock.Now())
 	}
