@@ -143,6 +143,7 @@ func (w *Waiter) Wait(ctx context.Context, sent []Sent, changed func(Outcome)) [
 		select {
 		case <-w.moved:
 		case <-w.missed:
+			pause = lookFirst
 			tick.Reset(0)
 		case <-tick.C:
 			before := len(open)

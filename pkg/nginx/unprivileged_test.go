@@ -31,7 +31,7 @@ func TestEngineWorksWithoutRoot(t *testing.T) {
 		t.Fatal(err)
 	}
 	binary := copyOfSelf(t, filepath.Join(dir, "nginx.test"))
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
 	defer cancel()
 	r, err := host.Run(ctx, host.Command{
 		Path: "setpriv",

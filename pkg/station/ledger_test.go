@@ -207,6 +207,27 @@ func TestWhatEndedIsClearedOnceTheAuditHasIt(t *testing.T) {
 	}
 }
 
+// The broker forgets that a subject was used once it is cleared.
+func TestACommandThatIsStoredOnceMoreAfterItsEndIsClearedAway(t *testing.T) {
+	s := open(t)
+	s.station(func(c *station.Config) { c.NudgeAfter = 10 * time.Millisecond })
+	s.nodes(nil, "ship1", "ship2")
+	sent := s.send("ship1", "reload", 1, 0, nil)[0]
+	stored := s.items(subjects.Commands, subjects.MailboxOf("ship1"))[0]
+	s.end(sent)
+	s.lifecycle("ship1", message.Lifecycle{Event: message.LifecycleStopped})
+	s.emptied()
+	// No answer comes any more: the node's is kept already, and it is away.
+	if _, err := s.conn("alice", subjects.Admin).Publish(within(t), message.Receive(stored.Stored).Message); err != nil {
+		t.Fatal(err)
+	}
+	s.end(s.send("ship2", "reload", 1, 0, nil)...) // the audit copies an id once in a moment, and this behind it
+	s.emptied()
+	if got := s.state(sent.ID); got != message.Succeeded {
+		t.Errorf("it is %s", got)
+	}
+}
+
 func TestANodeThatIsThereIsNudgedAboutWhatItMissed(t *testing.T) {
 	s := open(t)
 	s.station(func(c *station.Config) { c.NudgeAfter = 100 * time.Millisecond })

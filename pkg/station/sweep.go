@@ -70,19 +70,32 @@ func (s *Station) expire(ctx context.Context) error {
 // end may have been missed here, or the command there.
 func (s *Station) nudge(ctx context.Context) error {
 	now := s.clock.Now()
-	var stuck []message.Message
+	var stuck, away []message.Message
 	s.ledger.each(func(c *command) {
 		since := c.stored.At
 		if c.nudged.After(since) {
 			since = c.nudged
 		}
 		// Many nodes may be away; a look at one of them takes the place of one at a node that is there.
-		if c.state == message.Published && now.Sub(since) > s.cfg.NudgeAfter && len(stuck) < nudgeMost &&
-			s.there(c.message.Subject.Node, now) {
+		switch {
+		case c.state != message.Published || now.Sub(since) <= s.cfg.NudgeAfter:
+		case s.there(c.message.Subject.Node, now):
+			if len(stuck) < nudgeMost {
+				c.nudged = now
+				stuck = append(stuck, c.message)
+			}
+		case c.nudged.IsZero() && len(away) < nudgeMost:
 			c.nudged = now
-			stuck = append(stuck, c.message)
+			away = append(away, c.message)
 		}
 	})
+	// One that is stored once more after it ended, and was cleared away, has its end
+	// long before a station that started since begins to read. Once is enough.
+	for _, m := range away {
+		if err := s.recall(ctx, m); err != nil {
+			return err
+		}
+	}
 	told := make(map[string]bool)
 	for _, m := range stuck {
 		if err := s.recall(ctx, m); err != nil {
