@@ -20,7 +20,7 @@ func newExpiring(a *app) *cobra.Command {
 		Long: `Looks at the users and certificates of the identity directory, and where a station answers at the JWTs of nodes and the
 certificates that they serve. What renews itself is listed too: when it is still here shortly before its end, that does not work.
 
-The exit code is 1 where something has ended already, 3 where something ends, or where no station tells what ends on nodes,
+The exit code is 1 where something has ended already or cannot be read, 3 where something ends, or where no station tells what ends on nodes,
 0 where nothing does.`,
 		Example: `  fairlead expiring --within 30d
   fairlead expiring --within 1w --json`,
@@ -31,10 +31,7 @@ The exit code is 1 where something has ended already, 3 where something ends, or
 			}
 			now := time.Now()
 			before := now.Add(time.Duration(within))
-			all, err := au.Expiring(before)
-			if err != nil {
-				return err
-			}
+			all, unread := au.Expiring(before)
 			known := make(map[string]bool)
 			for _, e := range all {
 				known[e.Name] = known[e.Name] || e.Kind == "node"
@@ -42,7 +39,8 @@ The exit code is 1 where something has ended already, 3 where something ends, or
 			nodes, unknown := a.nodesExpiring(cmd.Context(), before, known)
 			all = append(all, nodes...)
 			slices.SortStableFunc(all, func(x, y identity.Expiry) int { return x.Expires.Compare(y.Expires) })
-			return a.printExpiring(all, now, unknown)
+			err = a.printExpiring(all, now, unknown)
+			return firstOf(a.partly(unread), err)
 		},
 	}
 	o.flags(c.Flags())

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,7 +36,7 @@ func userList(a *app) *cobra.Command {
 				}
 			}, func() []string { return userNames(users) })
 			if err != nil || perr != nil {
-				return firstOf(perr, err)
+				return firstOf(perr, a.partly(err))
 			}
 			if len(users) == 0 {
 				a.say("tenant %q has no users yet: `fairlead user create` makes one", au.Tenant())
@@ -46,6 +47,18 @@ func userList(a *app) *cobra.Command {
 	}
 	o.flags(c.Flags())
 	return c
+}
+
+// partly says what could not be read where the rest was shown: that some of it
+// is missing is no wrong use.
+func (a *app) partly(err error) error {
+	if err == nil {
+		return nil
+	}
+	for _, line := range strings.Split(err.Error(), "\n") { // errors.Join's
+		a.say("%s %s", a.paint(red, "not read:"), line)
+	}
+	return exitError(message.ExitFailed)
 }
 
 func userNames(users []identity.User) []string {

@@ -18,6 +18,19 @@ func logsBytes(t *testing.T, s *site) int64 {
 	return stream(t, s.connect(t, "alice", subjects.Admin), subjects.Logs).CachedInfo().Config.MaxBytes
 }
 
+// An agent keeps what nginx's workers read beside it.
+func TestWhatABrokerKeepsIsClosedAndWhatIsAboveItIsNot(t *testing.T) {
+	data := filepath.Join(t.TempDir(), "fairlead")
+	startOf(t, authority(t, filepath.Join(data, "identity"), identity.Options{}), func(c *broker.Config) { c.StoreDir = filepath.Join(data, "broker") })
+	alone := filepath.Join(t.TempDir(), "fairlead")
+	start(t, func(c *broker.Config) { c.StoreDir = filepath.Join(alone, "broker") })
+	for dir, want := range map[string]os.FileMode{data: 0o755, alone: 0o755, data + "/identity": 0o700, data + "/broker": 0o700, alone + "/broker": 0o700} {
+		if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v; want %v", dir, info.Mode(), err, want)
+		}
+	}
+}
+
 // nats-server counts what a stream that is there reserves once more when
 // somebody asks to create it.
 func TestASecondStartFindsRoomForWhatIsThere(t *testing.T) {

@@ -14,7 +14,11 @@ import (
 // lockStore makes the store directory, proves that it can be written and
 // holds it for this broker. The error tells what to do.
 func lockStore(dir, owner string) (*os.File, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	err := os.MkdirAll(filepath.Dir(dir), 0o755) // which other things may share
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("make store directory: %w", err)
 	}
 	path := filepath.Join(dir, "broker.lock")

@@ -6,7 +6,10 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
+	"net"
+	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -48,11 +51,11 @@ var errSeen = errors.New("the certificates were seen")
 // with the TLS that is returned checks once they are in a file; no
 // credentials are shown. The error is Refused where the broker sends none,
 // Unavailable where there is none.
-func FetchCA(url, fingerprints string) (text []byte, secure TLS, err error) {
+func FetchCA(address, fingerprints string) (text []byte, secure TLS, err error) {
 	var l look
-	if err = l.at(url, fingerprints, nats.TLSHandshakeFirst()); !l.seen && greets(err) {
+	if err = l.handshake(address, fingerprints); !l.seen && greets(err) {
 		secure.GreetsFirst = true
-		err = l.at(url, fingerprints)
+		err = l.behindGreeting(address, fingerprints)
 	}
 	switch {
 	case l.found != nil:
@@ -62,7 +65,7 @@ func FetchCA(url, fingerprints string) (text []byte, secure TLS, err error) {
 	case err == nil:
 		err = fleet.Errorf(fleet.Refused, "it does not speak TLS, and the token names its certificate")
 	}
-	return nil, secure, kinded(Options{URL: url}.explain(err), "look at the broker's certificate, "+url)
+	return nil, secure, kinded(Options{URL: address}.explain(err), "look at the broker's certificate, "+address)
 }
 
 // look is a look at the certificates of a broker.
@@ -71,8 +74,32 @@ type look struct {
 	found []byte // those that were looked for, in PEM
 }
 
-func (l *look) at(url, fingerprints string, how ...nats.Option) error {
-	config := &tls.Config{
+// handshake is a whole handshake and nothing behind it, so that the broker has
+// nothing to complain about.
+func (l *look) handshake(urls, fingerprints string) (err error) {
+	for _, text := range strings.Split(urls, ",") {
+		u, errURL := url.Parse(strings.TrimSpace(text))
+		if errURL != nil || u.Hostname() == "" {
+			err = errors.Join(err, fleet.Errorf(fleet.Invalid, "%q is not the address of a broker", text))
+			continue
+		}
+		port := u.Port()
+		if port == "" {
+			port = strconv.Itoa(nats.DefaultPort)
+		}
+		conn, errDial := tls.DialWithDialer(&net.Dialer{Timeout: connectTime}, "tcp", net.JoinHostPort(u.Hostname(), port), l.config(fingerprints, nil))
+		if errDial == nil {
+			return conn.Close()
+		}
+		if err = errors.Join(err, errDial); l.seen || greets(errDial) {
+			return errDial
+		}
+	}
+	return err
+}
+
+func (l *look) config(fingerprints string, then error) *tls.Config {
+	return &tls.Config{
 		MinVersion:         tls.VersionTLS12,
 		InsecureSkipVerify: true, // nothing is believed but the fingerprint, and nothing said
 		VerifyConnection: func(state tls.ConnectionState) error {
@@ -82,10 +109,14 @@ func (l *look) at(url, fingerprints string, how ...nats.Option) error {
 					l.found = append(l.found, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})...)
 				}
 			}
-			return errSeen
+			return then
 		},
 	}
-	nc, err := nats.Connect(url, append(how, nats.Secure(config), nats.Timeout(connectTime), nats.NoReconnect())...)
+}
+
+// behindGreeting is a handshake with a server that speaks first.
+func (l *look) behindGreeting(address, fingerprints string) error {
+	nc, err := nats.Connect(address, nats.Secure(l.config(fingerprints, errSeen)), nats.Timeout(connectTime), nats.NoReconnect())
 	if err == nil {
 		nc.Close()
 	}

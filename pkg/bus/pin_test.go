@@ -3,6 +3,7 @@ package bus_test
 import (
 	"bytes"
 	"crypto/x509"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"testing"
@@ -60,6 +61,33 @@ func TestAPinNamesTheOneCertificateThatIsBelieved(t *testing.T) {
 	plain := bareWith(t, func(c *broker.Config) { c.Plain = true })
 	if _, _, err := bus.FetchCA(plain.url, pin); err == nil {
 		t.Error("a broker without TLS has the certificate")
+	}
+}
+
+func TestALookAtACertificateIsNothingToComplainAbout(t *testing.T) {
+	log, err := os.Create(filepath.Join(t.TempDir(), "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	s := bareWith(t, func(c *broker.Config) { c.Logger = slog.New(slog.NewTextHandler(log, nil)) })
+	ca, err := os.ReadFile(s.authority.CAFile())
+	if err != nil {
+		t.Fatal(err)
+	}
+	pin, err := bus.Fingerprints(ca)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		if _, _, err := bus.FetchCA(s.url, pin); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.stop() // it has said what it has to say, if only that it ended in the midst of a handshake
+	said, err := os.ReadFile(log.Name())
+	if err != nil || !bytes.Contains(said, []byte("broker is ready")) || bytes.Contains(said, []byte("bad certificate")) {
+		t.Errorf("%s, %v", said, err)
 	}
 }
 
