@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fairlead/pkg/bus"
+	"fairlead/pkg/identity"
 )
 
 func newContext(a *app) *cobra.Command {
@@ -27,6 +28,28 @@ func newContext(a *app) *cobra.Command {
 func completeContexts(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	names, _ := bus.Contexts()
 	return names, cobra.ShellCompDirectiveNoFileComp
+}
+
+// contextsOf are the names of the contexts whose credentials are somebody's.
+func contextsOf(somebodys func(*identity.Credentials) bool) (names []string) {
+	all, _ := bus.Contexts() // none where there are none
+	for _, name := range all {
+		c, err := bus.LoadContext(name)
+		if err != nil {
+			continue
+		}
+		if creds, _ := identity.LoadCreds(c.Creds); creds != nil && somebodys(creds) { // expired ones too
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// tellContexts says which contexts are of no more use.
+func (a *app) tellContexts(names []string) {
+	for _, name := range names {
+		a.say("the context %s is of no more use: `fairlead context rm %s` removes it", name, name)
+	}
 }
 
 func contextList(a *app) *cobra.Command {

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -96,7 +97,7 @@ func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAdd
 		}
 		return err
 	}
-	selected, err := a.devContext(d)
+	name, selected, err := a.devContext(d)
 	if err != nil {
 		a.say("the NATS context was not written: %v", err)
 	}
@@ -104,7 +105,7 @@ func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAdd
 	if len(apply) > 0 {
 		failed = a.devApply(ctx, d, apply)
 	}
-	a.devBanner(ctx, d, o, httpAddress, selected, time.Since(begun))
+	a.devBanner(ctx, d, o, httpAddress, name, selected, time.Since(begun))
 	if failed != nil && ctx.Err() == nil {
 		var code exitError
 		if !errors.As(failed, &code) {
@@ -121,16 +122,38 @@ func (a *app) runDev(ctx context.Context, o dev.Options, apply []string, httpAdd
 	return err
 }
 
-// devContext writes the context, and selects it when none is.
-func (a *app) devContext(d *dev.Dev) (selected bool, err error) {
-	if err := saveContext(devContext, "everything on this host, by fairlead dev", d.URL(), d.TLS(), d.AdminCreds(), dev.AdminUser); err != nil {
-		return false, err
+// devContext writes the context, and selects it when none is. That of another dev
+// which runs still is left alone: this one's has the broker's port in its name then.
+func (a *app) devContext(d *dev.Dev) (name string, selected bool, err error) {
+	name = devContext
+	if c, err := bus.LoadContext(name); err == nil && c.Creds != d.AdminCreds() && c.URL != d.URL() && listens(c.URL) {
+		if u, err := url.Parse(d.URL()); err == nil {
+			name += "-" + u.Port()
+		}
+		a.say("%s the context %s is of another fleet that runs here, %s: this one's is %s", a.paint(yellow, "note:"), devContext, c.URL, name)
+	}
+	if err := saveContext(name, "everything on this host, by fairlead dev", d.URL(), d.TLS(), d.AdminCreds(), dev.AdminUser); err != nil {
+		return name, false, err
 	}
 	now, err := bus.SelectedContext()
 	if err != nil || now == "" {
-		return true, bus.SelectContext(devContext)
+		return name, true, bus.SelectContext(name)
 	}
-	return now == devContext, nil
+	return name, now == name, nil
+}
+
+// listens reports whether somebody listens where a broker was.
+func listens(address string) bool {
+	u, err := url.Parse(address)
+	if err != nil {
+		return false
+	}
+	conn, err := net.DialTimeout("tcp", u.Host, time.Second)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close()
+	return true
 }
 
 func (a *app) devApply(ctx context.Context, d *dev.Dev, paths []string) error {
@@ -151,7 +174,7 @@ func (a *app) devApply(ctx context.Context, d *dev.Dev, paths []string) error {
 	return a.carryOut(ctx, c, plan, true, days(time.Minute))
 }
 
-func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddress string, selected bool, took time.Duration) {
+func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddress, name string, selected bool, took time.Duration) {
 	nodes, err := d.Nodes()
 	if err != nil {
 		return
@@ -163,7 +186,7 @@ func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddr
 	p := func(name, value string) { fmt.Fprintf(a.stdout, "  %-9s %s\n", name, value) }
 	fmt.Fprintf(a.stdout, "\n%s in %s\n\n", a.paint(green, "Fairlead runs"), took.Round(time.Millisecond))
 	p("broker", d.URL()+"  (NATS with JetStream, TLS, authenticated)")
-	p("context", devContext+note(selected, "  (selected)", "  (another is selected: give --context "+devContext+")"))
+	p("context", name+note(selected, "  (selected)", "  (another is selected: give --context "+name+")"))
 	p("nodes", client.NameNodes(names))
 	p("data", d.Data())
 	if httpAddress != "" {

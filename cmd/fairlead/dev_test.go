@@ -156,6 +156,22 @@ func TestDevStaysUpWithBrokenResources(t *testing.T) {
 	d.err.await(t, `the resources were not applied: .*broken\.yaml:\d+: VirtualHost/x: `)
 	d.err.await(t, `did you mean "listen"`)
 	fairlead(t, d.env, 0, "nodes")
+
+	// Another one beside it leaves the first one's context alone.
+	second := start(t, d.env, "dev", "--data", filepath.Join(dir, "second"), "--nats", "127.0.0.1:0", "--address", loopbackBlock(15))
+	name := second.out.await(t, `^  context +(fairlead-dev-\d+) `)[1]
+	second.err.await(t, `the context fairlead-dev is of another fleet that runs here`)
+	for context, has := range map[string]string{"fairlead-dev": filepath.Join(dir, "d"), name: filepath.Join(dir, "second")} {
+		if out, _ := fairlead(t, d.env, 0, "context", "ls"); !regexp.MustCompile(`(?m)^\*? +` + context + ` .*` + regexp.QuoteMeta(has)).MatchString(out) {
+			t.Errorf("%s is not of %s:\n%s", context, has, out)
+		}
+	}
+	if err := second.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.wait(); err != nil {
+		t.Error(err)
+	}
 	d.ends(t, syscall.SIGINT, 0)
 }
 

@@ -97,6 +97,7 @@ and in a second terminal:
 		return usagef("%w (see `%s --help`)", err, c.CommandPath())
 	})
 	a.globalFlags(root.PersistentFlags())
+	_ = root.RegisterFlagCompletionFunc("context", completeContexts) // the flag was made above
 	root.AddGroup(
 		&cobra.Group{ID: "look", Title: "Look:"},
 		&cobra.Group{ID: "change", Title: "Change:"},

@@ -135,6 +135,7 @@ its streams hold stays on the brokers' disks, below jetstream/ACCOUNT of their s
 					return firstOf(err, exitError(2))
 				}
 			}
+			useless := contextsOf(func(c *identity.Credentials) bool { return c.Account == r.Account })
 			deletion, err := au.RemoveTenant()
 			if err != nil {
 				return err
@@ -143,6 +144,7 @@ its streams hold stays on the brokers' disks, below jetstream/ACCOUNT of their s
 				return err
 			}
 			a.say("removed; what its streams hold lies below jetstream/%s of each broker's store", r.Account)
+			a.tellContexts(useless)
 			return a.change(cmd.Context(), o, au, news{deletion: deletion})
 		},
 	}

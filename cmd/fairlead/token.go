@@ -184,8 +184,9 @@ func firstWord(text, instead string) string {
 func tokenRemove(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "rm TOKEN", Short: "take a token away; who joined with it stays", Args: cobra.ExactArgs(1),
-		Long:    "TOKEN is the id that `fairlead token ls` shows, or its beginning.",
-		Example: `  fairlead token rm 3f6c1a0b9d42`,
+		Long:              "TOKEN is the id that `fairlead token ls` shows, or its beginning.",
+		Example:           `  fairlead token rm 3f6c1a0b9d42`,
+		ValidArgsFunction: a.completeTokens,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
 			id, err := c.RemoveToken(ctx, args[0])
 			if err == nil {
@@ -194,4 +195,26 @@ func tokenRemove(a *app) *cobra.Command {
 			return err
 		}),
 	}
+}
+
+// completeTokens completes the first argument with the tokens that are good.
+func (a *app) completeTokens(cmd *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	ctx, cancel := context.WithTimeout(cmd.Context(), 2*time.Second)
+	defer cancel()
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	c, err := a.open(ctx)
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	defer c.Close()
+	all, _ := c.Tokens(ctx) // none where they cannot be read
+	var ids []string
+	for _, t := range all {
+		if !t.Over {
+			ids = append(ids, station.ShortID(t.ID)+"\t"+forWhom(t.TokenRecord)+", by "+t.By)
+		}
+	}
+	return ids, cobra.ShellCompDirectiveNoFileComp
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fairlead/handlers"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/identity"
@@ -72,6 +73,9 @@ and the identity directory keeps the JWT alone: nobody but the owner has the pri
 			if err := a.tellUser(u, made); err != nil {
 				return err
 			}
+			if !o.offline {
+				a.tellUnknown(cmd.Context(), n.Nodes)
+			}
 			told := news{trust: slices.Contains(subjects.Senders(), u.Role)}
 			if !n.None() {
 				if told.accounts, err = accountOf(au); err != nil {
@@ -91,6 +95,7 @@ and the identity directory keeps the JWT alone: nobody but the owner has the pri
 	f.StringVar(&out, "out", "", "`DIR` to write what the user needs to, keeping no private key here (default for an encrypted directory: ./NAME)")
 	f.StringVar(&contextName, "context-name", "", "name of the NATS context (default TENANT-NAME; - for none)")
 	_ = c.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"admin", "operator", "viewer", "station", "node"}, cobra.ShellCompDirectiveNoFileComp))
+	_ = c.RegisterFlagCompletionFunc("methods", cobra.FixedCompletions(handlers.All().Sent()[subjects.Operator], cobra.ShellCompDirectiveNoFileComp))
 	if err := c.MarkFlagRequired("role"); err != nil {
 		panic(err) // the flag was made above
 	}
@@ -127,6 +132,31 @@ func (a *app) nodesOf(ctx context.Context, text string) ([]string, error) {
 		names = append(names, n.Name)
 	}
 	return names, nil
+}
+
+// tellUnknown says which nodes there are none of, as far as a station can be
+// asked: a name may be one that is yet to come, or a mistake.
+func (a *app) tellUnknown(ctx context.Context, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	c, err := a.open(ctx)
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	found, _, err := c.Nodes(ctx, station.NodesQuestion{Show: station.ShowNames})
+	if err != nil {
+		return
+	}
+	unknown := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
+		return slices.ContainsFunc(found, func(n station.NodeStatus) bool { return n.Name == name })
+	})
+	if len(unknown) > 0 {
+		a.say("%s there is no node called %s yet: `fairlead nodes` lists those there are", a.paint(yellow, "note:"), strings.Join(unknown, ", "))
+	}
 }
 
 // handOut writes beside a user's creds file what else it needs on its host.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fairlead/pkg/identity"
 	"fairlead/pkg/message"
 )
 
@@ -39,6 +40,7 @@ The exit code is 3 where the directory is changed and a broker or the nodes coul
 					return firstOf(err, exitError(message.ExitRefused))
 				}
 			}
+			useless := contextsOf(func(c *identity.Credentials) bool { return c.Key == u.Key })
 			at := time.Time{}
 			if since > 0 {
 				at = time.Now().Add(-time.Duration(since))
@@ -49,6 +51,7 @@ The exit code is 3 where the directory is changed and a broker or the nodes coul
 			if err := a.print(u, func(t *table) { t.row("revoked " + u.Name) }, func() []string { return []string{u.Name} }); err != nil {
 				return err
 			}
+			a.tellContexts(useless)
 			accounts, err := accountOf(au)
 			if err != nil {
 				return err
