@@ -20,9 +20,8 @@ func newBrokerLeaf(a *app) *cobra.Command {
 hear over one connection to its hub. Copy it to DATA/identity/broker of its host, and start "fairlead broker --leafnode-remote"
 there. With it somebody can pass on what nodes say and hear, and make nothing that anybody believes: no node, station or
 person, and no broker of a cluster. "fairlead user revoke NAME" cuts it off.`,
-		Example: `  fairlead broker leaf harbour --host 192.168.7.2 --out harbour/identity/broker
-  fairlead broker --data harbour --listen 192.168.7.2:4222 --leafnode-remote broker.example.org:7422`,
-		Args: cobra.ExactArgs(1),
+		Example: `  fairlead broker leaf harbour --host 192.168.7.2 --out harbour/identity/broker`,
+		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if out == "" {
 				return usagef("give --out: fairlead broker leaf %s --out %s/identity/broker", args[0], args[0])
