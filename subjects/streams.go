@@ -129,10 +129,6 @@ func storedEvents(method string) string {
 	return prefix + ".*.event." + method + ".*.*"
 }
 
-// ordersBytes bounds ORDERS, the oldest dropped beyond: thousands of orders to
-// ten thousand nodes each.
-const ordersBytes = 1 << 30
-
 // Streams are all streams, sources before those that copy them.
 func Streams(s Settings) []Stream {
 	s = s.Or(DefaultSettings())
@@ -145,8 +141,9 @@ func Streams(s Settings) []Stream {
 			MaxAge: s.AuditAge, Replicas: s.Replicas, Immutable: true},
 		{Name: Checkpoints, Subjects: []string{Checkpoint}, MaxAge: s.AuditAge + CheckpointsLonger,
 			Replicas: s.Replicas, Immutable: true},
-		// An order is there as long as the answers that say what became of it.
-		{Name: Orders, Subjects: []string{OrderSubject("*"), QueueSubject("*", "*")}, MaxAge: s.EventsAge, MaxBytes: ordersBytes,
+		// An order is there as long as the answers that say what became of it. A
+		// bound in bytes would be set aside at once, of a tenant's quota too.
+		{Name: Orders, Subjects: []string{OrderSubject("*"), QueueSubject("*", "*")}, MaxAge: s.EventsAge,
 			Replicas: s.Replicas, Immutable: true},
 		{Name: Health, Subjects: []string{storedEvents(MethodHealth)}, Shown: &events,
 			MaxPerSubject: s.HealthKept, Replicas: s.Replicas},
