@@ -89,7 +89,7 @@ var panels = []panel{
 		{"status", "ms", took(nameStatus)},
 		{"nodes -l, a tenth of them", "ms", took(nameNodes)},
 		{"health of up to 1,000, last answer", "ms", took(nameAsk)},
-		{"ping of as many, last answer", "ms", took(namePing)},
+		{"ping of all, last answer", "ms", took(namePing)},
 		{"a bare question to as many", "ms", took(nameRaw)},
 		{"command to all, last answer", "ms", took(nameCommand)},
 		{"all back, ten missed commands each", "ms", func(r Scaled) float64 { return r.Storm.Took.Seconds() * 1000 }},

@@ -64,7 +64,7 @@ const (
 	nameRaw     = "a bare question to as many bare connections, the last answer"
 	nameJoin    = "agents started, until the station heard from all"
 	nameAsk     = "health of as many nodes by command, the last proven answer"
-	namePing    = "ping of as many nodes, the last proven answer"
+	namePing    = "ping of every node, the last proven answer"
 	nameStatus  = "status: all nodes counted, over a kept connection"
 	nameNodes   = "nodes -l: a tenth of them, over a kept connection"
 	nameAll     = "status --json: every node, over a kept connection"
