@@ -592,3 +592,34 @@ func TestARolloutOfWhoIsNotBelievedAnyMoreIsTakenBack(t *testing.T) {
 	s.tell(revoked(s.users["olga"], time.Now()), st)
 	c.becomes(id, rollout.RolledBack, "olga, who began it, is not believed any more")
 }
+
+func TestOldRolloutsAreToldWithoutTheirNodes(t *testing.T) {
+	s := open(t)
+	s.station(quick)
+	c := s.crewOf("n1")
+	oldest := c.roll(s.client, "new", strategy(t, "100%", nil))
+	c.becomes(oldest, rollout.Complete, "")
+	last := ""
+	for i := range 21 {
+		plan, err := s.client.Plan(within(t), manifest.Of(host("nobodys", "kind=none", fmt.Sprint(i))), false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if last, err = s.client.StartRollout(within(t), plan, strategy(t, "100%", nil), ""); err != nil {
+			t.Fatal(err)
+		}
+		c.becomes(last, rollout.Complete, "")
+	}
+	check := func() {
+		t.Helper()
+		if st := c.rollout(oldest); st.State.Phase != rollout.Complete || st.Size != 1 || st.State.Counts != (rollout.Counts{Applied: 1}) || st.Progress != "complete" || len(st.Changes) != 1 {
+			t.Errorf("the oldest is told as %+v", st)
+		}
+	}
+	check()
+	s.station(func(c *station.Config) { quick(c); c.Credentials = s.users["station-b"] }) // which reads all of it
+	for range 4 {
+		check() // whichever answers
+	}
+	c.becomes(c.roll(s.client, "newer", strategy(t, "100%", nil)), rollout.Complete, "")
+}

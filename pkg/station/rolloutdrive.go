@@ -84,6 +84,7 @@ func (r *rollouts) run(ctx context.Context) {
 		due := r.open()
 		if len(due) == 0 {
 			clear(r.waiting)
+			r.gates.forget()
 			continue
 		}
 		if !r.hold(ctx) {

@@ -67,6 +67,13 @@ func (g *gates) begin(ctx context.Context) (wait func()) {
 	return g.all.Wait
 }
 
+// forget forgets what was asked: no rollout is under way.
+func (g *gates) forget() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	clear(g.read)
+}
+
 // ask is what the gates of a wave say now.
 func (g *gates) ask(t *travel, s rollout.State, now time.Time) []rollout.Reading {
 	g.mu.Lock()

@@ -102,7 +102,7 @@ func (s *Station) answerRollouts(_ context.Context, q RolloutsQuestion) (Rollout
 // status is a rollout without its nodes. The lock is held.
 func (t *travel) status() RolloutStatus {
 	st := RolloutStatus{ID: t.id, By: t.author, At: t.at, Message: t.plan.Message, Undoes: t.plan.Undoes, Strategy: t.plan.Strategy, Steps: t.plan.Steps,
-		Size: len(t.plan.Nodes), Changes: t.plan.Changes, State: t.state, Progress: t.state.Progress(t.plan)}
+		Size: t.size, Changes: t.plan.Changes, State: t.state, Progress: t.state.Progress(t.plan)}
 	if st.State.Phase == "" {
 		st.State.Phase, st.Progress = rollout.Queued, "planned; no station has taken it up yet"
 	}
@@ -114,7 +114,11 @@ func (t *travel) status() RolloutStatus {
 func (s *Station) look(st *RolloutStatus, now time.Time) {
 	s.rollouts.mu.Lock()
 	t := s.rollouts.byID[st.ID]
+	trimmed, names := t.trimmed, t.plan.Nodes
 	s.rollouts.mu.Unlock()
+	if trimmed { // as it was when it ended
+		return
+	}
 	against := without
 	if st.State.Overlays() {
 		against = with
@@ -122,7 +126,7 @@ func (s *Station) look(st *RolloutStatus, now time.Time) {
 		against = after
 	}
 	var counts rollout.Counts
-	for _, name := range t.plan.Nodes[:min(st.State.Released, len(t.plan.Nodes))] {
+	for _, name := range names[:min(st.State.Released, len(names))] {
 		sight, _ := s.seen(t, name, against, st.State.Sequence, now)
 		is := ""
 		switch sight.State {

@@ -36,6 +36,8 @@ type rollouts struct {
 type travel struct {
 	id       string
 	plan     rollout.Plan
+	size     int    // nodes of the plan
+	trimmed  bool   // it is long over: the plan's nodes and the documents are forgotten
 	planned  uint64 // sequence of the plan, 0 while there is none that counts
 	at       time.Time
 	signed   signature
@@ -118,7 +120,7 @@ func (r *rollouts) take(e bus.Entry) error {
 		}
 	}
 	if t := r.of(id); t.planned == 0 {
-		t.plan, t.planned, t.at, t.signed, t.author = plan, e.Sequence, e.At, by, owner.Name
+		t.size, t.plan, t.planned, t.at, t.signed, t.author = len(plan.Nodes), plan, e.Sequence, e.At, by, owner.Name
 		t.gather()
 		r.station.compiler.wake()
 	}
@@ -159,7 +161,7 @@ func (r *rollouts) takeDoc(id, key string, e bus.Entry) error {
 		return err
 	}
 	t := r.of(id)
-	if !slices.ContainsFunc(t.parts[key], func(have resource) bool { return have.document.ID == m.ID }) {
+	if !t.trimmed && !slices.ContainsFunc(t.parts[key], func(have resource) bool { return have.document.ID == m.ID }) {
 		t.parts[key] = append(t.parts[key], read)
 		t.gather()
 		r.station.compiler.wake()
@@ -220,6 +222,26 @@ func (r *rollouts) put(t *travel, s rollout.State) {
 	t.state = s
 	if before.Released != s.Released || before.Phase != s.Phase {
 		r.station.compiler.wake()
+	}
+	if s.Phase.Ended() {
+		r.trim()
+	}
+}
+
+// mostWhole is how many rollouts that are over a station knows with all of their
+// nodes: ten thousand names are much, and nobody looks at the nodes of old ones.
+const mostWhole = 20
+
+// trim forgets most of those that are long over. The lock is held.
+func (r *rollouts) trim() {
+	whole := 0
+	for _, t := range slices.Backward(r.known()) {
+		if t.open() || t.trimmed {
+			continue
+		}
+		if whole++; whole > mostWhole {
+			t.trimmed, t.plan.Nodes, t.parts, t.docs, t.orders = true, nil, nil, nil, nil
+		}
 	}
 }
 
