@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,10 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"fairlead/pkg/bus"
+	"fairlead/pkg/fleet"
+	"fairlead/pkg/identity"
 )
 
 // A host that joined needs its state directory and nothing else: its agent
@@ -52,14 +57,36 @@ func TestAHostThatJoinedNeedsItsStateDirectoryAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	fairlead(t, p.env, 0, "rotate", "node", "ship3")
+	_, said := fairlead(t, p.env, 0, "rotate", "node", "ship3")
+	if !strings.Contains(said, "brokers let in 1 old key no more") {
+		t.Errorf("it says %q", said)
+	}
 	after, err := os.ReadFile(filepath.Join(state, "identity", "node.creds"))
 	if err != nil || string(after) == string(before) {
 		t.Error("the node has the credentials that it had:", err)
 	}
+	old := filepath.Join(p.dir, "old.creds")
+	write(t, old, string(before))
+	creds, err := identity.LoadCreds(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := bus.Connect(t.Context(), bus.Options{URL: p.url, TLS: bus.TLS{CA: filepath.Join(state, "identity", "ca.pem")}, Credentials: creds})
+	if fleet.KindOf(err) != fleet.Refused {
+		if c != nil {
+			c.Close()
+		}
+		t.Errorf("the broker lets the old key in: %v", err)
+	}
 	running.ends(t, syscall.SIGTERM, 0)
 	running = agent()
 	p.eventually(0, `^ship3 +online .* in sync`, "nodes")
+	eventually(t, func() error { // as soon as it has told of itself by the new key
+		if _, said := fairlead(t, p.env, 0, "rotate", "node", "ship3", "--finish"); !strings.Contains(said, "brokers let in 1 old key no more") {
+			return errors.New(said)
+		}
+		return nil
+	})
 	history, _ := fairlead(t, p.env, 0, "audit", "--node", "ship3")
 	for _, pattern := range []string{`identity +joined`, `identity +rotated`, `renewidentity +.*succeeded`} {
 		if !regexp.MustCompile(pattern).MatchString(history) {

@@ -107,6 +107,11 @@ func (a *app) revokeNode(ctx context.Context, o authorityFlags, au *identity.Aut
 		return err
 	}
 	fmt.Fprintf(a.stdout, "revoked %s of %s\n", count(len(keys), "key"), record.Name)
+	return a.tellRevoked(ctx, o, au)
+}
+
+// tellRevoked tells that keys of nodes were taken back.
+func (a *app) tellRevoked(ctx context.Context, o authorityFlags, au *identity.Authority) error {
 	accounts, err := accountOf(au)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
@@ -79,6 +80,39 @@ func (c *Client) had(ctx context.Context, node, key string) (until time.Time, er
 		}
 	}
 	return until, err
+}
+
+// FormerKeys are the keys that nodes had before those of now, each with the moment
+// until which what it signed counts. A node may not have heard yet that its new
+// key is in the register: those of one that has shown it by no report are left
+// out, and it is named, unless the old one counts no more or shown says that it
+// has.
+func (c *Client) FormerKeys(ctx context.Context, nodes []string, shown bool) (keys []message.RevokedKey, waits []string, err error) {
+	for _, name := range nodes {
+		r, err := c.Registered(ctx, name)
+		if err != nil {
+			return nil, nil, err
+		}
+		shows := shown || len(r.Former) > 0 && (time.Now().After(r.Former[0].Until) || c.shows(ctx, r))
+		if !shows && len(r.Former) > 0 {
+			waits = append(waits, name)
+			continue
+		}
+		for _, f := range r.Former {
+			keys = append(keys, message.RevokedKey{Key: f.Key, Role: subjects.Node, At: f.Until, Reason: "the node has another key"})
+		}
+	}
+	return keys, waits, nil
+}
+
+// shows reports whether a node said something of itself with its key of now.
+func (c *Client) shows(ctx context.Context, r station.NodeRecord) bool {
+	e, err := c.conn.Get(ctx, subjects.Reported, subjects.StateKey(r.Name, subjects.MethodLifecycle, message.LifecycleDomain))
+	if err != nil {
+		return false
+	}
+	m, err := e.Message(message.ReportedSubject(r.Name, subjects.MethodLifecycle, message.LifecycleDomain))
+	return err == nil && m.CheckSignature() == nil && m.Key == r.Key
 }
 
 // LastNode is a node's entry as the register had it last, also when it was

@@ -67,16 +67,38 @@ func (a *Authority) RevokeKeys(reason string, users ...User) error {
 	return a.revokeKeys(users, reason, time.Time{})
 }
 
-// revokeKeys revokes keys; the directory is held. What cannot be, because
-// account or trust set would grow too long, is refused before either is another.
+// EndKeys has brokers let in keys no more that nodes had before they took other
+// ones. What such a key signed counts until its At, which may be to come.
+func (a *Authority) EndKeys(keys ...message.RevokedKey) error {
+	unlock, err := a.hold()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	var barred []string
+	for _, k := range keys {
+		barred = append(barred, k.Key)
+	}
+	return a.takeBackKeys(barred, keys)
+}
+
+// revokeKeys revokes keys; the directory is held.
 func (a *Authority) revokeKeys(users []User, reason string, since time.Time) error {
+	var barred []string
 	var revoked []message.RevokedKey
 	for _, u := range users {
+		barred = append(barred, u.Key)
 		if u.Role == subjects.Leaf { // nobody believed it anything
 			continue
 		}
 		revoked = append(revoked, message.RevokedKey{Key: u.Key, Name: u.Name, Role: u.Role, At: since, Reason: reason, Expires: u.Expires})
 	}
+	return a.takeBackKeys(barred, revoked)
+}
+
+// takeBackKeys has the account bar keys, and the trust set take them back. What
+// cannot be, because either would grow too long, is refused before one is another.
+func (a *Authority) takeBackKeys(barred []string, revoked []message.RevokedKey) error {
 	if _, err := a.nextTrust(revoked...); err != nil {
 		return err
 	}
@@ -86,8 +108,8 @@ func (a *Authority) revokeKeys(users []User, reason string, since time.Time) err
 	}
 	err = a.updateLocked(func(c *jwt.AccountClaims) error {
 		a.pruneRevoked(c, last)
-		for _, u := range users {
-			c.RevokeAt(u.Key, forGood)
+		for _, key := range barred {
+			c.RevokeAt(key, forGood)
 		}
 		return nil
 	})

@@ -161,3 +161,27 @@ func TestADirectoryFromABackupTakesOverWhichNodesWereRevoked(t *testing.T) {
 		t.Error(err, revokedIn(t, b))
 	}
 }
+
+func TestAFormerKeyOfANodeIsLetInNoMoreAndCountsForItsDay(t *testing.T) {
+	a := open(t, t.TempDir(), identity.Options{})
+	former, until := joinedNodes(t, 1)[0].Key, time.Now().Add(24*time.Hour)
+	end := message.RevokedKey{Key: former, Role: subjects.Node, At: until, Reason: "the node has another key"}
+	for range 2 { // again changes nothing
+		if err := a.EndKeys(end); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, barred := account(t, a).Revocations[former]; !barred {
+		t.Error("brokers let it in")
+	}
+	if all := revokedIn(t, a); len(all) != 1 || !all[0].At.Equal(until.Truncate(time.Millisecond)) || trusted(t, a).Version != 1 {
+		t.Errorf("%+v in set %d", all, trusted(t, a).Version)
+	}
+	// Where it turns out to be stolen, nothing of it counts since then.
+	if err := a.RevokeKeys("stolen", identity.User{Key: former, Role: subjects.Node}); err != nil {
+		t.Fatal(err)
+	}
+	if all := revokedIn(t, a); len(all) != 1 || !all[0].At.Before(time.Now().Add(time.Second)) {
+		t.Errorf("%+v", all)
+	}
+}
