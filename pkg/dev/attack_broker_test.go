@@ -41,6 +41,7 @@ func TestAttackByTheBroker(t *testing.T) {
 		m.plays(nil)
 		r.runs(node1)
 	}
+	honest() // so that the sync is over with which the agent began: a station answers that, with commands as they were signed
 	// alters sends a good command, of which node1 hears another version.
 	alters := func(what, says string, change func(f *frame)) attempt {
 		cmd, file := r.touching(node1)
