@@ -30,6 +30,7 @@ type app struct {
 	ca, tlsCert, tlsKey string
 	output              string
 	asJSON, debug       bool
+	lastKnown           bool                   // of status: what a node said last counts where it is not there
 	events              bool                   // of verbs that wait: what happens, as JSON
 	asked               func() ([]byte, error) // the passphrase of the identity directory, once it was needed
 	begun               bool                   // a command runs: what goes wrong now is not cobra's

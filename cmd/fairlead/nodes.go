@@ -41,7 +41,7 @@ func newNodes(a *app) *cobra.Command {
 				t.cut = true
 				t.row("NODE", "PRESENCE", "LAST SEEN", "SYNC", "REVISION", "LABELS").more("ADDRESS", "AGENT", "KEY")
 				for _, n := range nodes {
-					t.row(n.Name, presenceWord(n), ago(n.LastSeen, now), n.Sync, revisions(n), labels(n.Labels)).more(n.Address, n.Version, n.Key)
+					t.row(n.Name, presenceWord(n), ago(n.LastSeen, now), syncOf(n, now), revisions(n), labels(n.Labels)).more(n.Address, n.Version, n.Key)
 				}
 			})
 		}),

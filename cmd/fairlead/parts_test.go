@@ -199,7 +199,10 @@ func TestSeparatePartsCarryAChangeToAShipThatWasAway(t *testing.T) {
 	master := p.master()
 	p.agent.ends(t, syscall.SIGTERM, 0)
 	p.serves(8080, "one")
-	p.eventually(0, `^ship1 +offline`, "nodes")
+	p.eventually(0, `^ship1 +offline .* in sync as of \d+s ago `, "nodes")
+	p.eventually(3, `^ship1 +offline .* in sync as of \d+s ago `, "status") // unknown is not good
+	fairlead(t, p.env, 0, "status", "--last-known")
+	p.eventually(3, `^sync +in sync as of \d+s ago$`, "status", "ship1")
 
 	out, _ = fairlead(t, p.env, 3, "apply", "-f", two, "--wait")
 	if !regexp.MustCompile(`(?m)^ship1 +nginxconfig.nginx +pending \(last seen \d+s ago\)$`).MatchString(out) {

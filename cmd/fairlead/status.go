@@ -31,7 +31,8 @@ known of it. Of many nodes only those are listed that are not in sync, and not a
 With --at it is what each node should have been at that time, and what it had said by then that it ran: by the desired states and
 reports that are kept (64 and 8 for each node), and before that by the answers in the audit. What is not known is shown as unknown.
 
-The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 some pending or unknown, 4 no node.`,
+The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 some pending or unknown, 4 no node.
+Where a node is not there it is in sync as of when it was, which is unknown (3) now; with --last-known that counts as in sync.`,
 		Example: `  fairlead status
   fairlead status node1
   fairlead status -l region=eu --json
@@ -66,6 +67,7 @@ The exit code tells the worst: 0 all in sync, 1 some failed or serve in part, 3 
 	}
 	t.chooseFlags(a, c)
 	c.Flags().Var(&at, "at", "as it was at this `TIME`: 2026-11-26T14:00:00Z, or so long ago, such as 2h or 7d")
+	c.Flags().BoolVar(&a.lastKnown, "last-known", false, "let nodes that are not there count as what they said last")
 	c.Flags().BoolVar(&all, "all", false, "list every node, however many there are")
 	return c
 }
@@ -112,7 +114,7 @@ func (a *app) printStatus(ctx context.Context, c *client.Client, nodes []station
 		}
 		t.row(head...)
 		for _, n := range nodes {
-			row := []string{n.Name, presenceOf(n, s.Now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest),
+			row := []string{n.Name, presenceOf(n, s.Now), syncOf(n, s.Now), revision(n.DesiredRevision, n.DesiredDigest),
 				revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message}
 			if certificates {
 				row = slices.Insert(row, 6, expiringOf(n, s.Now))
@@ -133,7 +135,7 @@ func (a *app) endStatus(ctx context.Context, c *client.Client, s station.Summary
 		a.say("%s", text)
 	}
 	a.sayQuota(ctx, c)
-	return exitFor(s)
+	return a.exitFor(s)
 }
 
 func presenceOf(n station.NodeStatus, now time.Time) string {
@@ -144,6 +146,17 @@ func presenceOf(n station.NodeStatus, now time.Time) string {
 		return "duplicate (" + twins(n) + ")"
 	}
 	return n.Presence
+}
+
+// syncOf is a node's sync in words: what one said that is not there is as old as that.
+func syncOf(n station.NodeStatus, now time.Time) string {
+	switch {
+	case !n.Stale():
+		return n.Sync
+	case n.LastSeen.IsZero():
+		return n.Sync + " when it was there"
+	}
+	return n.Sync + " as of " + ago(n.LastSeen, now)
 }
 
 func revision(r uint64, digest string) string {
@@ -170,6 +183,9 @@ func summary(s station.Summary) string {
 				name = "without resources"
 			}
 			text += fmt.Sprintf(", %d %s", s.Sync[word], name)
+			if word == station.InSync && s.Stale > 0 {
+				text += fmt.Sprintf(" (%d of them when last seen)", s.Stale)
+			}
 		}
 	}
 	if offline := s.Nodes - s.Presence[station.Online] - s.Presence[station.Duplicate] - s.Presence[station.Uncertain]; offline > 0 {
@@ -191,7 +207,7 @@ func summary(s station.Summary) string {
 }
 
 // exitFor is the exit code of the worst of nodes, counted by the words for it.
-func exitFor(s station.Summary) error {
+func (a *app) exitFor(s station.Summary) error {
 	sync := s.Sync
 	if s.Presence[station.Duplicate] > 0 {
 		return exitError(message.ExitFailed)
@@ -201,7 +217,7 @@ func exitFor(s station.Summary) error {
 			return exitError(message.ExitFailed)
 		}
 	}
-	if sync[station.Pending]+sync[station.Unsaid] > 0 {
+	if sync[station.Pending]+sync[station.Unsaid] > 0 || s.Stale > 0 && !a.lastKnown {
 		return exitError(message.ExitPending)
 	}
 	return nil
@@ -229,7 +245,7 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		t.row("labels", labels(n.Labels))
 		t.row("agent", n.Version)
 		agentRows(t, n)
-		t.row("sync", n.Sync)
+		t.row("sync", syncOf(n.NodeStatus, n.Now))
 		if n.Message != "" {
 			t.row("why", n.Message)
 		}
@@ -279,14 +295,14 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 	if err != nil {
 		return err
 	}
-	return exitOf(n)
+	return a.exitOf(n)
 }
 
 // exitOf is exitFor of one node.
-func exitOf(n station.NodeDetail) error {
+func (a *app) exitOf(n station.NodeDetail) error {
 	var s station.Summary
 	s.Add(n.NodeStatus)
-	return exitFor(s)
+	return a.exitFor(s)
 }
 
 // agentRows show the agents that live under a node's name: one, if all is well.

@@ -94,5 +94,5 @@ func (a *app) statusAt(ctx context.Context, c *client.Client, at time.Time, t *t
 		s.Sync[n.Sync]++
 	}
 	a.say("%s, at %s", summary(s), moment(at))
-	return exitFor(s)
+	return a.exitFor(s)
 }

@@ -206,7 +206,7 @@ func (a *app) topLines(last, g client.Glance, height int) []string {
 	t := &table{app: &app{stdout: &b}}
 	t.row("NODE", "PRESENCE", "SYNC", "DESIRED", "OBSERVED", "WAITING", "WHY")
 	for _, n := range g.Amiss[:min(len(g.Amiss), max(0, height-len(lines)-2))] {
-		t.row(n.Name, presenceOf(n, s.Now), n.Sync, revision(n.DesiredRevision, n.DesiredDigest), revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message)
+		t.row(n.Name, presenceOf(n, s.Now), syncOf(n, s.Now), revision(n.DesiredRevision, n.DesiredDigest), revision(n.ObservedRevision, n.RunningDigest), waitingOf(n), n.Message)
 	}
 	_ = t.flush() // into memory: cannot fail
 	return append(append(lines, ""), strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")...)

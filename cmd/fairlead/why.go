@@ -51,7 +51,7 @@ made of it, the command that told the node, what the node did with it, and what 
 			if err != nil {
 				return err
 			}
-			return exitOf(n)
+			return a.exitOf(n)
 		}),
 	}
 }
@@ -242,6 +242,9 @@ func waits(s message.State) string {
 func conclusion(n station.NodeDetail) string {
 	switch n.Sync {
 	case station.InSync:
+		if n.Stale() {
+			return "so it was in sync when it was there last; what it is now it says when it is there again"
+		}
 		return "so it is in sync"
 	case station.NoneDue:
 		return "so there is nothing to do; a resource with a selector that matches its labels would change that"

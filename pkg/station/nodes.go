@@ -146,7 +146,9 @@ type Summary struct {
 	Sync     map[string]int `json:"sync"`     // by the words for it
 	Presence map[string]int `json:"presence"` // by the words for it
 	Drained  int            `json:"drained"`
-	Waiting  int            `json:"waiting"` // commands without a final answer
+	// Stale counts those in sync that are not there: they were when they were there last.
+	Stale   int `json:"stale"`
+	Waiting int `json:"waiting"` // commands without a final answer
 	// Expired and Expiring count nodes that serve a certificate which has ended,
 	// or ends within ExpiresSoon; Ends is the name of the one that does so first.
 	Expired  int    `json:"expired,omitempty"`
@@ -169,6 +171,9 @@ func (s *Summary) Add(n NodeStatus) {
 	s.Sync[n.Sync]++
 	s.Presence[n.Presence]++
 	s.Waiting += n.Waiting
+	if n.Stale() {
+		s.Stale++
+	}
 	if n.Drained != nil {
 		s.Drained++
 	}

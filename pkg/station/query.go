@@ -97,8 +97,15 @@ type NodeStatus struct {
 	Expiring *nginx.ServedCertificate `json:"expiring,omitempty"`
 	// JWTUntil is when the node's own JWT ends, by what it said last.
 	JWTUntil time.Time `json:"jwtUntil,omitzero"`
+	// AsOf is when the node was there last, where it is not: the rest is what it said till then.
+	AsOf time.Time `json:"asOf,omitzero"`
 	// Message says why the node is not in sync.
 	Message string `json:"message,omitempty"`
+}
+
+// Stale reports whether a node was in sync when it was there last, and is not there now.
+func (n NodeStatus) Stale() bool {
+	return n.Sync == InSync && (n.Presence == Offline || n.Presence == NeverWas)
 }
 
 // There reports whether somebody lives under the node's name.
@@ -299,6 +306,9 @@ func (s *Station) statusOf(n node, now time.Time) NodeStatus {
 		DesiredRevision: desired.Revision, DesiredDigest: desired.Digest,
 		ObservedRevision: n.reported.ObservedRevision, RunningDigest: n.reported.RunningDigest, Waiting: waiting,
 		Drained: n.record.Drained,
+	}
+	if present.word == Offline {
+		st.AsOf = present.seen
 	}
 	if present.word == Duplicate {
 		st.Agents = present.alive

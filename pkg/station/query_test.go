@@ -138,6 +138,19 @@ func TestANodesDetailIsAllThatIsKnownOfIt(t *testing.T) {
 	if len(n.Commands) != 2 || n.Commands[1].ID != sent.ID || n.Commands[1].From != "alice" || n.Commands[1].State != message.Published {
 		t.Errorf("%+v", n.Commands)
 	}
+	if n.Stale() || !n.AsOf.IsZero() {
+		t.Errorf("it is there, and told as of %v", n.AsOf)
+	}
+
+	// What it was is not what it is.
+	s.lifecycle("ship1", message.Lifecycle{Event: message.LifecycleStopped})
+	eventually(t, "it is known to be away", func() bool { n = s.node("ship1"); return n.Presence == station.Offline })
+	if !n.Stale() || n.Sync != station.InSync || !n.AsOf.Equal(n.LastSeen) || n.AsOf.IsZero() {
+		t.Errorf("%+v", n.NodeStatus)
+	}
+	if sum, err := s.client.Summary(within(t), station.NodesQuestion{}); err != nil || sum.Stale != 1 || sum.Sync[station.InSync] != 1 {
+		t.Errorf("%+v, %v", sum, err)
+	}
 }
 
 func TestAnUnknownNodeIsUnknown(t *testing.T) {
