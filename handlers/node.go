@@ -65,7 +65,8 @@ type Events interface {
 	// health report nil says that it was sent.
 	// id is empty for a new one, or that of an earlier attempt.
 	Emit(ctx context.Context, method, domain, id string, body []byte) error
-	// Connected is closed when the link stands next, at once if it does now.
+	// Connected is closed when the link stands next, at once if it does now; after a
+	// return only once what can wait may go, so that a fleet does not send it in one moment.
 	Connected() <-chan struct{}
 }
 

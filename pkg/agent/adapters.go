@@ -43,7 +43,7 @@ func (e events) Emit(ctx context.Context, method, domain, id string, body []byte
 	return err
 }
 
-func (e events) Connected() <-chan struct{} { return e.agent.link.connected() }
+func (e events) Connected() <-chan struct{} { return e.agent.link.settled() }
 
 // spool implements handlers.Spool.
 type spool struct{ agent *Agent }

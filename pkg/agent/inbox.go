@@ -23,6 +23,9 @@ import (
 type inbox struct {
 	agent *Agent
 	wakes chan string
+	// spread is over how long a station last said to spread what can wait.
+	spread time.Duration
+	asked  bool // a station has answered since the agent began
 
 	mu      sync.Mutex
 	syncing bool // a sync is due or under way: hold what comes live
@@ -119,6 +122,7 @@ func (i *inbox) live(d message.Delivery) {
 
 // Pauses between syncs that failed.
 const (
+	leastRetry = 50 * time.Millisecond
 	firstRetry = 500 * time.Millisecond
 	lastRetry  = time.Minute
 )
@@ -154,9 +158,14 @@ func (i *inbox) run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		i.agent.log.Info("sync did not work, trying again", "error", err, "in", retry)
-		pause(ctx, retry/2+rand.N(retry))
-		retry = min(2*retry, lastRetry)
+		wait := retry
+		if later := (*bus.Later)(nil); errors.As(err, &later) {
+			wait = min(max(later.After, leastRetry), lastRetry) // the station knows how many there are
+		} else {
+			retry = min(2*retry, lastRetry)
+		}
+		i.agent.log.Info("sync did not work, trying again", "error", err, "in", wait)
+		pause(ctx, wait/2+rand.N(wait))
 		i.wake(why)
 	}
 }
@@ -202,14 +211,24 @@ func (i *inbox) sync(ctx context.Context) error {
 	found = slices.CompactFunc(found, func(x, y message.Delivery) bool { return x.Sequence == y.Sequence })
 	i.agent.take(found)
 	i.agent.outbox.wake()
+	i.agent.link.calm(i.spread)
 	i.agent.state.changed()
 	return nil
 }
 
 const syncTime = 10 * time.Second
 
+// stationReturns is how long after a connection a station that was there may be on
+// its way back, as behind a broker that was started anew: a fleet that reads its
+// mailboxes by itself costs the broker a consumer for each node.
+const stationReturns = 5 * time.Second
+
+// mostSpread bounds what a station may say: it is not signed.
+const mostSpread = time.Minute
+
 // fetch asks a station, or where none answers reads the mailbox itself.
 func (i *inbox) fetch(ctx context.Context) ([]message.Delivery, error) {
+	i.spread = 0
 	var all []message.Delivery
 	after := uint64(0)
 	for {
@@ -218,12 +237,17 @@ func (i *inbox) fetch(ctx context.Context) ([]message.Delivery, error) {
 		err := i.agent.conn.Ask(pctx, subjects.Sync(i.agent.cfg.Name), message.SyncRequest{After: after}, &page)
 		cancel()
 		if fleet.KindOf(err) == fleet.Unavailable && i.agent.conn.Connected() {
+			if i.asked && i.agent.link.age() < stationReturns {
+				return nil, &bus.Later{After: stationReturns / 4, Err: err}
+			}
 			return i.fetchAlone(ctx)
 		}
 		if err != nil {
 			return nil, err
 		}
+		i.asked = true
 		i.agent.clock.Observe(page.Now)
+		i.spread = min(time.Duration(page.SpreadMillis)*time.Millisecond, mostSpread)
 		for _, s := range page.Messages {
 			all = append(all, message.Receive(s))
 			after = max(after, s.Sequence)

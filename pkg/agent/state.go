@@ -210,7 +210,7 @@ func (a *Agent) convergence(ctx context.Context) error {
 			return nil
 		case <-a.state.wakes:
 			timer.Stop()
-			wait = settleTime
+			wait = settleTime + a.link.ease()
 			continue // the pause begins anew, and the work once it is over
 		case <-timer.C:
 			wait = a.cfg.ConvergeEvery

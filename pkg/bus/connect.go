@@ -47,6 +47,9 @@ type Options struct {
 	// Instance is told to the broker with the user's name, so that who hears of
 	// connections knows whose start this one is; "" tells nothing.
 	Instance string
+	// Eager never waits for more than a second to connect anew: for stations, of which there
+	// are few, and whom all nodes ask that return with them.
+	Eager bool
 	// Persist keeps trying when the first attempt fails, as an agent must; a
 	// command line wants the error.
 	Persist bool
@@ -107,6 +110,9 @@ const (
 	lastDelay  = time.Minute
 )
 
+// eagerDelay is the longest for who is Eager.
+const eagerDelay = time.Second
+
 func reconnectDelay(attempts int) time.Duration {
 	d := lastDelay
 	if attempts < 6 {
@@ -146,6 +152,9 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		nats.CustomReconnectDelay(func(attempts int) time.Duration {
 			if nc := c.trying.Load(); nc != nil {
 				c.failed(o, nc.LastError())
+			}
+			if o.Eager {
+				return min(reconnectDelay(attempts), eagerDelay)/2 + rand.N(eagerDelay/2)
 			}
 			return reconnectDelay(attempts)
 		}),

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -40,7 +41,7 @@ func (c *Conn) Service(ctx context.Context, name, version, description string, e
 				c.log.Warn("ignored a question: where its answer is to go is no inbox", "subject", r.Subject(), "reply", r.Reply())
 				return
 			}
-			go serve(ctx, e, r)
+			go c.serve(ctx, e, r.Subject(), r.Reply(), r.Data())
 		})
 		if err := service.AddEndpoint(e.Name, handler, micro.WithEndpointSubject(e.Subject)); err != nil {
 			_ = service.Stop()
@@ -50,22 +51,51 @@ func (c *Conn) Service(ctx context.Context, name, version, description string, e
 	return func() { _ = service.Stop() }, nil
 }
 
+// Later is an answer of a service that has too much to do: who asks is to ask again
+// after about that time.
+type Later struct {
+	After time.Duration
+	Err   error
+}
+
+// Error is the cause's.
+func (l *Later) Error() string { return l.Err.Error() }
+
+// Unwrap gives the cause.
+func (l *Later) Unwrap() error { return l.Err }
+
+// headerRetryAfter is Later's time, in milliseconds.
+const headerRetryAfter = "Fairlead-Retry-After"
+
 // answerTime bounds one answer; clients wait no longer.
 const answerTime = 10 * time.Second
 
-func serve(ctx context.Context, e Endpoint, r micro.Request) {
+// serve answers one request. It publishes by itself: micro looks at its request once
+// the handler has returned, while this still runs.
+func (c *Conn) serve(ctx context.Context, e Endpoint, subject, reply string, body []byte) {
 	ctx, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
-	answer, err := e.Handle(ctx, r.Subject(), r.Data())
+	answer, err := e.Handle(ctx, subject, body)
 	if err == nil {
-		if err = r.RespondJSON(answer); err != nil { // too large, or not JSON
+		var text []byte
+		if text, err = json.Marshal(answer); err == nil {
+			err = c.nc.Publish(reply, text)
+		}
+		if err != nil { // too large, or not JSON
 			err = fleet.Errorf(fleet.Internal, "the answer cannot be sent: %w", err)
 		}
 	}
 	if err != nil {
 		// The header holds one line and may not be empty; the body has the text.
-		line := strings.Join(strings.Fields(err.Error()), " ")
-		_ = r.Error(string(fleet.KindOf(err)), cmp.Or(line, string(fleet.KindOf(err))), []byte(err.Error()))
+		kind := string(fleet.KindOf(err))
+		m := &nats.Msg{Subject: reply, Data: []byte(err.Error()), Header: nats.Header{
+			micro.ErrorCodeHeader: {kind}, micro.ErrorHeader: {cmp.Or(strings.Join(strings.Fields(err.Error()), " "), kind)}}}
+		if later := (*Later)(nil); errors.As(err, &later) {
+			m.Header[headerRetryAfter] = []string{strconv.FormatInt(later.After.Milliseconds(), 10)}
+		}
+		if err := c.nc.PublishMsg(m); err != nil {
+			c.log.Debug("an answer was not sent", "subject", subject, "error", err)
+		}
 	}
 }
 
@@ -85,7 +115,11 @@ func (c *Conn) Ask(ctx context.Context, subject string, in, out any) error {
 		return kinded(err, "ask "+subject)
 	}
 	if kind := reply.Header.Get(micro.ErrorCodeHeader); kind != "" {
-		return fleet.Errorf(fleet.Kind(kind), "%s", reply.Data)
+		err := fleet.Errorf(fleet.Kind(kind), "%s", reply.Data)
+		if after, aerr := strconv.ParseUint(reply.Header.Get(headerRetryAfter), 10, 31); aerr == nil {
+			err = &Later{After: time.Duration(after) * time.Millisecond, Err: err}
+		}
+		return err
 	}
 	if err := json.Unmarshal(reply.Data, out); err != nil {
 		return fleet.Errorf(fleet.Internal, "answer on %s: %w", subject, err)

@@ -147,3 +147,19 @@ func TestASlowAnswerHoldsUpNoOther(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestAServiceThatHasTooMuchToDoSaysWhenToAskAgain(t *testing.T) {
+	s := bare(t)
+	serve(t, s, "echo", func(context.Context, []byte) (any, error) {
+		return nil, &bus.Later{After: 1500 * time.Millisecond, Err: fleet.Errorf(fleet.Busy, "too many ask")}
+	})
+	alice := s.admin()
+	for range 50 { // the race detector sees who touches a request that was answered at once
+		_ = alice.Ask(within(t), subjects.Query("echo"), nil, nil)
+	}
+	err := alice.Ask(within(t), subjects.Query("echo"), nil, nil)
+	later := (*bus.Later)(nil)
+	if !errors.As(err, &later) || later.After != 1500*time.Millisecond || fleet.KindOf(err) != fleet.Busy || err.Error() != "too many ask" {
+		t.Errorf("the answer is %v, to ask again after %+v", err, later)
+	}
+}

@@ -88,4 +88,7 @@ type SyncReply struct {
 	Messages []Stored  `json:"messages"`
 	More     bool      `json:"more"`
 	Now      time.Time `json:"now"`
+	// SpreadMillis is over how long the nodes that came back in these seconds are to
+	// spread what can wait: health reports, logs, convergence.
+	SpreadMillis int64 `json:"spreadMillis,omitempty"`
 }

@@ -32,6 +32,10 @@ type Config struct {
 	// JoinHelper decides about each node that wants to join, where there is one.
 	JoinHelper func(context.Context, JoinCandidate) (JoinVerdict, error)
 
+	// SyncsAtOnce is how many nodes are answered at once that ask for what waits; the
+	// others are told when to ask again. 256: each answer may have nearly a megabyte.
+	SyncsAtOnce int
+
 	// SweepEvery is the pause between looks for commands that ended, expired or
 	// seem stuck; a second.
 	SweepEvery time.Duration
@@ -66,6 +70,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	set(&c.NodeLife, subjects.MaxNodeLife)
+	set(&c.SyncsAtOnce, 256)
 	set(&c.SweepEvery, time.Second)
 	set(&c.NudgeAfter, 5*time.Second)
 	set(&c.ExpireAfter, time.Minute)

@@ -33,12 +33,18 @@ var (
 	waitingMetric = prometheus.NewDesc("fairlead_commands_waiting", "Commands without a final answer.", nil, nil)
 )
 
+var syncsMetric = prometheus.NewDesc("fairlead_syncs_total", "Questions of nodes for what waits, by what became of them.", []string{"outcome"}, nil)
+
+var syncsMostMetric = prometheus.NewDesc("fairlead_syncs_at_once_max", "The most of them that were answered at once so far.", nil, nil)
+
 // collector counts when it is asked.
 type collector struct{ station *Station }
 
 func (c collector) Describe(ch chan<- *prometheus.Desc) {
 	ch <- nodesMetric
 	ch <- waitingMetric
+	ch <- syncsMetric
+	ch <- syncsMostMetric
 }
 
 func (c collector) Collect(ch chan<- prometheus.Metric) {
@@ -51,5 +57,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for key, n := range counts {
 		ch <- prometheus.MustNewConstMetric(nodesMetric, prometheus.GaugeValue, float64(n), key[0], key[1])
 	}
+	answered, busy, most := c.station.crowd.counts()
+	ch <- prometheus.MustNewConstMetric(syncsMetric, prometheus.CounterValue, float64(answered), "answered")
+	ch <- prometheus.MustNewConstMetric(syncsMetric, prometheus.CounterValue, float64(busy), "busy")
+	ch <- prometheus.MustNewConstMetric(syncsMostMetric, prometheus.GaugeValue, float64(most))
 	ch <- prometheus.MustNewConstMetric(waitingMetric, prometheus.GaugeValue, float64(c.station.ledger.len()))
 }

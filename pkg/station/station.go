@@ -22,6 +22,7 @@ type Station struct {
 	trust    *message.TrustKeeper
 	register *register
 	presence *presence
+	crowd    *crowd
 	ledger   *ledger
 	compiler *compiler
 	signs    *checkpoints
@@ -56,6 +57,7 @@ func New(cfg Config) (*Station, error) {
 	}
 	s.register = newRegister(s)
 	s.presence = newPresence(s)
+	s.crowd = &crowd{most: cfg.SyncsAtOnce}
 	s.ledger = newLedger(s)
 	s.compiler = newCompiler(s)
 	s.signs = &checkpoints{station: s}
@@ -77,7 +79,7 @@ func (s *Station) Run(ctx context.Context) error {
 	s.cfg.TLS.FollowTrust(s.trust.Current(), s.log)
 	var err error
 	s.conn, err = bus.Connect(ctx, bus.Options{URL: s.cfg.URL, TLS: s.cfg.TLS, Server: s.cfg.Server,
-		Credentials: s.cfg.Credentials, Persist: true, Logger: s.log,
+		Credentials: s.cfg.Credentials, Persist: true, Eager: true, Logger: s.log,
 		OnConnect: func() {
 			s.log.Info("connected", "broker", s.cfg.URL)
 			s.presence.restart()

@@ -43,6 +43,11 @@ func (s *Station) sync(ctx context.Context, subject string, body []byte) (any, e
 	if err := json.Unmarshal(body, &request); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "sync request: %w", err)
 	}
+	leave, err := s.crowd.enter(time.Now())
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	if err := s.barrier.pass(ctx); err != nil {
 		return nil, err
 	}
@@ -50,7 +55,7 @@ func (s *Station) sync(ctx context.Context, subject string, body []byte) (any, e
 	if err != nil {
 		return nil, err
 	}
-	reply.Now = s.clock.Now()
+	reply.Now, reply.SpreadMillis = s.clock.Now(), s.crowd.spread(time.Now()).Milliseconds()
 	return reply, nil
 }
 
