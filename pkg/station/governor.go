@@ -212,6 +212,15 @@ func (g *governor) govern(ctx context.Context, b *bounded) error {
 	if len(due) == 0 {
 		return nil
 	}
+	// What was called off before a place was free is not sent, though it may not have
+	// been read yet.
+	end, err := g.station.conn.First(ctx, subjects.Orders, subjects.QueueSubject(b.order.ID, message.QueueCancel))
+	if err != nil {
+		return err
+	}
+	if end != nil && g.take(ctx, *end) == nil {
+		return nil
+	}
 	errs := g.station.conn.PublishAll(ctx, due)
 	g.mu.Lock()
 	var failed error
