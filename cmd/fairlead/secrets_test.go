@@ -260,6 +260,7 @@ func asks(t *testing.T, address, password string) int {
 	}
 	request.Host = "shop.example.org"
 	request.SetBasicAuth("ann", password)
+	request.Close = true // a connection from before a reload is an old worker's
 	reply, err := http.DefaultClient.Do(request)
 	if err != nil {
 		t.Fatal(err)

@@ -49,6 +49,7 @@ func lets(t *testing.T, address, name, password string, want int) {
 			t.Fatal(err)
 		}
 		req.SetBasicAuth(name, password)
+		req.Close = true // a connection from before a reload is an old worker's
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
 			t.Fatal(err)
