@@ -111,3 +111,27 @@ func TestNoIntervalSendsNoHealthReport(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestSevenDaysOfTheLinkAreToldOnCommandAndTwoByThemselves(t *testing.T) {
+	days := []handlers.LinkDay{{Day: "2026-03-01", InBytes: 1, OutBytes: 2}, {Day: "2026-02-28", InBytes: 30, OutBytes: 4}, {Day: "2026-02-20", InBytes: 500}}
+	events := newEvents(true)
+	n := &handlers.Node{Nginx: &fakeNginx{}, Usage: noUsage, HealthEvery: time.Hour, Events: events, Link: func() []handlers.LinkDay { return days }}
+	r, err := run(t, n, "healthreport", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if use := r.Data.(handlers.HealthReport).Link; use == nil || use.Day != "2026-03-01" || use.InBytes != 1 || use.OutBytes != 2 || use.YesterdayBytes != 34 || !slices.Equal(use.Days, days) {
+		t.Errorf("on command it says %+v", use)
+	}
+	service(t, n, "healthreport")
+	var report handlers.HealthReport
+	if err := json.Unmarshal(next(t, events.took).body, &report); err != nil || report.Link == nil || report.Link.InBytes != 1 || report.Link.YesterdayBytes != 34 || report.Link.Days != nil {
+		t.Errorf("by itself it says %+v, %v", report.Link, err)
+	}
+	if use := handlers.UseOf(days[1:]); use.YesterdayBytes != 0 {
+		t.Errorf("a day that lies further back is taken for yesterday: %+v", use)
+	}
+	if use := handlers.UseOf(nil); use != nil {
+		t.Errorf("nothing that was counted is told as %+v", use)
+	}
+}

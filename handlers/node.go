@@ -24,7 +24,10 @@ type Node struct {
 	// Identity is nil on a node whose credentials are not renewed.
 	Identity Identity
 
-	Usage       func(ctx context.Context) (host.HostUsage, error)
+	Usage func(ctx context.Context) (host.HostUsage, error)
+	// Link is what the link to the broker carried on the last days, the newest
+	// first, as UTC days; nil where that is not counted.
+	Link        func() []LinkDay
 	HealthEvery time.Duration     // 0 sends no health report by itself
 	Programs    []string          // absolute paths that shellcommand may run
 	Syslog      map[string]string // domain to listen address, see package syslog

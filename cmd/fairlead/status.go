@@ -245,6 +245,9 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 		t.row("labels", labels(n.Labels))
 		t.row("agent", n.Version)
 		agentRows(t, n)
+		if text := linkText(n.Health, n.Now); text != "" {
+			t.row("link", text)
+		}
 		t.row("sync", syncOf(n.NodeStatus, n.Now))
 		if n.Message != "" {
 			t.row("why", n.Message)

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"fairlead/handlers"
 	"fairlead/pkg/host"
 	"fairlead/pkg/message"
 )
@@ -25,6 +26,7 @@ type absence struct {
 	told    time.Duration // when the last were; 0 is never
 	kept    time.Duration // when the file was written
 	before  *lastWord     // of the agent before this one, until it is told
+	writing sync.Mutex    // held while the file is written
 }
 
 const (
@@ -42,6 +44,8 @@ type lastWord struct {
 	At       time.Time `json:"at"` // the broker's clock
 	BootID   string    `json:"bootId"`
 	Observed uint64    `json:"observedRevision"`
+	// Link is what the link carried on the last days, the newest first.
+	Link []handlers.LinkDay `json:"link,omitempty"`
 }
 
 // lost notes that the link broke.
@@ -92,6 +96,7 @@ func (a *Agent) remember() {
 	var w lastWord
 	if json.Unmarshal(text, &w) == nil && !w.At.IsZero() {
 		a.absence.before = &w
+		a.meter.began(w.Link)
 	}
 }
 
@@ -108,9 +113,14 @@ func (a *Agent) keep(always bool) {
 	if !due || at.IsZero() {
 		return
 	}
-	text, err := json.Marshal(lastWord{At: at, BootID: a.bootID, Observed: a.observed()})
+	a.absence.writing.Lock()
+	defer a.absence.writing.Unlock()
+	text, err := json.Marshal(lastWord{At: at, BootID: a.bootID, Observed: a.observed(), Link: a.meter.upTo(at)})
 	if err == nil {
-		err = os.WriteFile(a.lastFile(), text, 0o600)
+		err = os.WriteFile(a.lastFile()+".new", text, 0o600)
+	}
+	if err == nil {
+		err = os.Rename(a.lastFile()+".new", a.lastFile())
 	}
 	if err != nil {
 		a.log.Debug("it is not written down when the node was there last", "error", err)

@@ -31,6 +31,7 @@ type Agent struct {
 	conn    *bus.Conn
 	clock   bus.Clock
 	link    *link
+	meter   meter
 	lanes   *lanes
 	inbox   *inbox
 	outbox  *outbox
@@ -219,7 +220,7 @@ const pingEvery = 2 * time.Minute
 func (a *Agent) connect(ctx context.Context) (err error) {
 	connected := make(chan struct{}, 1)
 	a.conn, err = bus.Connect(ctx, bus.Options{
-		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Dial: a.cfg.Dial, Credentials: a.cfg.Credentials,
+		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Dial: a.cfg.Dial, Wrap: a.meter.wrap, Credentials: a.cfg.Credentials,
 		Instance: a.instance, Persist: true, Ping: pingEvery, Logger: a.log,
 		OnConnect: func() {
 			select {
@@ -251,6 +252,7 @@ func (a *Agent) handlersNode() *handlers.Node {
 	n := &handlers.Node{
 		Name: a.cfg.Name, Log: a.log, State: a.state, Events: events{a}, Queue: a.lanes, Spool: spool{a},
 		Usage:       func(ctx context.Context) (host.HostUsage, error) { return host.Usage(ctx, a.cfg.State) },
+		Link:        func() []handlers.LinkDay { return a.meter.upTo(a.clock.Now()) },
 		HealthEvery: a.cfg.HealthEvery, Programs: a.cfg.Programs, Syslog: a.cfg.Syslog,
 	}
 	if a.engine != nil {

@@ -84,7 +84,7 @@ func (a *Agent) farewell() {
 	if !a.link.stands() {
 		return
 	}
-	a.keep(true)
+	defer a.keep(true) // with what the farewell costs
 	if err := a.announce(message.LifecycleStopped, ""); err != nil {
 		a.log.Warn("could not say farewell", "error", err)
 	}

@@ -44,6 +44,9 @@ type Options struct {
 	// Dial opens connections to URL; the system's when nil. Measurements cut
 	// links by it.
 	Dial func(network, address string) (net.Conn, error)
+	// Wrap stands between the program and every connection that was opened to
+	// URL, below TLS: what it sees is what the link carries. Nil for nothing.
+	Wrap func(net.Conn) net.Conn
 	// Instance is told to the broker with the user's name, so that who hears of
 	// connections knows whose start this one is; "" tells nothing.
 	Instance string
@@ -81,6 +84,28 @@ type Conn struct {
 type dialer func(network, address string) (net.Conn, error)
 
 func (d dialer) Dial(network, address string) (net.Conn, error) { return d(network, address) }
+
+// dialer opens the connections to URL.
+func (o Options) dialer() dialer {
+	dial := dialer(o.Dial)
+	switch {
+	case dial != nil:
+	case o.TLS.wanted(o.URL):
+		dial = system.Dial
+	default:
+		dial = plainDialer{}.Dial
+	}
+	if o.Wrap == nil {
+		return dial
+	}
+	return func(network, address string) (net.Conn, error) {
+		conn, err := dial(network, address)
+		if err != nil {
+			return nil, err
+		}
+		return o.Wrap(conn), nil
+	}
+}
 
 // period is the time from one connection to the next.
 type period struct {
@@ -202,11 +227,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			return nil, kinded(err, "connect to "+o.URL)
 		}
 		opts = append(opts, secure...)
-		if o.Dial != nil {
-			opts = append(opts, nats.SetCustomDialer(dialer(o.Dial)))
-		} else if o.TLS.wanted(o.URL) {
-			opts = append(opts, nats.SetCustomDialer(&system))
-		}
+		opts = append(opts, nats.SetCustomDialer(o.dialer()))
 	}
 	if o.Persist {
 		// By itself the client gives up for good when a server refuses it twice,

@@ -49,7 +49,7 @@ func leavesHost(urls string) bool {
 // options are nats.go's. The error is Invalid for files that hold no certificates.
 func (t TLS) options(urls string) ([]nats.Option, error) {
 	if !t.wanted(urls) {
-		return []nats.Option{nats.SetCustomDialer(plainDialer{})}, nil
+		return nil, nil
 	}
 	config := &tls.Config{MinVersion: tls.VersionTLS13}
 	if t.GreetsFirst {

@@ -67,6 +67,7 @@ var fields = []field{
 	{fleet.Field{Name: "cpus", Kind: fleet.NumberField, Summary: "how many processors the agent may use"},
 		fact(func(f *fleet.Facts) string { return strconv.Itoa(f.CPUs) })},
 	{fleet.Field{Name: "link", Summary: "the class of its link: lan, wan or satellite"}, fact(func(f *fleet.Facts) string { return f.Link })},
+	{fleet.Field{Name: "link.today", Kind: fleet.NumberField, Summary: "how many bytes its link carried today, by UTC"}, linkToday},
 	{fleet.Field{Name: "hostname", Summary: "the name that its host has"}, fact(func(f *fleet.Facts) string { return f.Hostname })},
 }
 
@@ -85,6 +86,10 @@ func seen(n NodeStatus, _ *fleet.Facts, now time.Time) fleet.FieldValue {
 		return fleet.FieldValue{Known: true, Span: math.MaxInt64}
 	}
 	return fleet.FieldValue{Known: true, Span: max(now.Sub(n.LastSeen), 0)}
+}
+
+func linkToday(n NodeStatus, _ *fleet.Facts, _ time.Time) fleet.FieldValue {
+	return fleet.FieldValue{Known: n.LinkToday > 0, Text: strconv.FormatUint(n.LinkToday, 10)}
 }
 
 func text(get func(NodeStatus) string) func(NodeStatus, *fleet.Facts, time.Time) fleet.FieldValue {

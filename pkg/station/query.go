@@ -93,6 +93,9 @@ type NodeStatus struct {
 	Waiting          int    `json:"waiting"` // commands without a final answer
 	// Drained is who took the node out of selections and rollouts; nil where it is in.
 	Drained *Drain `json:"drained,omitempty"`
+	// LinkToday is how many bytes the node's link carried on this UTC day; 0 where
+	// it did not tell.
+	LinkToday uint64 `json:"linkTodayBytes,omitempty"`
 	// Expiring is the certificate of the node that expires first.
 	Expiring *nginx.ServedCertificate `json:"expiring,omitempty"`
 	// JWTUntil is when the node's own JWT ends, by what it said last.
@@ -312,6 +315,9 @@ func (s *Station) statusOf(n node, now time.Time) NodeStatus {
 	}
 	if present.word == Duplicate {
 		st.Agents = present.alive
+	}
+	if n.linkDay != "" && n.linkDay == now.UTC().Format(time.DateOnly) {
+		st.LinkToday = n.linkBytes
 	}
 	if n.facts != nil {
 		st.JWTUntil = n.facts.JWTUntil

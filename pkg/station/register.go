@@ -97,6 +97,8 @@ type node struct {
 	toldAt    time.Time // broker's time of lifecycle
 	health    json.RawMessage
 	healthAt  time.Time // broker's time of health
+	linkDay   string    // of linkBytes, UTC
+	linkBytes uint64    // that the link carried on that day, by health
 	reported  handlers.Reported
 	said      bool // reported holds something
 	facts     *fleet.Facts
@@ -388,7 +390,8 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 			return nil
 		}
 		var beat struct {
-			EverySeconds float64 `json:"everySeconds"`
+			EverySeconds float64          `json:"everySeconds"`
+			Link         handlers.LinkDay `json:"link"`
 		}
 		if json.Unmarshal(i.Body, &beat) != nil {
 			return nil
@@ -397,6 +400,7 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		defer r.mu.Unlock()
 		if n, ok := r.nodes[s.Node]; ok {
 			n.health, n.healthAt = i.Body, i.At
+			n.linkDay, n.linkBytes = beat.Link.Day, beat.Link.Bytes()
 			n.every = time.Duration(beat.EverySeconds * float64(time.Second))
 			n.see(i.At)
 			// Health and lifecycle are two streams: an older report may come later.
