@@ -2,6 +2,7 @@ package agent_test
 
 import (
 	"bufio"
+	"context"
 	"fmt"
 	"log/slog"
 	"net/http/httptest"
@@ -74,7 +75,7 @@ func TestAFleetThatReturnsAtOnceIsAnsweredAFewAtATimeAndLosesNothing(t *testing.
 	var stops []func()
 	for _, n := range all {
 		starts.Go(func() {
-			stop := n.start(t, func(c *agent.Config) { c.Heartbeat = time.Second })
+			stop := n.start(t, func(c *agent.Config) { c.Heartbeat, c.SyncEvery = time.Second, 5*time.Second })
 			mu.Lock()
 			defer mu.Unlock()
 			stops = append(stops, stop)
@@ -111,7 +112,8 @@ func TestAFleetThatReturnsAtOnceIsAnsweredAFewAtATimeAndLosesNothing(t *testing.
 	for _, one := range sent {
 		open[one.ID] = true
 	}
-	ctx, cancel := patient(t)
+	// A question that is lost as the broker ends is asked again after half a minute.
+	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	defer cancel()
 	if err := s.client.Audit(ctx, client.AuditOptions{Follow: true}, func(r client.Record) error {
 		if m := r.Message; m.Command != "" && m.State.Final() {
