@@ -1,3 +1,5 @@
+//go:build natstool
+
 package main
 
 import (
@@ -31,7 +33,7 @@ func natsTool(t *testing.T) string {
 			return path
 		}
 	}
-	t.Fatalf("there is no nats %s: `task natstool` builds it", natsVersion)
+	t.Fatalf("there is no nats %s: `task natstool` builds it, `task test:nats` runs this with it", natsVersion)
 	return ""
 }
 
