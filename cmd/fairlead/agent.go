@@ -26,6 +26,7 @@ func newAgent(a *app) *cobra.Command {
 	health := days(15 * time.Second)
 	var link string
 	var heartbeat days
+	var budget rate
 	c := &cobra.Command{
 		Use:   "agent",
 		Short: "run the agent of this node",
@@ -59,7 +60,7 @@ go before that, and are renewed in their place.`,
 				return err
 			}
 			cfg := agent.Config{Version: version, State: journalOf(state), Programs: allow, Syslog: syslogs,
-				HealthEvery: time.Duration(health), Link: link, Heartbeat: time.Duration(heartbeat), Logger: a.daemonLogger()}
+				HealthEvery: time.Duration(health), Link: link, Heartbeat: time.Duration(heartbeat), Budget: budget.bytes, Logger: a.daemonLogger()}
 			if err := a.nodeSettings(d, state, &cfg); err != nil {
 				return err
 			}
@@ -103,6 +104,7 @@ go before that, and are renewed in their place.`,
 	f.StringToStringVar(&syslogs, "syslog", syslogs, "`DOMAIN=ADDRESS` to forward syslog from: unixgram:/path, udp:host:port, tcp:host:port")
 	f.StringVar(&link, "link", fleet.DefaultLink, "`CLASS` of the link to the broker: lan, wan or satellite; the node has it as a fact")
 	f.Var(&heartbeat, "heartbeat", "longest time between heartbeats (default 15s, 20s or 30s, as the link is)")
+	f.Var(&budget, "budget", "most that the link to the broker carries, both ways together, such as 64kbit/s; 8kbit/s or more")
 	f.Var(&health, "health-every", "time between health reports")
 	return c
 }

@@ -54,6 +54,7 @@ func New(cfg Config) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), ready: make(chan struct{})}
+	a.meter.budget = newBudget(cfg.Budget)
 	if cfg.Nginx != nil {
 		nginxConfig := *cfg.Nginx
 		nginxConfig.Open = func(sealed string) ([]byte, error) { return a.curve.Open(sealed) }

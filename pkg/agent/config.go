@@ -34,6 +34,7 @@ type Config struct {
 	Syslog   map[string]string // domain to address, see package syslog
 
 	Link          string        // class of the link, one of fleet.Links; "wan"
+	Budget        int64         // bytes a second that the link to URL may carry, both ways together; 0 is no bound
 	Heartbeat     time.Duration // the longest time between heartbeats; as the link's class has it
 	HealthEvery   time.Duration // 15 s; below 0 sends none
 	RejoinAfter   time.Duration // 5 s: an interruption that is shorter is told with a later one
@@ -126,6 +127,9 @@ func (c Config) Validate() error {
 		faults.Addf("link", "%v", err)
 	} else if c.Heartbeat < leastHeartbeat || c.Heartbeat > mostHeartbeat {
 		faults.Addf("heartbeat", "%v: use %v to %v", c.Heartbeat, leastHeartbeat, mostHeartbeat)
+	}
+	if c.Budget != 0 && c.Budget < leastBudget {
+		faults.Addf("budget", "%d bytes a second: use 8kbit/s or more", c.Budget)
 	}
 	for _, p := range c.Programs {
 		if !filepath.IsAbs(p) {

@@ -13,9 +13,11 @@ import (
 // linkDays is for how many days it is kept what the link carried.
 const linkDays = 7
 
-// meter counts what the link to the broker carries, below TLS. The zero value is
-// ready; its methods may be called from any goroutine.
+// meter counts what the link to the broker carries, below TLS, and keeps it to its
+// budget. The zero value is ready; its methods may be called from any goroutine.
 type meter struct {
+	budget *budget // nil for none
+
 	in, out atomic.Uint64 // not in days yet
 
 	mu   sync.Mutex
@@ -23,7 +25,10 @@ type meter struct {
 }
 
 // wrap counts what is read from a connection and written to it.
-func (m *meter) wrap(c net.Conn) net.Conn { return metered{c, m} }
+func (m *meter) wrap(c net.Conn) net.Conn {
+	m.budget.begin()
+	return metered{c, m}
+}
 
 // began takes what the agent before this one counted.
 func (m *meter) began(days []handlers.LinkDay) {
@@ -63,12 +68,14 @@ type metered struct {
 }
 
 func (c metered) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
+	n, err := c.Conn.Read(p[:c.meter.budget.most(len(p))])
 	c.meter.in.Add(uint64(n))
+	c.meter.budget.pass(n)
 	return n, err
 }
 
 func (c metered) Write(p []byte) (int, error) {
+	c.meter.budget.pass(len(p))
 	n, err := c.Conn.Write(p)
 	c.meter.out.Add(uint64(n))
 	return n, err
