@@ -53,7 +53,7 @@ func newBare(t *testing.T, other string) *bare {
 	dir, err := os.MkdirTemp("", "flbare")
 	must(t, err)
 	must(t, os.Chmod(dir, 0o711))
-	b := &bare{node: &node{t: t, address: fmt.Sprintf("127.78.%d.%d", os.Getpid()%250, nextAddress.Add(1))}, dir: dir}
+	b := &bare{node: &node{t: t, address: ownAddress()}, dir: dir}
 	b.port, b.free = b.freePort(), b.freePort()
 	t.Cleanup(func() {
 		b.kill()

@@ -60,6 +60,12 @@ func (n *node) wantEvent(event string, parts ...string) {
 
 var nextAddress atomic.Int32
 
+// ownAddress is a loopback address that no other test of this process has.
+func ownAddress() string {
+	i := nextAddress.Add(1)
+	return fmt.Sprintf("127.%d.%d.%d", 77+i/250, os.Getpid()%250, 1+i%250)
+}
+
 // newNode makes directories that the worker user can reach, with short names:
 // the path of a socket has 107 bytes at most.
 func newNode(t *testing.T) *node {
@@ -83,7 +89,7 @@ func newDir(t *testing.T) string {
 // newNodeIn has its files in dir, which it removes in the end, and its sockets in run.
 func newNodeIn(t *testing.T, dir, run string) *node {
 	t.Helper()
-	n := &node{t: t, address: fmt.Sprintf("127.77.%d.%d", os.Getpid()%250, nextAddress.Add(1)), events: new(eventLog)}
+	n := &node{t: t, address: ownAddress(), events: new(eventLog)}
 	n.cfg = nginx.Config{
 		State: filepath.Join(dir, "state"), Conf: filepath.Join(dir, "conf"),
 		Run: run, Logs: filepath.Join(dir, "logs"),
