@@ -136,6 +136,9 @@ func (c *Client) Registered(ctx context.Context, name string) (r station.NodeRec
 	return r, json.Unmarshal(e.Body, &r)
 }
 
+// registerTries is how often an entry is read again that changed before it was written.
+const registerTries = 3
+
 // Register puts nodes into the register, or changes what it says of them. The
 // error is Busy where the tenant may have no more nodes.
 func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) error {
@@ -144,7 +147,9 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 		return err
 	}
 	var added []bus.Entry
-	for _, r := range records {
+	tries := 0
+	for i := 0; i < len(records); i++ {
+		r := records[i]
 		e, err := c.conn.Get(ctx, subjects.Nodes, r.Name)
 		fresh := fleet.KindOf(err) == fleet.Unknown
 		if fresh {
@@ -174,6 +179,13 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 			return err
 		}
 		sequence, err := c.conn.Put(ctx, subjects.Nodes, bus.Change{Key: r.Name, Document: m, Expect: e.Sequence})
+		if fleet.KindOf(err) == fleet.Conflict && !fresh && tries < registerTries {
+			// A station puts back what somebody wrote over: look at what is there now.
+			tries++
+			i--
+			continue
+		}
+		tries = 0
 		if err != nil {
 			return err
 		}
