@@ -7,6 +7,7 @@ import (
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -105,5 +106,23 @@ func TestTooManyChangesOrNoneAreNotSent(t *testing.T) {
 	}
 	if sequence, err := c.PutAll(within(t), subjects.Fleet, nil); sequence != 0 || err != nil {
 		t.Errorf("none: %d, %v", sequence, err)
+	}
+}
+
+// The same documents once more, as by a writer that has not read what it wrote, are a
+// conflict and no failure: somebody was faster.
+func TestDocumentsThatWereJustWrittenAreAConflict(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	changes := s.creations(3)
+	for i := range changes {
+		changes[i].Document.ID = message.NewID()
+		changes[i].Expect = bus.Any
+	}
+	if _, err := c.PutAll(within(t), subjects.Fleet, changes); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.PutAll(within(t), subjects.Fleet, changes); fleet.KindOf(err) != fleet.Conflict {
+		t.Errorf("kind %s, %v", fleet.KindOf(err), err)
 	}
 }

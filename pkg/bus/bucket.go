@@ -352,6 +352,9 @@ func (c *Conn) PutAll(ctx context.Context, bucket string, changes []Change) (_ u
 	if errors.As(err, &api) && wrongSequence(api) {
 		return 0, fleet.Errorf(fleet.Conflict, "write %d keys: somebody changed one of them first: %w", len(changes), err)
 	}
+	if errors.As(err, &api) && api.ErrorCode == codeBatchWritten {
+		return 0, fleet.Errorf(fleet.Conflict, "write %d keys: one of these documents was written a moment ago: %w", len(changes), err)
+	}
 	if err != nil {
 		return 0, kinded(err, "write "+strconv.Itoa(len(changes))+" keys")
 	}

@@ -19,6 +19,7 @@ import (
 const (
 	codeWrongSequence         = 10071
 	codeWrongSequenceConstant = 10164
+	codeBatchWritten          = 10201 // a message of a batch has an id that the stream has just stored
 )
 
 func wrongSequence(e *jetstream.APIError) bool {

@@ -186,9 +186,13 @@ func (g *governor) run(ctx context.Context) {
 func (g *governor) open() (open []*bounded) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, b := range g.byID {
-		if len(b.waiting) > 0 {
+	now := g.station.clock.Now()
+	for id, b := range g.byID {
+		switch {
+		case len(b.waiting) > 0:
 			open = append(open, b)
+		case now.After(b.order.Expires):
+			delete(g.byID, id)
 		}
 	}
 	slices.SortFunc(open, func(a, b *bounded) int { return compare(a.order.ID, b.order.ID) })
