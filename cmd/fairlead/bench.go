@@ -23,7 +23,7 @@ signatures, and measures. Every figure is also a ratio to bare NATS on the same 
   fairlead bench chaos
   fairlead bench footprint`,
 	}
-	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFleet(a), newBenchChart(a), newBenchChaos(a), newBenchFootprint(a))
+	c.AddCommand(newBenchDispatch(a), newBenchApply(a), newBenchJoin(a), newBenchFleet(a), newBenchChart(a), newBenchAgents(), newBenchChaos(a), newBenchFootprint(a))
 	return c
 }
 

@@ -240,15 +240,22 @@ func (s *system) fan(ctx context.Context, name string, count int, of func(int) c
 // processors are the processor times of this process, the broker and the station;
 // 0 for one that was not started here.
 func (s *system) processors() (times [3]time.Duration, err error) {
-	for i, p := range []*host.Process{nil, s.broker, s.station} {
-		pid := os.Getpid()
-		switch {
-		case p != nil:
-			pid = p.PID
-		case i > 0: // not started here
+	pids := s.pids()
+	if len(s.crew) > 0 {
+		pids = append(pids, os.Getpid()) // the client
+	}
+	for _, pid := range pids {
+		took, err := processor(pid)
+		if err != nil {
+			return times, err
+		}
+		times[0] += took
+	}
+	for i, p := range []*host.Process{s.broker, s.station} {
+		if p == nil { // not started here
 			continue
 		}
-		if times[i], err = processor(pid); err != nil {
+		if times[i+1], err = processor(p.PID); err != nil {
 			return times, err
 		}
 	}

@@ -21,6 +21,7 @@ import (
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/host"
 	"fairlead/pkg/identity"
+	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
@@ -89,6 +90,7 @@ type system struct {
 	stop      context.CancelFunc // ends the agents
 	nodes     []identity.User
 	agents    sync.WaitGroup
+	crew      []*member                     // processes of agents, where they are not in this one
 	gate      *gate                         // between the agents and the broker; nil for none
 	dial      func(i int) dialer            // of a node, in the place of the gate's; nil for none
 	handlers  func() handlers.Registry      // of one agent; registry when nil
@@ -280,17 +282,26 @@ func (s *system) register(ctx context.Context) error {
 	return errors.Join(failed...)
 }
 
-// startAgents runs the agents of the nodes that were made beforehand.
+// startAgents runs the agents of the nodes that were made beforehand, and waits
+// until the station hears all of them.
 func (s *system) startAgents(ctx context.Context) error {
 	trust, err := s.authority.TrustSet()
 	if err != nil {
 		return err
 	}
-	var agents []*agent.Agent
+	agents, err := s.makeAgents(trust)
+	if err != nil {
+		return err
+	}
+	return s.runHeard(ctx, agents)
+}
+
+// makeAgents makes the agents of the nodes.
+func (s *system) makeAgents(trust message.Message) (agents []*agent.Agent, err error) {
 	for i, u := range s.nodes {
 		creds, err := identity.LoadCreds(u.CredsFile)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		cfg := agent.Config{Name: u.Name, URL: s.url, TLS: s.secure, Credentials: creds, Trust: trust,
 			State: filepath.Join(s.options.Journals, u.Name), Registry: registry(), HealthEvery: time.Minute, Logger: s.options.Logger}
@@ -308,17 +319,26 @@ func (s *system) startAgents(ctx context.Context) error {
 		}
 		a, err := agent.New(cfg)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		agents = append(agents, a)
 	}
-	return s.run(ctx, agents)
+	return agents, nil
 }
 
-// run starts agents and waits until the station hears all of them.
-func (s *system) run(ctx context.Context, agents []*agent.Agent) error {
-	ctx, s.stop = context.WithCancel(ctx)
+// runHeard runs agents and waits until the station hears all of them.
+func (s *system) runHeard(ctx context.Context, agents []*agent.Agent) error {
 	s.options.Progress("starting %d agents", len(agents))
+	err := s.run(ctx, agents, func(run int) { s.options.Progress("%d of %d agents run", run, len(agents)) })
+	if err != nil {
+		return err
+	}
+	return s.heard(ctx, len(agents))
+}
+
+// run runs agents and waits until each is ready. It tells of every hundred.
+func (s *system) run(ctx context.Context, agents []*agent.Agent, tell func(run int)) error {
+	ctx, s.stop = context.WithCancel(ctx)
 	failed := make(chan error, len(agents))
 	for _, a := range agents {
 		s.agents.Go(func() {
@@ -336,23 +356,28 @@ func (s *system) run(ctx context.Context, agents []*agent.Agent) error {
 			return ctx.Err()
 		}
 		if (i+1)%100 == 0 {
-			s.options.Progress("%d of %d agents run", i+1, len(agents))
+			tell(i + 1)
 		}
 	}
-	// An agent has connected when the station heard from it.
+	return nil
+}
+
+// heard waits until the station hears so many nodes: an agent has connected when
+// the station heard from it.
+func (s *system) heard(ctx context.Context, nodes int) error {
 	return eventually(ctx, s.station, func() error {
-		nodes, _, err := s.client.Nodes(ctx, station.NodesQuestion{})
+		all, _, err := s.client.Nodes(ctx, station.NodesQuestion{})
 		if err != nil {
 			return err
 		}
 		there := 0
-		for _, n := range nodes {
+		for _, n := range all {
 			if n.Presence == station.Online {
 				there++
 			}
 		}
-		if there < len(agents) {
-			return fleet.Errorf(fleet.Timeout, "%d of %d agents are there", there, len(agents))
+		if there < nodes {
+			return fleet.Errorf(fleet.Timeout, "%d of %d agents are there", there, nodes)
 		}
 		return nil
 	})
@@ -365,6 +390,7 @@ func (s *system) close() {
 	}
 	s.stop()
 	s.agents.Wait()
+	s.endCrew()
 	if s.client != nil {
 		s.client.Close()
 	}

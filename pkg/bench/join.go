@@ -217,7 +217,7 @@ func (s *system) revocation(ctx context.Context, j *Joined) error {
 	if err != nil {
 		return err
 	}
-	if err := s.run(ctx, agents); err != nil {
+	if err := s.runHeard(ctx, agents); err != nil {
 		return err
 	}
 	cut := make(chan time.Time, 1)

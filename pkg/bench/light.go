@@ -91,7 +91,7 @@ func (l *lights) begin(ctx context.Context) (err error) {
 	if err := l.startStation(ctx); err != nil {
 		return err
 	}
-	if l.before, err = l.resident(); err != nil {
+	if l.before, err = l.resident(ctx); err != nil {
 		return err
 	}
 	l.options.Progress("making %d keys", nodes)

@@ -3,12 +3,10 @@ package bench
 import (
 	"context"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"sync"
 	"time"
 
-	"fairlead/handlers"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/host"
 )
@@ -91,9 +89,8 @@ func Scale(ctx context.Context, o ScaleOptions) (Scaled, error) {
 	o.Asked = min(o.Asked, o.Nodes)
 	r := Scaled{Machine: ThisMachine(), Nodes: o.Nodes, Plain: o.Plain, Broker: o.Broker, Sync: o.Sync, NginxDelay: o.NginxDelay,
 		HealthEvery: o.HealthEvery, Steady: o.Steady, Missed: o.Missed, LoadBefore: load()}
-	debug.SetGCPercent(100) // as an agent of its own has it; memory counts here
-	s := &system{options: o.Options, stop: func() {}, gate: newGate(), every: o.HealthEvery,
-		handlers: func() handlers.Registry { return simulatedRegistry(o.NginxDelay) }, labels: labelsOf}
+	debug.SetGCPercent(400) // the nodes live in processes of their own
+	s := &system{options: o.Options, stop: func() {}, every: o.HealthEvery, labels: labelsOf}
 	defer s.close()
 	if err := s.identities(simulatedRegistry(0).Sent()); err != nil {
 		return r, err
@@ -128,26 +125,36 @@ func (m *scaling) begin(ctx context.Context) error {
 	if err := m.daemons(ctx); err != nil {
 		return err
 	}
+	if err := m.startCrew(ctx, m.o.NginxDelay); err != nil {
+		return err
+	}
 	var err error
-	if m.before, err = m.resident(); err != nil {
+	if m.before, err = m.resident(ctx); err != nil {
 		return err
 	}
 	return m.register(ctx)
 }
 
-// resident is the memory of this process, the broker and the station; 0 for one
-// that was not started here. What this process has freed is given back before.
-func (s *system) resident() (bytes [3]uint64, err error) {
+// resident is the memory of the simulated nodes' processes, the broker and the
+// station; 0 for one that was not started here. What the first have freed is given
+// back before.
+func (s *system) resident(ctx context.Context) (bytes [3]uint64, err error) {
 	debug.FreeOSMemory()
-	for i, p := range []*host.Process{nil, s.broker, s.station} {
-		pid := os.Getpid()
-		switch {
-		case p != nil:
-			pid = p.PID
-		case i > 0:
+	if err := s.order(ctx, crewFree); err != nil {
+		return bytes, err
+	}
+	for _, pid := range s.pids() {
+		rss, err := memory(pid, "VmRSS")
+		if err != nil {
+			return bytes, err
+		}
+		bytes[0] += rss
+	}
+	for i, p := range []*host.Process{s.broker, s.station} {
+		if p == nil {
 			continue
 		}
-		if bytes[i], err = memory(pid, "VmRSS"); err != nil {
+		if bytes[i+1], err = memory(p.PID, "VmRSS"); err != nil {
 			return bytes, err
 		}
 	}
@@ -178,7 +185,7 @@ func (m *scaling) floors(ctx context.Context) error {
 	if err := sleep(ctx, m.o.Settle+m.o.Steady); err != nil {
 		return err
 	}
-	now, err := m.resident()
+	now, err := m.resident(ctx)
 	if err != nil {
 		return err
 	}
@@ -218,7 +225,7 @@ func (m *scaling) restart(ctx context.Context) error {
 	if err := m.answering(ctx); err != nil {
 		return err
 	}
-	now, err := m.resident()
+	now, err := m.resident(ctx)
 	m.before[1] = now[1]
 	return err
 }
@@ -230,7 +237,11 @@ func (m *scaling) join(ctx context.Context) error {
 		return err
 	}
 	begun := time.Now()
-	if err := m.startAgents(ctx); err != nil {
+	m.options.Progress("starting %d agents", m.o.Nodes)
+	if err := m.order(ctx, crewStart); err != nil {
+		return err
+	}
+	if err := m.heard(ctx, m.o.Nodes); err != nil {
 		return err
 	}
 	took := time.Since(begun)
@@ -273,7 +284,7 @@ func (m *scaling) steady(ctx context.Context) error {
 	took := time.Since(begun)
 	cores := func(i int) float64 { return (after[i] - before[i]).Seconds() / took.Seconds() }
 	m.result.Idle = Cost{Agents: cores(0), Broker: cores(1), Station: cores(2)}
-	now, err := m.resident()
+	now, err := m.resident(ctx)
 	if err != nil {
 		return err
 	}

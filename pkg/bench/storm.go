@@ -29,7 +29,9 @@ const stormTime = 10 * time.Minute
 // commands; then all of them may come back, in one moment.
 func (m *scaling) storm(ctx context.Context) error {
 	m.options.Progress("all links are cut")
-	m.gate.cut()
+	if err := m.order(ctx, crewCut); err != nil {
+		return err
+	}
 	if m.broker != nil {
 		_ = m.broker.Signal(syscall.SIGKILL)
 		end(m.broker)
@@ -61,7 +63,9 @@ func (m *scaling) storm(ctx context.Context) error {
 	}
 	m.options.Progress("%d nodes come back at once", m.o.Nodes)
 	begun := time.Now()
-	m.gate.open()
+	if err := m.order(ctx, crewOpen); err != nil {
+		return err
+	}
 	if err := m.everybody(ctx, stormTime, 250*time.Millisecond, func(n station.NodeStatus) bool { return n.Waiting == 0 }); err != nil {
 		return err
 	}
