@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strconv"
 	"time"
@@ -292,6 +293,55 @@ func (c *Conn) Put(ctx context.Context, bucket string, change Change) (uint64, e
 		return 0, kinded(err, "write "+change.Key)
 	}
 	return ack.Sequence, nil
+}
+
+// putsUnderWay and putBytes bound what PutEach has sent and not heard of: the broker
+// queues 10,000 messages and 128 MB of them for a stream, and refuses what is more.
+const (
+	putsUnderWay = 256
+	putBytes     = 16 << 20
+	putAnswer    = 5 * time.Second // what an answer may take, as for Put
+)
+
+// PutEach writes keys, each for itself and many under way at once, in the order in
+// which they are made. done is told of each, in that order, what Put would return.
+// All runs in the goroutine of the caller.
+func (c *Conn) PutEach(ctx context.Context, bucket string, changes iter.Seq[Change], done func(Change, uint64, error)) {
+	type put struct {
+		change Change
+		sent   sent
+		until  time.Time
+		size   int
+		err    error
+	}
+	var puts []put
+	bytes := 0
+	settle := func() {
+		p := puts[0]
+		puts, bytes = puts[1:], bytes-p.size
+		ack, err := &jetstream.PubAck{}, p.err
+		if err == nil {
+			within, cancel := context.WithDeadline(ctx, p.until)
+			ack, err = p.sent.wait(within)
+			cancel()
+		}
+		if err != nil {
+			done(p.change, 0, kinded(err, "write "+p.change.Key))
+			return
+		}
+		done(p.change, ack.Sequence, nil)
+	}
+	for change := range changes {
+		for len(puts) > 0 && (len(puts) >= putsUnderWay || bytes >= putBytes) {
+			settle()
+		}
+		msg := change.encode(bucket)
+		sent, err := c.send(msg)
+		puts, bytes = append(puts, put{change, sent, time.Now().Add(putAnswer), len(msg.Data), err}), bytes+len(msg.Data)
+	}
+	for len(puts) > 0 {
+		settle()
+	}
 }
 
 // Headers of an atomic batch, by which JetStream stores all messages or none.

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -207,4 +208,39 @@ func TestABucketIsReadAsItWas(t *testing.T) {
 			t.Errorf("at %+v: %s, want %s", row.at, got, row.want)
 		}
 	}
+}
+
+func TestEachOfManyKeysIsWrittenForItself(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	changes := s.creations(600) // more than are under way at once
+	put(t, c, bus.Change{Key: changes[7].Key, Document: s.document("h7", "another's")})
+	changes[9].Document.Body = bytes.Repeat([]byte("x"), 2<<20)
+	told, last := 0, uint64(1)
+	c.PutEach(within(t), subjects.Fleet, slices.Values(changes), func(change bus.Change, sequence uint64, err error) {
+		if change.Key != changes[told].Key {
+			t.Fatalf("told of %s, want %s", change.Key, changes[told].Key)
+		}
+		want := map[int]fleet.Kind{7: fleet.Conflict, 9: fleet.Invalid}[told]
+		switch {
+		case want != "":
+			if fleet.KindOf(err) != want || sequence != 0 {
+				t.Errorf("%s: %d, kind %s, want %s, %v", change.Key, sequence, fleet.KindOf(err), want, err)
+			}
+		case err != nil || sequence != last+1:
+			t.Fatalf("%s: sequence %d behind %d, %v", change.Key, sequence, last, err)
+		default:
+			last = sequence
+		}
+		told++
+	})
+	if told != len(changes) {
+		t.Errorf("told of %d keys", told)
+	}
+	viewer := s.connect(bus.Options{Credentials: s.credentials("bob", subjects.Viewer)})
+	viewer.PutEach(within(t), subjects.Fleet, slices.Values(changes[:2]), func(_ bus.Change, _ uint64, err error) {
+		if fleet.KindOf(err) != fleet.Refused {
+			t.Errorf("who may only look: %v", err)
+		}
+	})
 }

@@ -65,42 +65,59 @@ func mistaken(ack *jetstream.PubAck, m message.Message) bool {
 
 // Pending is a message on its way into its stream.
 type Pending struct {
-	conn   *Conn
-	m      message.Message
+	conn *Conn
+	m    message.Message
+	sent
+}
+
+// sent is what the broker has not answered yet.
+type sent struct {
 	future jetstream.PubAckFuture
 	after  *refusal // those that came before it was sent are not about it
 }
 
+// send publishes and returns before it is stored.
+func (c *Conn) send(msg *nats.Msg) (sent, error) {
+	after := c.refused.Load()
+	future, err := c.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+	return sent{future, after}, err
+}
+
+// wait returns the broker's answer.
+func (s *sent) wait(ctx context.Context) (*jetstream.PubAck, error) {
+	for {
+		select {
+		case ack := <-s.future.Ok():
+			return ack, nil
+		case err := <-s.future.Err():
+			return nil, err
+		case <-s.after.told:
+			if s.after.subject == s.future.Msg().Subject {
+				return nil, s.after.err
+			}
+			s.after = s.after.next
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
 // PublishAsync sends a message and returns before it is stored.
 func (c *Conn) PublishAsync(m message.Message) (*Pending, error) {
-	after := c.refused.Load()
-	future, err := c.js.PublishMsgAsync(encode(m), jetstream.WithRetryAttempts(0))
+	sent, err := c.send(encode(m))
 	if err != nil {
 		return nil, kinded(err, "publish "+m.ID)
 	}
-	return &Pending{c, m, future, after}, nil
+	return &Pending{c, m, sent}, nil
 }
 
 // Wait returns as Publish does.
 func (p *Pending) Wait(ctx context.Context) (uint64, error) {
-	for {
-		select {
-		case ack := <-p.future.Ok():
-			if mistaken(ack, p.m) {
-				return p.conn.Publish(ctx, p.m)
-			}
-			return settle(ack, nil, p.m)
-		case err := <-p.future.Err():
-			return settle(nil, err, p.m)
-		case <-p.after.told:
-			if p.after.subject == p.future.Msg().Subject {
-				return 0, kinded(p.after.err, "publish "+p.after.subject)
-			}
-			p.after = p.after.next
-		case <-ctx.Done():
-			return 0, kinded(ctx.Err(), "publish "+p.m.ID)
-		}
+	ack, err := p.wait(ctx)
+	if mistaken(ack, p.m) {
+		return p.conn.Publish(ctx, p.m)
 	}
+	return settle(ack, err, p.m)
 }
 
 // underWay is how many messages PublishAll sends before it waits for the
