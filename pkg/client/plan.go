@@ -326,13 +326,12 @@ func nodeChanges(now stored, plans []station.Plan) []NodeChange {
 		if p.Err != nil || have.Digest == p.Bundle.Digest || have.Revision == 0 && len(p.Resources) == 0 {
 			continue
 		}
-		text := bundleDiff(have, p)
-		key := have.Digest + p.Bundle.Digest + text
+		key := have.Digest + p.Bundle.Digest // of what they render: for thousands of nodes alike it is compared once
 		i, ok := index[key]
 		if !ok {
 			i = len(changes)
 			index[key] = i
-			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: text, address: p.Address, resources: p.Resources, shape: shapeOf(have, p)})
+			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: bundleDiff(have, p), address: p.Address, resources: p.Resources, shape: shapeOf(have, p)})
 		}
 		changes[i].Nodes = append(changes[i].Nodes, p.Node)
 	}

@@ -1,6 +1,7 @@
 package rollout_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -365,5 +366,58 @@ func TestNothingNewIsNoOtherState(t *testing.T) {
 			t.Errorf("%s became %s", once, got)
 		}
 		tr.nodes(rollout.Applied, tr.plan.Nodes[:tr.state.Released]...)
+	}
+}
+
+// What is written again and again stays small, however many nodes there are and
+// whatever they say; their names are in the plan alone.
+func TestARolloutOverTenThousandNodesCountsThemAll(t *testing.T) {
+	const nodes = 10000
+	tr := start(t, nodes, "1,5%,25%,100%", func(s *rollout.Strategy) { s.MaxFailed = amounts(t, "1%")[0] })
+	for i := range tr.plan.Nodes {
+		tr.plan.Nodes[i] = fmt.Sprintf("harbour-of-%09d", i)
+	}
+	reason := strings.Repeat("e", 500)
+	for i, name := range tr.plan.Nodes {
+		switch {
+		case i%1000 == 999:
+			tr.sights[name] = rollout.Sight{State: rollout.FailedToApply, Reason: reason}
+		case i%10 == 5:
+			tr.sights[name] = rollout.Sight{State: rollout.Away}
+		default:
+			tr.sights[name] = rollout.Sight{State: rollout.Applied}
+		}
+	}
+	seen, largest := []int{0}, 0
+	for range 20 {
+		tr.step(time.Second)
+		if tr.state.Released != seen[len(seen)-1] {
+			seen = append(seen, tr.state.Released)
+		}
+		data, err := json.Marshal(tr.state)
+		if err != nil {
+			t.Fatal(err)
+		}
+		largest = max(largest, len(data))
+		if tr.state.Phase == rollout.Completing {
+			tr.world.Written = 7
+		}
+	}
+	want := rollout.Counts{Applied: 8990, Failed: 10, Pending: 1000}
+	if tr.state.Phase != rollout.Complete || tr.state.Counts != want {
+		t.Errorf("%s %s: %+v, want %+v", tr.state.Phase, tr.state.Reason, tr.state.Counts, want)
+	}
+	if fmt.Sprint(seen) != "[0 1 500 2500 10000]" {
+		t.Errorf("released were %v", seen)
+	}
+	if largest > 8<<10 {
+		t.Errorf("a state takes %d bytes", largest)
+	}
+	plan, err := json.Marshal(tr.plan)
+	if err != nil || len(plan) > rollout.MaxPlan/3 {
+		t.Errorf("the plan takes %d bytes, %v", len(plan), err)
+	}
+	if read, err := rollout.DecodePlan(plan); err != nil || len(read.Nodes) != nodes {
+		t.Errorf("%d nodes are read, %v", len(read.Nodes), err)
 	}
 }

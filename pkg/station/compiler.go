@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -247,8 +248,13 @@ func (c *compiler) lastRevision(ctx context.Context, key, name string) (revision
 }
 
 // calmTime is how long no change may come before a compilation: an apply of
-// several resources is one change.
-const calmTime = 20 * time.Millisecond
+// several resources is one change. Where a compilation takes longer than that, as for
+// ten thousand nodes, it is as long as the one before took, up to mostCalm: while a
+// fleet joins every node's facts ask for another.
+const (
+	calmTime = 20 * time.Millisecond
+	mostCalm = 250 * time.Millisecond
+)
 
 // reconcileEvery is the pause between looks for desired revisions whose
 // command was never published, because a station ended between the two.
@@ -258,20 +264,23 @@ func (c *compiler) run(ctx context.Context) {
 	c.wake()
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
+	calm := calmTime
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-c.wakes:
-			pause(ctx, calmTime)
+			pause(ctx, calm)
 			select {
 			case <-c.wakes:
 			default:
 			}
 		}
 		for {
+			began := time.Now()
 			again, err := c.compile(ctx)
+			calm = min(mostCalm, max(calmTime, time.Since(began)))
 			if err != nil && ctx.Err() == nil {
 				c.station.log.Warn("the desired state cannot be written, trying again", "error", err)
 				pause(ctx, connectPause)
@@ -296,6 +305,7 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	secrets := c.station.secrets()
 	defer secrets.forget()
 	covers := make(map[string]string)
+	var all []due
 	for _, l := range c.station.rollouts.layers(nodes, stored, causes, sequence) {
 		plans, err := Compile(l.resources, l.nodes)
 		if err != nil { // every resource was validated when it was read
@@ -310,16 +320,12 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 				faults[plan.Node] = plan.Err.Error()
 				continue
 			}
-			var unfit fleet.Faults
-			switch err := c.write(ctx, plan, sequence, l.causes, secrets); {
-			case errors.As(err, &unfit):
-				faults[plan.Node] = unfit.Error()
-			case fleet.KindOf(err) == fleet.Conflict:
-				again = true
-			case err != nil:
-				return false, err
-			}
+			all = append(all, due{plan, l.causes})
 		}
+	}
+	again, err = c.write(ctx, all, sequence, secrets, faults)
+	if err != nil {
+		return false, err
 	}
 	if again {
 		return true, nil
@@ -337,11 +343,68 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	return false, nil
 }
 
-// write stores a node's desired state if it is another than before.
+// due is what a node should be, and the changes that may have made it so.
+type due struct {
+	Plan
+	causes map[string]cause
+}
+
+// write stores the desired states that are others than before, many under way at
+// once, and adds to faults why a node cannot have its own. It reports true when
+// another station wrote one of them first.
+func (c *compiler) write(ctx context.Context, all []due, sequence uint64, secrets *secrets, faults map[string]string) (again bool, err error) {
+	var sent []nginx.Desired
+	changes := func(yield func(bus.Change) bool) {
+		for _, one := range all {
+			if err != nil {
+				return
+			}
+			change, d, failed := c.renewed(ctx, one, sequence, secrets)
+			var unfit fleet.Faults
+			switch {
+			case errors.As(failed, &unfit):
+				faults[one.Node] = unfit.Error()
+			case failed != nil:
+				err = failed
+			case d.Revision > 0:
+				sent = append(sent, d)
+				if !yield(change) {
+					return
+				}
+			}
+		}
+	}
+	c.station.conn.PutEach(ctx, subjects.Desired, changes, func(change bus.Change, written uint64, failed error) {
+		d := sent[0]
+		sent = sent[1:]
+		switch {
+		case fleet.KindOf(failed) == fleet.Conflict:
+			again = true
+		case failed != nil:
+			err = failed
+		default:
+			name, _, _, _ := splitStateKey(change.Key)
+			c.wrote(name, written, d)
+		}
+	})
+	return again, err
+}
+
+// wrote takes what this station has written.
+func (c *compiler) wrote(name string, sequence uint64, d nginx.Desired) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if sequence >= c.desired[name].sequence {
+		c.desired[name] = desiredEntry{sequence, true, d}
+	}
+	c.station.log.Info("desired state", "node", name, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", d.By)
+}
+
+// renewed is a node's next desired state; its revision is 0 where it is what it was.
 // The error is fleet.Faults where the node cannot have it.
-func (c *compiler) write(ctx context.Context, plan Plan, sequence uint64, causes map[string]cause, secrets *secrets) error {
+func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secrets *secrets) (change bus.Change, d nginx.Desired, err error) {
 	if owner, _ := c.station.trust.Find(c.station.register.key(plan.Node)); owner.Why != "" {
-		return fleet.Faults{{Path: plan.Node, Message: owner.Why}}
+		return change, d, fleet.Faults{{Path: plan.Node, Message: owner.Why}}
 	}
 	c.mu.Lock()
 	before, compiled := c.desired[plan.Node], c.compiled
@@ -349,11 +412,11 @@ func (c *compiler) write(ctx context.Context, plan Plan, sequence uint64, causes
 	key := subjects.StateKey(plan.Node, handlers.MethodNginxConfig, desiredDomain)
 	if c.station.register.tried(plan.Node) > before.Revision {
 		// The node has seen a newer one and takes none that is older. Either
-		// another station has just written it, and the write below is refused,
-		// or somebody has put an old one in its place.
+		// another station has just written it, and the write is refused, or
+		// somebody has put an old one in its place.
 		revision, err := c.lastRevision(ctx, key, plan.Node)
 		if err != nil {
-			return err
+			return change, d, err
 		}
 		before.Desired = nginx.Desired{Revision: max(revision, c.station.register.tried(plan.Node))}
 	}
@@ -363,42 +426,32 @@ func (c *compiler) write(ctx context.Context, plan Plan, sequence uint64, causes
 	}
 	same := before.Digest == plan.Bundle.Digest && slices.Equal(before.Unfit, plan.Unfit) && !outdated(before.Resources, curve)
 	if same || before.Revision == 0 && len(plan.Resources) == 0 {
-		return nil
+		return change, d, nil
 	}
 	resources, err := secrets.forNode(plan.Node, curve, plan.Resources)
 	if err != nil {
-		return err
+		return change, d, err
 	}
 	// What was compiled already makes no difference now: the register does.
-	why := causeOf(before.Resources, plan.Resources, causes, max(before.Fleet, compiled))
-	d := nginx.Desired{
+	why := causeOf(before.Resources, plan.Resources, plan.causes, max(before.Fleet, compiled))
+	next := nginx.Desired{
 		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: resources, Unfit: plan.Unfit,
 		By: why.by, Message: why.note, Fleet: sequence, Cause: why.sequence,
 		At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
 	}
 	if why.sequence == newest { // it is no revision of the fleet's
-		d.Cause, d.Rollout = 0, why.id
+		next.Cause, next.Rollout = 0, why.id
 	}
-	body, err := json.Marshal(d)
+	body, err := json.Marshal(next)
 	if err != nil {
-		return err
+		return change, d, err
 	}
 	m, err := c.station.sign(message.Message{
 		Subject: message.DesiredSubject(plan.Node, handlers.MethodNginxConfig, desiredDomain), ID: message.NewID(), Body: body})
 	if err != nil {
-		return err
+		return change, d, err
 	}
-	written, err := c.station.conn.Put(ctx, subjects.Desired, bus.Change{Key: key, Document: m, Expect: before.sequence})
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if written >= c.desired[plan.Node].sequence {
-		c.desired[plan.Node] = desiredEntry{written, true, d}
-	}
-	c.station.log.Info("desired state", "node", plan.Node, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", d.By)
-	return nil
+	return bus.Change{Key: key, Document: m, Expect: before.sequence}, next, nil
 }
 
 // causeOf is the newest change of a resource since a sequence that makes a node's
@@ -416,7 +469,7 @@ func causeOf(before, after []fleet.Resource, causes map[string]cause, since uint
 		}
 	}
 	for _, r := range after {
-		if old, there := had[r.ID()]; !there || !alike(old, r) {
+		if old, there := had[r.ID()]; !there || !reflect.DeepEqual(old, r) && !alike(old, r) {
 			look(r)
 		}
 		delete(had, r.ID())
