@@ -18,9 +18,12 @@ func newBenchFleet(a *app) *cobra.Command {
 	light := false
 	c := &cobra.Command{
 		Use:   "fleet",
-		Short: "a fleet of simulated nodes: what it costs at rest, questions, commands to all, and its return in one moment",
+		Short: "a fleet of simulated nodes: what it costs at rest, questions, commands and changes of all, and its return in one moment",
 		Long: `Runs so many agents, each with its own connection, JWT, journal and signatures, whose nginx is simulated: a change or a
 reload takes --nginx-delay. Broker and station are processes of their own, so that what each costs can be told apart.
+
+A change goes to every node at once, and another in the four waves of a rollout, 1, 5 %, 25 % and all, each with a bake of a second; every node
+must have proven it.
 
 Before the agents the same users connect without one, which is the floor that memory and commands are compared with. At the
 end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back in one
@@ -102,6 +105,8 @@ func scaleTable(t *table, r bench.Scaled) {
 	t.row("memory of each node", fmt.Sprintf("%s broker (%s without an agent), %s station, %s agent",
 		kib(r.Memory.Broker), kib(r.Memory.Bare), kib(r.Memory.Station), kib(r.Memory.Agents)))
 	t.row("processor at rest", fmt.Sprintf("%.1f %% of a core broker, %.1f %% station, %.1f %% all agents", 100*r.Idle.Broker, 100*r.Idle.Station, 100*r.Idle.Agents))
+	t.row("rollout in waves", fmt.Sprintf("%d nodes in %d waves: %d have proven it, %d failed, %d pending; %s of it planning, %s baking", r.Nodes, r.Rollout.Waves,
+		r.Rollout.Counts.Applied, r.Rollout.Counts.Failed, r.Rollout.Counts.Pending, micros(r.Rollout.Plan), micros(time.Duration(r.Rollout.Waves)*r.Rollout.Bake)))
 	var states []string
 	for _, s := range slices.Sorted(maps.Keys(r.Storm.States)) {
 		states = append(states, fmt.Sprintf("%d %s", r.Storm.States[s], s))

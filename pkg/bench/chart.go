@@ -92,6 +92,8 @@ var panels = []panel{
 		{"ping of all, last answer", "ms", took(namePing)},
 		{"a bare question to as many", "ms", took(nameRaw)},
 		{"command to all, last answer", "ms", took(nameCommand)},
+		{"change of all at once", "ms", took(nameChange)},
+		{"rollout in four waves, 1 s of bake each", "ms", took(nameRollout)},
 		{"all back, ten missed commands each", "ms", func(r Scaled) float64 { return r.Storm.Took.Seconds() * 1000 }},
 	}},
 }
@@ -137,7 +139,7 @@ const (
 )
 
 // colours of the curves of a panel, for light and dark grounds alike.
-var colours = []string{"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b"}
+var colours = []string{"#1f77b4", "#d62728", "#2ca02c", "#9467bd", "#ff7f0e", "#17becf", "#8c564b", "#bcbd22", "#e377c2"}
 
 // Chart draws the results as SVG: four panels, nodes on the one axis and what they
 // cost on the other, both as powers of ten.
@@ -146,7 +148,7 @@ func Chart(w io.Writer, runs []Scaled) error {
 		return fleet.Errorf(fleet.Invalid, "a picture needs the results of two sizes or more")
 	}
 	var out strings.Builder
-	high := panelHigh + 7*perLegend
+	high := panelHigh + len(colours)*perLegend
 	fmt.Fprintf(&out, `<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" font-family="sans-serif" font-size="11">`+"\n", 2*panelWide, 2*high)
 	fmt.Fprintf(&out, `<rect width="100%%" height="100%%" fill="#fff"/>`+"\n")
 	for i, p := range panels {

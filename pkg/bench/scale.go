@@ -9,6 +9,7 @@ import (
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/host"
+	"fairlead/pkg/rollout"
 )
 
 // ScaleOptions say what a fleet is measured with; of Options, Nodes is its size.
@@ -40,6 +41,7 @@ type Scaled struct {
 	Memory  Cost      `json:"memoryBytesPerNode"`
 	Idle    Cost      `json:"idleCores"` // processor that the fleet takes at rest, 1 is a core
 	Figures []Figures `json:"figures"`
+	Rollout Travelled `json:"rollout,omitzero"`
 	Storm   Storm     `json:"storm,omitzero"`
 	// Of light nodes, to bare NATS.
 	MemoryRatio float64 `json:"memoryRatio,omitempty"`
@@ -55,6 +57,14 @@ type Cost struct {
 	Agents  float64 `json:"agents"`
 }
 
+// Travelled is how a rollout went of which the figures tell the time.
+type Travelled struct {
+	Waves  int            `json:"waves"`
+	Bake   time.Duration  `json:"bakeNs"` // of each wave, part of the time
+	Plan   time.Duration  `json:"planNs"` // until it was known which nodes become others, part of the time too
+	Counts rollout.Counts `json:"counts"`
+}
+
 // Names of figures, by which a chart finds them.
 const (
 	nameBare    = "bare connection, and one subscription"
@@ -68,6 +78,8 @@ const (
 	nameAll     = "status --json: every node, over a kept connection"
 	nameCommand = "a command to every node"
 	nameReload  = "a reload of every node"
+	nameChange  = "a change of every node at once, until all have proven it"
+	nameRollout = "a change of every node in four waves with a bake of 1 s each"
 )
 
 // steady is long enough for a broker to have shrunk what connecting took, and ends
@@ -75,8 +87,8 @@ const (
 const steady = 100 * time.Second
 
 // Scale measures a fleet of simulated nodes: how it comes, what it costs while
-// nothing happens, questions, commands to all of it, and its return after the
-// broker was killed. Bare connections of the same users come before it.
+// nothing happens, questions, commands to all of it, a change at once and in waves,
+// and its return after the broker was killed. Bare connections of the same users come before it.
 func Scale(ctx context.Context, o ScaleOptions) (Scaled, error) {
 	o.Options = o.complete()
 	set(&o.NginxDelay, 50*time.Millisecond)
@@ -96,7 +108,7 @@ func Scale(ctx context.Context, o ScaleOptions) (Scaled, error) {
 		return r, err
 	}
 	m := scaling{system: s, o: o, result: &r}
-	for _, phase := range []func(context.Context) error{m.begin, m.floors, m.join, m.steady, m.ask, m.questions, m.commands, m.storm} {
+	for _, phase := range []func(context.Context) error{m.begin, m.floors, m.join, m.steady, m.ask, m.questions, m.commands, m.rollout, m.storm} {
 		if err := phase(ctx); err != nil {
 			return r, err
 		}

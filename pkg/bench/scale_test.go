@@ -7,6 +7,7 @@ import (
 
 	"fairlead/pkg/bench"
 	"fairlead/pkg/message"
+	"fairlead/pkg/rollout"
 )
 
 // What a fleet is measured by is that of a fleet: everybody answers, and after a
@@ -23,7 +24,7 @@ func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
 	if r.Machine.Cores == 0 || r.Nodes != nodes || r.Sync != "2m" || r.Missed != missed {
 		t.Errorf("%+v", r)
 	}
-	if len(r.Figures) != 14 {
+	if len(r.Figures) != 16 {
 		t.Fatalf("%+v", r.Figures)
 	}
 	for i, f := range r.Figures {
@@ -31,13 +32,16 @@ func TestScaleReportsEveryFigureAndEveryMissedCommandEnds(t *testing.T) {
 			t.Errorf("figure %d: %+v", i, f)
 		}
 	}
-	for _, i := range []int{3, 4, 5, 12, 13} { // agents, health, and commands to all
+	for _, i := range []int{3, 4, 5, 12, 13, 14, 15} { // agents, health, and commands and changes of all
 		if f := r.Figures[i]; f.Ratio <= 0 || f.Against == "" {
 			t.Errorf("%s is compared with nothing: %+v", f.Name, f)
 		}
 	}
 	if r.Memory == (bench.Cost{}) {
 		t.Errorf("%+v", r.Memory)
+	}
+	if to := r.Rollout; to.Waves != 2 || to.Counts != (rollout.Counts{Applied: nodes}) || to.Plan <= 0 || to.Bake <= 0 {
+		t.Errorf("%+v", to)
 	}
 	if st := r.Storm; st.Missed != nodes*missed || st.States[message.Succeeded] != nodes*missed || st.Took <= 0 {
 		t.Errorf("%+v", st)

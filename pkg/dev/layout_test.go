@@ -59,7 +59,7 @@ var layout = []struct{ name, may string }{
 	{"pkg/join", "pkg/bus pkg/fleet pkg/identity pkg/message subjects"},
 	// Who uses them.
 	{"pkg/client", "handlers pkg/bus pkg/fleet pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
-	{"pkg/bench", "handlers pkg/agent pkg/broker pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/join pkg/message pkg/nginx pkg/station subjects"},
+	{"pkg/bench", "handlers pkg/agent pkg/broker pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
 	{"pkg/dev", "handlers pkg/agent pkg/announce pkg/broker pkg/bus pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
 	{"cmd/fairlead", "handlers pkg/agent pkg/announce pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
 }
