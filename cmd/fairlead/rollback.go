@@ -16,6 +16,7 @@ func newRollback(a *app) *cobra.Command {
 	var dry dryRun
 	var wait bool
 	var why reason
+	var how strategy
 	timeout := days(time.Minute)
 	c := &cobra.Command{
 		Use:   "rollback KIND/NAME [--to REV] | KIND NAME [--to REV] | --change REV",
@@ -25,11 +26,13 @@ it is what the resource was before it became what it is. A revision that is a re
 
 With --change REV everything goes back that was changed in the same step as that revision, one apply or delete, unless
 something of it was changed again since. Nodes have no revisions of their own to go back to: they are what the resources
-make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.`,
+make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.
+` + strategyHelp,
 		Example: `  fairlead rollback VirtualHost/hello --wait
   fairlead rollback VirtualHost hello --to 7 --message 'the new one is slow'
   fairlead rollback VirtualHost/hello --to 7 --dry-run
-  fairlead rollback --change 12`,
+  fairlead rollback --change 12
+  fairlead rollback VirtualHost/hello --waves 1,25%,100% --bake 30s --wait`,
 		Args:              cobra.MaximumNArgs(2),
 		ValidArgsFunction: a.completeNames,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -39,6 +42,10 @@ make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.`,
 			}
 			if change > 0 && to > 0 {
 				return usagef("--to goes with KIND/NAME, and --change alone")
+			}
+			waves, wanted, err := how.read(cmd)
+			if err != nil {
+				return err
 			}
 			return a.with(func(ctx context.Context, c *client.Client, _ []string) error {
 				var plan client.Plan
@@ -57,6 +64,9 @@ make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.`,
 				if why != "" {
 					plan.Message = string(why)
 				}
+				if wanted {
+					return a.beginRollout(ctx, c, plan, waves, "", wait, timeoutOf(cmd, timeout))
+				}
 				return a.carryOut(ctx, c, plan, wait, timeout)
 			})(cmd, args)
 		},
@@ -66,7 +76,8 @@ make of them, and ` + "`fairlead history NODE`" + ` tells which change did it.`,
 	dry.flags(c)
 	c.Flags().BoolVar(&wait, "wait", false, "wait until the nodes that are there have proven the change")
 	why.flag(c)
-	c.Flags().Var(&timeout, "timeout", "how long to wait; the change itself goes on")
+	c.Flags().Var(&timeout, "timeout", "how long to wait; the change itself goes on; for a rollout without end unless given")
+	how.flags(c)
 	a.completeRevisions(c, "to")
 	return c
 }
