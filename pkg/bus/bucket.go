@@ -84,7 +84,20 @@ func (c *Conn) Last(ctx context.Context, stream, subject string) (*message.Store
 // First is the oldest message that a stream stores under a subject, nil where
 // there is none.
 func (c *Conn) First(ctx context.Context, stream, subject string) (*message.Stored, error) {
-	question, err := json.Marshal(map[string]any{"seq": 1, "next_by_subj": subject})
+	return c.one(ctx, stream, subject, map[string]any{"seq": 1, "next_by_subj": subject})
+}
+
+// LastBefore is the newest message that a stream stores under a subject before a
+// sequence, nil where there is none.
+func (c *Conn) LastBefore(ctx context.Context, stream, subject string, sequence uint64) (*message.Stored, error) {
+	if sequence <= 1 {
+		return nil, nil
+	}
+	return c.one(ctx, stream, subject, map[string]any{"multi_last": []string{subject}, "up_to_seq": sequence - 1})
+}
+
+func (c *Conn) one(ctx context.Context, stream, subject string, read map[string]any) (*message.Stored, error) {
+	question, err := json.Marshal(read)
 	if err != nil {
 		return nil, err
 	}
@@ -126,7 +139,7 @@ func (c *Conn) LastAt(ctx context.Context, stream string, from []string, at Mome
 
 func (c *Conn) lastOf(ctx context.Context, stream string, from []string, at Moment, handle func(message.Stored)) error {
 	for page := range slices.Chunk(from, lastOfMost) {
-		question := map[string]any{"multi_last": page}
+		question := map[string]any{"multi_last": page, "max_bytes": lastOfBytes}
 		if at.Sequence > 0 {
 			question["up_to_seq"] = at.Sequence
 		}
@@ -173,26 +186,57 @@ func (c *Conn) KeysAt(ctx context.Context, bucket string, keys []string, at Mome
 }
 
 // lastOfMost is how many subjects one question names; the broker takes 1,024.
-const lastOfMost = 256
+// lastOfBytes is about how much it answers at once: what a client does not read in time
+// ends its connection.
+const (
+	lastOfMost  = 256
+	lastOfBytes = 8 << 20
+)
 
-// directAll hands over all answers to a direct read that has several.
+// Headers of the end of many answers: how many did not fit, and where it was.
+const (
+	headerPending = "Nats-Num-Pending"
+	headerLast    = "Nats-Last-Sequence"
+	headerUpTo    = "Nats-UpTo-Sequence"
+)
+
+// directAll hands over all answers to a direct read that has several, in as many
+// questions as the broker wants.
 func (c *Conn) directAll(ctx context.Context, stream string, read map[string]any, handle func(message.Stored)) error {
-	question, err := json.Marshal(read)
-	if err != nil {
-		return err
+	var end nats.Header
+	for more := true; more; {
+		question, err := json.Marshal(read)
+		if err != nil {
+			return err
+		}
+		end = nil
+		err = c.directly(ctx, stream, question, func(reply *nats.Msg) (over bool, err error) {
+			if stored, ok := fromShown(reply); ok {
+				handle(stored)
+				return false, nil
+			}
+			switch status, why := first(reply.Header, "Status"), first(reply.Header, "Description"); {
+			case status == "204":
+				end = reply.Header
+				return true, nil
+			case status == "404" && why == "No Results": // not so where it lost one that it had found
+				return true, nil
+			default:
+				return true, fmt.Errorf("the broker answers %s %s", status, why)
+			}
+		})
+		if err != nil {
+			return err
+		}
+		pending, _ := strconv.ParseUint(first(end, headerPending), 10, 64)
+		last, _ := strconv.ParseUint(first(end, headerLast), 10, 64)
+		upto, err := strconv.ParseUint(first(end, headerUpTo), 10, 64)
+		if more = pending > 0 && err == nil; more {
+			delete(read, "up_to_time")
+			read["seq"], read["up_to_seq"] = last+1, upto
+		}
 	}
-	return c.directly(ctx, stream, question, func(reply *nats.Msg) (over bool, err error) {
-		if stored, ok := fromShown(reply); ok {
-			handle(stored)
-			return false, nil
-		}
-		switch status := first(reply.Header, "Status"); status {
-		case "204", "404": // the end; nothing at all
-			return true, nil
-		default:
-			return true, fmt.Errorf("the broker answers %s %s", status, first(reply.Header, "Description"))
-		}
-	})
+	return nil
 }
 
 // directly asks for stored messages and hands over the answers until they are

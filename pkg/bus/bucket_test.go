@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -243,4 +244,33 @@ func TestEachOfManyKeysIsWrittenForItself(t *testing.T) {
 			t.Errorf("who may only look: %v", err)
 		}
 	})
+}
+
+func TestTheLastOfManyLargeOnesComesInParts(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	const count = 20
+	var keys []string
+	var middle uint64
+	for i := range count {
+		keys = append(keys, key(fmt.Sprintf("h%d", i)))
+		middle = put(t, c, bus.Change{Key: keys[i], Document: s.document(fmt.Sprintf("h%d", i), strings.Repeat("x", 700<<10))})
+	}
+	put(t, c, bus.Change{Key: keys[3], Document: s.document("h3", "newer"), Expect: 4})
+	for at, want := range map[bus.Moment]uint64{{}: count + 1, {Sequence: middle}: 4} {
+		seen := make(map[string]uint64)
+		if err := c.KeysAt(within(t), subjects.Fleet, keys, at, func(e bus.Entry) { seen[e.Key] = e.Sequence }); err != nil || len(seen) != count {
+			t.Errorf("%d of %d keys, %v", len(seen), count, err)
+		}
+		if got := seen[keys[3]]; got != want {
+			t.Errorf("%+v: sequence %d, want %d", at, got, want)
+		}
+	}
+	last, err := c.LastBefore(within(t), subjects.BucketStream(subjects.Fleet), subjects.KeySubject(subjects.Fleet, keys[3]), count+1)
+	if err != nil || last == nil || last.Sequence != 4 {
+		t.Errorf("the one before: %+v, %v", last, err)
+	}
+	if last, err = c.LastBefore(within(t), subjects.BucketStream(subjects.Fleet), subjects.KeySubject(subjects.Fleet, keys[3]), 4); err != nil || last != nil {
+		t.Errorf("before all: %+v, %v", last, err)
+	}
 }

@@ -146,6 +146,9 @@ func (c *Conn) forget(stream, name string) {
 // headerSource is how a stream marks what it copied: "<stream> <sequence> …".
 const headerSource = "Nats-Stream-Source"
 
+// Origin is the sequence in the stream that a message was copied from, 0 for none.
+func Origin(s message.Stored) uint64 { return origin(s.Headers) }
+
 func origin(h map[string][]string) uint64 {
 	parts := strings.Fields(last(h, headerSource))
 	if len(parts) < 2 {

@@ -3,8 +3,6 @@ package client
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -88,8 +86,18 @@ func (c *Client) registeredAt(ctx context.Context, at time.Time) ([]station.Node
 	var nodes []station.NodeRecord
 	take := func(e bus.Entry) {
 		var r station.NodeRecord
-		if !e.Deleted && c.keyIn(ctx, e) != "" && json.Unmarshal(e.Body, &r) == nil && r.Name == e.Key {
-			nodes = append(nodes, r)
+		if e.Deleted || json.Unmarshal(e.Body, &r) != nil || r.Name != e.Key {
+			return
+		}
+		key := c.keyIn(ctx, e)
+		if key == "" {
+			return
+		}
+		nodes = append(nodes, r)
+		if e.Sequence == newest[e.Key].Sequence { // its own still: what it said need not ask for it
+			c.mu.Lock()
+			c.keys[e.Key] = key
+			c.mu.Unlock()
 		}
 	}
 	there := make(map[string]bool)
@@ -100,28 +108,35 @@ func (c *Client) registeredAt(ctx context.Context, at time.Time) ([]station.Node
 	if err != nil {
 		return nil, err
 	}
+	var missing []string
 	for _, name := range sortedKeysOf(newest) {
-		if first, known := newest[name].After(); there[name] || known && first == 0 {
-			continue // or it came later
+		if first, known := newest[name].After(); !there[name] && !(known && first == 0) { // or it came later
+			missing = append(missing, name)
 		}
-		var oldest *bus.Entry
-		err := c.conn.History(ctx, subjects.Nodes, name, func(e bus.Entry) error {
-			if oldest == nil {
-				oldest = &e
-			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
-		}
+	}
+	err = c.oldest(ctx, subjects.Nodes, missing, func(_ int, oldest *bus.Entry) {
 		if oldest == nil {
-			continue
+			return
 		}
 		if first, known := oldest.After(); known && first > 0 {
 			take(*oldest)
 		}
-	}
-	return nodes, nil
+	})
+	return nodes, err
+}
+
+// oldest hands over the oldest entry that a bucket keeps of each key, nil for none.
+func (c *Client) oldest(ctx context.Context, bucket string, keys []string, handle func(i int, e *bus.Entry)) error {
+	return each(len(keys), func(i int) (*message.Stored, error) {
+		return c.conn.First(ctx, subjects.BucketStream(bucket), subjects.KeySubject(bucket, keys[i]))
+	}, func(i int, s *message.Stored) {
+		if s == nil {
+			handle(i, nil)
+			return
+		}
+		e := bus.EntryOf(bucket, *s)
+		handle(i, &e)
+	})
 }
 
 func sortedKeysOf(m map[string]bus.Entry) []string {
@@ -173,25 +188,22 @@ func (p *lookBack) should(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, name := range p.names {
-		if there[name] {
-			continue
-		}
-		n := p.nodes[name]
-		n.Sync = station.NoneDue
-		first := true
-		err := c.conn.History(ctx, subjects.Desired, subjects.StateKey(name, handlers.MethodNginxConfig, "nginx"), func(e bus.Entry) error {
-			if before, known := e.After(); first && !(known && before == 0) {
-				n.Sync, n.Message = station.Unsaid, "its desired state of then is not kept any more"
-			}
-			first = false
-			return nil
-		})
-		if err != nil {
-			return err
+	var missing, keys []string
+	for i, key := range p.stateKeys() {
+		if !there[p.names[i]] {
+			missing, keys = append(missing, p.names[i]), append(keys, key)
 		}
 	}
-	return nil
+	return c.oldest(ctx, subjects.Desired, keys, func(i int, oldest *bus.Entry) {
+		n := p.nodes[missing[i]]
+		n.Sync = station.NoneDue
+		if oldest == nil {
+			return
+		}
+		if before, known := oldest.After(); !known || before > 0 {
+			n.Sync, n.Message = station.Unsaid, "its desired state of then is not kept any more"
+		}
+	})
 }
 
 // reported takes the nodes' reports, the nearest thing to the truth there is.
@@ -211,86 +223,5 @@ func (p *lookBack) reported(ctx context.Context) error {
 			return
 		}
 		n.Sync, n.Message = station.Compared(p.desired[n.Name], r)
-	})
-}
-
-// answered looks into the audit for what nodes said of which no report is kept.
-func (p *lookBack) answered(ctx context.Context) error {
-	for _, name := range p.names {
-		n := p.nodes[name]
-		if n.Sync != "" {
-			continue
-		}
-		if err := p.lastAnswer(ctx, n); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// errLater ends a read at the moment.
-var errLater = errors.New("later")
-
-// before hands over a node's proven messages in the audit up to the moment.
-func (p *lookBack) before(ctx context.Context, filter string, since time.Time, handle func(message.Delivery)) error {
-	err := p.client.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: filter, Since: since}, func(i bus.Item) error {
-		if !i.At.Before(p.at) {
-			return errLater
-		}
-		if d := message.ReceiveCopied(i.Stored, i.Origin); d.Fault == nil && p.client.Proven(ctx, d) {
-			handle(d)
-		}
-		return nil
-	})
-	if errors.Is(err, errLater) {
-		return nil
-	}
-	return err
-}
-
-// lastAnswer is what a node said last of a revision, and whether nginx itself took
-// that back afterwards.
-func (p *lookBack) lastAnswer(ctx context.Context, n *NodeThen) error {
-	command := station.CommandFor(n.Name, p.desired[n.Name])
-	var last message.Delivery
-	err := p.before(ctx, command.Subject.Answer().String(), time.Time{}, func(d message.Delivery) {
-		if d.Message.State == message.Succeeded || d.Message.State == message.FailedEnd {
-			last = d
-		}
-	})
-	if err != nil {
-		return err
-	}
-	if last.StoredAt.IsZero() {
-		n.Sync, n.Message = station.Unsaid, "nothing is kept of what it said before"
-		return nil
-	}
-	answer, err := last.Message.ReadAnswer()
-	var verdict nginx.Verdict
-	if err == nil && last.Message.State == message.Succeeded {
-		err = json.Unmarshal(answer.Result, &verdict)
-	}
-	switch {
-	case err != nil:
-		n.Sync, n.Message = station.Unsaid, "its last answer before cannot be read"
-	case last.Message.State == message.FailedEnd && last.Message.Command == command.ID:
-		n.Sync, n.Message = station.FailedIn, answer.Message
-	case last.Message.State == message.FailedEnd:
-		n.Sync, n.Message = station.Pending, "an older revision had failed: "+answer.Message
-	default:
-		n.RanRevision, n.RanDigest, n.SaidAt = verdict.Revision, verdict.Digest, last.StoredAt
-		n.Sync, n.Message = station.Compared(p.desired[n.Name], handlers.Reported{ObservedRevision: verdict.Revision, Revision: verdict.Revision,
-			Status: handlers.StatusApplied, RunningDigest: verdict.Digest})
-	}
-	if n.RanRevision == 0 {
-		return nil
-	}
-	events := subjects.Subject{Node: n.Name, Direction: subjects.Event, Method: subjects.MethodLifecycle, Domain: "nginx"}
-	return p.before(ctx, events.String(), last.StoredAt, func(d message.Delivery) {
-		var l message.Lifecycle
-		if json.Unmarshal(d.Message.Body, &l) == nil && l.Event == nginx.EventRolledBack {
-			n.Sync, n.RanRevision, n.RanDigest = station.Unsaid, 0, ""
-			n.Message = fmt.Sprintf("revision %d was taken back afterwards, and what ran then is not kept", verdict.Revision)
-		}
 	})
 }

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"fairlead/handlers"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/client"
+	"fairlead/pkg/identity"
 	"fairlead/pkg/message"
 	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
@@ -185,4 +187,109 @@ func (s *site) happens(node, event string) {
 		all, err := s.client.Happenings(within(s.t), node, time.Time{}, 10)
 		return err == nil && len(all) > 0
 	})
+}
+
+// crowd registers nodes that all have one key, and lets it speak for them.
+func (s *site) crowd(count int) (names []string, key *identity.Credentials, conn *bus.Conn) {
+	s.t.Helper()
+	key = s.creds("crowd", subjects.Node)
+	var records []station.NodeRecord
+	for i := range count {
+		names = append(names, fmt.Sprintf("n%04d", i))
+		records = append(records, station.NodeRecord{Name: names[i], Key: key.PublicKey(), Since: time.Now()})
+	}
+	if err := s.client.Register(within(s.t), records...); err != nil {
+		s.t.Fatal(err)
+	}
+	conn, err := bus.Connect(s.t.Context(), bus.Options{URL: s.url, Credentials: s.users["station-a"]}) // no node may speak for another
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(conn.Close)
+	return names, key, conn
+}
+
+// Of thousands of nodes of which no report is kept, the audit tells it in a few
+// questions, also where the last word of some is no end, or comes after one.
+func TestTheAuditTellsOfThousandsWhatTheyWere(t *testing.T) {
+	s := open(t)
+	const count = 600 // a question takes 256
+	names, key, conn := s.crowd(count)
+	s.because(s.client, "", host("a", "", "one"))
+	desired := make(map[string]nginx.Desired)
+	eventually(t, "all are compiled", func() bool {
+		err := s.client.Conn().Entries(within(t), subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "nginx"), func(e bus.Entry) error {
+			var d nginx.Desired
+			err := json.Unmarshal(e.Body, &d)
+			desired[strings.Split(e.Key, ".")[0]] = d
+			return err
+		})
+		return err == nil && len(desired) == count
+	})
+	var said []message.Message
+	say := func(m message.Message) {
+		if err := m.Sign(key); err != nil {
+			t.Fatal(err)
+		}
+		said = append(said, m)
+	}
+	for i, name := range names {
+		d := desired[name]
+		result, err := json.Marshal(nginx.Verdict{Revision: d.Revision, Digest: d.Digest})
+		if err != nil {
+			t.Fatal(err)
+		}
+		command := station.CommandFor(name, d)
+		say(message.NewAnswer(command, name, message.Succeeded, message.Answer{Result: result}))
+		if i%10 == 1 { // of another command
+			d.Revision++
+			again := station.CommandFor(name, d)
+			say(message.NewAnswer(again, name, message.Accepted, message.Answer{}))
+			say(message.NewAnswer(again, name, message.Running, message.Answer{}))
+		}
+		for _, event := range map[int][]string{2: {nginx.EventRolledBack, nginx.EventResumed}, 3: {nginx.EventResumed}}[i%10] {
+			body, err := json.Marshal(message.Lifecycle{Event: event})
+			if err != nil {
+				t.Fatal(err)
+			}
+			say(message.Message{Subject: subjects.Subject{Node: name, Direction: subjects.Event, Method: subjects.MethodLifecycle, Domain: "nginx"},
+				ID: message.NewID(), From: name, Body: body})
+		}
+	}
+	if err := errors.Join(conn.PublishAll(within(t), said)...); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the audit has it", func() bool {
+		state, err := s.client.Conn().State(within(t), subjects.Audit)
+		return err == nil && state.Messages >= uint64(len(said)+count)
+	})
+	then := s.now()
+	all, err := s.client.At(within(t), then, client.PastQuestion{})
+	if err != nil || len(all) != count {
+		t.Fatalf("%d nodes, %v", len(all), err)
+	}
+	for i, n := range all {
+		want := fmt.Sprintf("%s %s ran 1 ", names[i], station.InSync)
+		if i%10 == 2 {
+			want = fmt.Sprintf("%s %s ran 0 revision 1 was taken back afterwards, and what ran then is not kept", names[i], station.Unsaid)
+		}
+		if got := fmt.Sprintf("%s %s ran %d %s", n.Name, n.Sync, n.RanRevision, n.Message); got != want {
+			t.Fatalf("%q, want %q", got, want)
+		}
+	}
+	// Before the change nothing was due, and before that there was nobody.
+	for _, row := range []struct {
+		at   time.Time
+		want int
+	}{{desired[names[0]].At.Add(-time.Millisecond), count}, {time.Unix(1e9, 0), 0}} {
+		all, err := s.client.At(within(t), row.at, client.PastQuestion{})
+		if err != nil || len(all) != row.want {
+			t.Errorf("at %s: %d nodes, %v", row.at, len(all), err)
+		}
+		for _, n := range all {
+			if n.Sync != station.NoneDue {
+				t.Fatalf("%+v", n)
+			}
+		}
+	}
 }
