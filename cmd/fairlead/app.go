@@ -31,8 +31,10 @@ type app struct {
 	output              string
 	asJSON, debug       bool
 	lastKnown           bool                   // of status: what a node said last counts where it is not there
+	goesOn              string                 // of a change: what is said when the wait for it is interrupted
 	events              bool                   // of verbs that wait: what happens, as JSON
 	asked               func() ([]byte, error) // the passphrase of the identity directory, once it was needed
+	helpless            error                  // help was asked of a command that does not exist
 	begun               bool                   // a command runs: what goes wrong now is not cobra's
 	colour              bool                   // stderr and stdout are terminals, and nobody said NO_COLOR
 	terminal            bool                   // stderr is a terminal: progress may overwrite its line

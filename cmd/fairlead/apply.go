@@ -165,6 +165,10 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		}
 		return leftOutExit(plan, unfit)
 	}
+	a.goesOn = "the change goes on: `fairlead status` shows how far it is"
+	if done.Sequence > 0 {
+		a.goesOn += fmt.Sprintf(", `fairlead rollback --change %d` takes it back", done.Sequence)
+	}
 	result.Nodes = a.waitFor(ctx, c, w, sent, timeout)
 	if machine {
 		err = a.print(result, nil, nil)
@@ -175,6 +179,9 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 	if err != nil && !errors.As(err, &code) {
 		return err
 	}
+	if done.Sequence == 0 {
+		a.sayTryAgain(result.Nodes)
+	}
 	if part := leftOutExit(plan, unfit); part != nil && code != exitInterrupted {
 		return part
 	}
@@ -182,6 +189,17 @@ func (a *app) carryOut(ctx context.Context, c *client.Client, plan client.Plan, 
 		return a.end(ctx, result.Nodes)
 	}
 	return err
+}
+
+// sayTryAgain says how a node tries once more what it has failed with, since
+// applying the same again does not make it.
+func (a *app) sayTryAgain(outcomes []client.Outcome) {
+	for _, o := range outcomes {
+		if o.State == message.FailedEnd {
+			a.say("%s failed before, and is not asked again by the same resources: mend them; %s", o.Node, tryAgain(o.Node))
+			return
+		}
+	}
 }
 
 // sayOvertaken shows what two people made of the same, where that is the error.

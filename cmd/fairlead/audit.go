@@ -140,7 +140,7 @@ func (a *app) printRecord(r client.Record) error {
 	if m.Replays != "" {
 		text = strings.TrimSpace("again what was " + m.Replays + " " + text)
 	}
-	line := fmt.Sprintf("%s  %-8s  %-28s  %s  by %-18s  %s  %s", a.paint(dim, r.StoredAt.Local().Format("2006-01-02 15:04:05.000")),
+	line := fmt.Sprintf("%s  %-8s  %-28s  %s  by %-29s  %s  %s", a.paint(dim, r.StoredAt.Local().Format("2006-01-02 15:04:05.000")),
 		m.Subject.Node, what, a.paint(stateColours[state], fmt.Sprintf("%-19s", state)), oneLine(who), id, oneLine(text))
 	_, err := fmt.Fprintln(a.stdout, strings.TrimRight(line, " "))
 	return err

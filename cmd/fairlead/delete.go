@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -21,7 +22,7 @@ func newDelete(a *app) *cobra.Command {
 	var how strategy
 	timeout := days(time.Minute)
 	c := &cobra.Command{
-		Use:   "delete -f PATH | KIND NAME …",
+		Use:   "delete -f PATH | KIND/NAME … | KIND NAME …",
 		Short: "remove resources; the nodes stop serving them",
 		Long: `Removes resources that are stored: those that files hold, or some by kind and name. All of them or none: one that
 another resource needs is refused, unless that one goes too. With KIND and NAME the exit code is 4 where one is not there,
@@ -29,7 +30,8 @@ and nothing is removed.
 ` + strategyHelp,
 		Example: `  fairlead delete -f examples/proxy --wait
   fairlead delete -f site.yaml --dry-run
-  fairlead delete VirtualHost old-shop --message 'the shop has closed' --wait`,
+  fairlead delete VirtualHost old-shop --message 'the shop has closed' --wait
+  fairlead delete VirtualHost/old-shop Upstream/old-shop`,
 		ValidArgsFunction: a.completeResources,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			waves, wanted, err := how.read(cmd)
@@ -56,12 +58,12 @@ and nothing is removed.
 			case len(paths) > 0:
 				return a.withSet(&paths, remove)(cmd, args)
 			}
-			kind, names, err := kindAndNames(args)
+			named, err := kindsAndNames(args)
 			if err != nil {
 				return err
 			}
 			return a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-				found, err := a.find(ctx, c, kind, names)
+				found, err := a.find(ctx, c, named)
 				if err != nil {
 					return err
 				}
@@ -78,41 +80,60 @@ and nothing is removed.
 	return c
 }
 
-// kindAndNames reads "KIND NAME …" or "KIND/NAME"; nothing is ever all of a kind.
-func kindAndNames(args []string) (kind string, names []string, err error) {
+// kindsAndNames reads "KIND NAME …" and "KIND/NAME …", also mixed; nothing is ever
+// all of a kind.
+func kindsAndNames(args []string) (all []resourceName, err error) {
 	if len(args) == 0 {
-		return "", nil, usagef("give -f PATH, or KIND and NAME of what to remove: `fairlead get` lists what there is")
+		return nil, usagef("give -f PATH, or KIND and NAME of what to remove: `fairlead get` lists what there is")
 	}
-	kind, name, err := kindAndName(args[:1])
-	switch names = args[1:]; {
-	case err != nil:
-		return "", nil, err
-	case name != "":
-		names = append([]string{name}, names...)
+	kind := ""
+	for _, arg := range args {
+		if kind != "" && !strings.Contains(arg, "/") {
+			all = append(all, resourceName{kind, arg})
+			continue
+		}
+		k, name, err := kindAndName([]string{arg})
+		if err != nil {
+			return nil, err
+		}
+		kind = k
+		if name != "" {
+			all = append(all, resourceName{kind, name})
+		}
 	}
-	if len(names) == 0 {
-		return "", nil, usagef("name the %s to remove: `fairlead get %[1]s` lists those there are", kind)
+	if len(all) == 0 {
+		return nil, usagef("name the %s to remove: `fairlead get %[1]s` lists those there are", kind)
 	}
-	return kind, names, nil
+	return all, nil
 }
 
-// find are stored resources of a kind by their names; those that are not there
-// are told, and end it.
-func (a *app) find(ctx context.Context, c *client.Client, kind string, names []string) ([]fleet.Resource, error) {
-	stored, err := c.Resources(ctx, kind, "")
-	if err != nil {
-		return nil, err
-	}
-	there := make(map[string]fleet.Resource, len(stored))
-	for _, r := range stored {
-		there[r.Metadata.Name] = r.Resource
+// resourceName is a resource as people write it.
+type resourceName struct{ kind, name string }
+
+// find are stored resources by their names; those that are not there are told, and
+// end it.
+func (a *app) find(ctx context.Context, c *client.Client, wanted []resourceName) ([]fleet.Resource, error) {
+	there := make(map[resourceName]fleet.Resource)
+	asked := make(map[string]bool)
+	for _, w := range wanted {
+		if asked[w.kind] {
+			continue
+		}
+		asked[w.kind] = true
+		stored, err := c.Resources(ctx, w.kind, "")
+		if err != nil {
+			return nil, err
+		}
+		for _, r := range stored {
+			there[resourceName{w.kind, r.Metadata.Name}] = r.Resource
+		}
 	}
 	var found []fleet.Resource
 	missing := false
-	for _, name := range names {
-		r, ok := there[name]
+	for _, w := range wanted {
+		r, ok := there[w]
 		if !ok {
-			a.say("%s", none(kind, name))
+			a.say("%s", none(w.kind, w.name))
 			missing = true
 			continue
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -65,6 +66,8 @@ and what they render to on the nodes by their labels and facts of today. With KI
 				})(cmd, args)
 			case len(args) == 2:
 				return usagef("KIND NAME goes with --from REV")
+			case len(args) == 1 && strings.Contains(args[0], "/") && len(paths) == 0:
+				return usagef("what of %[1]s? `fairlead diff --from REV %[1]s` shows what changed since a revision, and `fairlead history %[1]s` lists them", args[0])
 			case len(args) == 1 && len(paths) > 0:
 				return usagef("give -f PATH or NODE, not both")
 			case len(args) == 1:

@@ -106,9 +106,9 @@ func (a *app) printNodeHistory(ctx context.Context, c *client.Client, node, kind
 	}
 	return a.print(all, func(t *table) {
 		t.cut = true
-		t.row("REVISION", "WHEN", "DIGEST", "BY", "CHANGE", "END", "MESSAGE").more("COMMAND")
+		t.row("REVISION", "WHEN", "DIGEST", "BY", "CHANGE", "MESSAGE", "END").more("COMMAND")
 		for i, r := range all {
-			t.row(number(r.Revision), moment(r.At), short(cmp.Or(r.Digest, "-")), cmp.Or(r.By, "-"), changeOf(r), endOf(r, i == len(all)-1), cmp.Or(r.Message, "-")).
+			t.row(number(r.Revision), moment(r.At), short(cmp.Or(r.Digest, "-")), cmp.Or(r.By, "-"), changeOf(r), cmp.Or(r.Message, "-"), endOf(r, i == len(all)-1)).
 				more(cmp.Or(r.Command, "-"))
 		}
 	}, func() (numbers []string) {

@@ -63,7 +63,7 @@ node after that is what it becomes.`,
 			return a.printChanged(to.names, changed, "labelled", err)
 		}),
 	}
-	t.flags(a, c)
+	t.editFlags(a, c)
 	c.Flags().BoolVar(&overwrite, "overwrite", false, "give a label another value where a node has it")
 	return c
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -35,7 +36,7 @@ func run(args []string) int {
 	root := newRoot(a)
 	root.SetArgs(args)
 	c, err := root.ExecuteContextC(ctx)
-	return a.exit(ctx, c, err)
+	return a.exit(ctx, c, cmp.Or(err, a.helpless))
 }
 
 // exitInterrupted is what a shell says of a program that Ctrl-C ended.
@@ -93,9 +94,8 @@ and in a second terminal:
 	}
 	root.SetOut(a.stdout)
 	root.SetErr(a.stderr)
-	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return usagef("%w (see `%s --help`)", err, c.CommandPath())
-	})
+	root.SetFlagErrorFunc(wrongFlag)
+	root.SetHelpFunc(a.helpOf(root.HelpFunc()))
 	a.globalFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("context", completeContexts) // the flag was made above
 	root.AddGroup(

@@ -36,7 +36,7 @@ them: ` + "`fairlead pause`" + ` leaves a node's nginx as it is. --include-drain
 			return a.printChanged(to.names, changed, "drained", err)
 		}),
 	}
-	t.flags(a, c)
+	t.editFlags(a, c)
 	c.Flags().StringVar(&reason, "reason", "", "why, for those who wonder")
 	return c
 }
@@ -63,7 +63,7 @@ func newNodesUncordon(a *app) *cobra.Command {
 			return a.printChanged(to.names, changed, "uncordoned", err)
 		}),
 	}
-	t.flags(a, c)
+	t.editFlags(a, c)
 	c.Flags().Lookup("include-drained").Hidden = true
 	return c
 }

@@ -110,7 +110,11 @@ func (a *app) end(ctx context.Context, outcomes []client.Outcome) error {
 	if ctx.Err() == nil || len(open) == 0 {
 		return worst(outcomes)
 	}
-	if order == "" {
+	switch {
+	case order != "":
+	case a.goesOn != "":
+		a.say("interrupted; %s", a.goesOn)
+	default:
 		what := "the command goes on"
 		if len(open) > 1 {
 			what = fmt.Sprintf("%d commands go on", len(open))

@@ -63,6 +63,9 @@ func (a *app) printPongs(asked []string, pongs []client.Pong) error {
 		pongs = []client.Pong{}
 	}
 	err := a.print(pongs, func(t *table) {
+		if len(pongs) == 0 {
+			return
+		}
 		t.row("NODE", "AFTER", "OBSERVED", "ANSWERS WAIT", "LOG BATCHES WAIT").more("AGENT", "CLOCK")
 		for _, p := range pongs {
 			t.row(p.Node, p.Took.Round(10*time.Microsecond).String(), fmt.Sprint(p.Observed), fmt.Sprint(p.Outbox), fmt.Sprint(p.Spool)).

@@ -53,6 +53,18 @@ func rolloutList(a *app) *cobra.Command {
 	return c
 }
 
+// sayRollouts tells of rollouts that are under way, which hold nodes back from what
+// is stored.
+func (a *app) sayRollouts(ctx context.Context, c *client.Client) {
+	open, err := c.Rollouts(ctx, station.RolloutsQuestion{Open: true})
+	if err != nil {
+		a.say("whether a rollout is under way is not known: %v", err)
+	}
+	for _, r := range open {
+		a.say("rollout %s%s is %s; `fairlead rollout status` tells more", r.ID, by(r.By), r.Progress)
+	}
+}
+
 func changesOf(r station.RolloutStatus) string {
 	var all []string
 	for _, c := range r.Changes {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -72,7 +73,7 @@ func (a *app) printShell(ctx context.Context, c *client.Client, outcomes []clien
 			fmt.Fprint(a.stderr, r.Stderr)
 		}
 		if o.State != message.Succeeded || r.Truncated {
-			a.say("%s: %s: %s", o.Node, stateOf(o, seen), o.Answer.Message)
+			a.say("%s", strings.TrimSuffix(fmt.Sprintf("%s: %s: %s", o.Node, stateOf(o, seen), o.Answer.Message), ": "))
 		}
 	}
 	return a.end(ctx, outcomes)

@@ -134,18 +134,16 @@ func (a *app) endStatus(ctx context.Context, c *client.Client, s station.Summary
 	if text := expiries(s); text != "" {
 		a.say("%s", text)
 	}
+	a.sayRollouts(ctx, c)
 	a.sayQuota(ctx, c)
 	return a.exitFor(s)
 }
 
 func presenceOf(n station.NodeStatus, now time.Time) string {
-	switch n.Presence {
-	case station.Offline:
-		return fmt.Sprintf("offline (last seen %s)", ago(n.LastSeen, now))
-	case station.Duplicate:
-		return "duplicate (" + twins(n) + ")"
+	if n.Presence == station.Offline {
+		n.Presence = fmt.Sprintf("offline (last seen %s)", ago(n.LastSeen, now))
 	}
-	return n.Presence
+	return presenceWord(n)
 }
 
 // syncOf is a node's sync in words: what one said that is not there is as old as that.
@@ -238,9 +236,13 @@ func (a *app) statusOf(ctx context.Context, c *client.Client, name string) error
 	}{n, happened}
 	err = a.print(whole, func(t *table) {
 		t.row("node", n.Name)
-		t.row("presence", presenceOf(n.NodeStatus, n.Now)+", last seen "+ago(n.LastSeen, n.Now))
+		presence := presenceOf(n.NodeStatus, n.Now)
+		if n.Presence != station.Offline { // which says it
+			presence += ", last seen " + ago(n.LastSeen, n.Now)
+		}
+		t.row("presence", presence)
 		if d := n.Drained; d != nil {
-			t.row("drained", strings.TrimPrefix(by(d.By)+since(d.At, n.Now)+": "+d.Reason, " "))
+			t.row("drained", strings.TrimSuffix(strings.TrimPrefix(by(d.By)+since(d.At, n.Now)+": "+d.Reason, " "), ": "))
 		}
 		t.row("labels", labels(n.Labels))
 		t.row("agent", n.Version)

@@ -71,9 +71,14 @@ func (p *pace) on(o *message.Order) error {
 const targetsUse = "NODE… | -l SELECTOR"
 
 func (t *targets) flags(a *app, c *cobra.Command) {
+	t.editFlags(a, c)
+	t.pace.flags(c)
+}
+
+// editFlags are those of verbs that change what is stored of nodes, all at once.
+func (t *targets) editFlags(a *app, c *cobra.Command) {
 	t.chooseFlags(a, c)
 	c.Flags().BoolVar(&t.all, "all", false, "every node")
-	t.pace.flags(c)
 	c.Flags().BoolVar(&t.drained, "include-drained", false, "choose drained nodes too; one that is named is meant anyhow")
 }
 
@@ -199,7 +204,7 @@ func (t *targets) find(ctx context.Context, a *app, c *client.Client, args []str
 	case err != nil:
 		return chosen{}, err
 	case len(found) < len(names):
-		return chosen{}, missing(names, found)
+		return chosen{}, missing(ctx, c, names, found)
 	case len(found) == 0:
 		return chosen{}, t.nothing(ctx, c)
 	}
@@ -224,7 +229,7 @@ func (t *targets) list(ctx context.Context, a *app, c *client.Client, args []str
 		names[i] = n.Name
 	}
 	if len(names) < len(q.Names) && q.Selector == "" && q.Fields == "" {
-		return nil, now, missing(q.Names, names)
+		return nil, now, missing(ctx, c, q.Names, names)
 	}
 	left, err := t.limited(names)
 	return slices.DeleteFunc(nodes, func(n station.NodeStatus) bool {
@@ -255,12 +260,15 @@ func (t *targets) nothing(ctx context.Context, c *client.Client) error {
 }
 
 // missing says which nodes are not there.
-func missing(names, found []string) error {
+func missing(ctx context.Context, c *client.Client, names, found []string) error {
 	lacking := slices.DeleteFunc(slices.Clone(names), func(name string) bool {
 		_, there := slices.BinarySearch(found, name)
 		return there
 	})
 	if len(lacking) == 1 {
+		if _, err := c.Node(ctx, lacking[0]); fleet.KindOf(err) == fleet.Unknown {
+			return err // which knows what was meant
+		}
 		return fleet.Errorf(fleet.Unknown, "no node %q: `fairlead nodes` lists those there are", lacking[0])
 	}
 	return fleet.Errorf(fleet.Unknown, "%d of %d nodes are not there: %s; `fairlead nodes` lists those there are", len(lacking), len(names), client.NameNodes(lacking))

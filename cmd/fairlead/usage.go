@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"fairlead/pkg/fleet"
 )
 
 // usageError is a mistake on the command line.
@@ -21,7 +23,10 @@ func (a *app) prepare(c *cobra.Command) {
 		c.Args = func(c *cobra.Command, args []string) error {
 			err := check(c, args)
 			var usage usageError
-			if err == nil || errors.As(err, &usage) {
+			switch {
+			case err == nil:
+				return lacking(c)
+			case errors.As(err, &usage):
 				return err
 			}
 			return wrongArguments(c, args)
@@ -36,6 +41,22 @@ func (a *app) prepare(c *cobra.Command) {
 	for _, sub := range c.Commands() {
 		a.prepare(sub)
 	}
+}
+
+// lacking names a flag that must be given and is not, with what it is.
+func lacking(c *cobra.Command) (err error) {
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Annotations[cobra.BashCompOneRequiredFlag] == nil || f.Changed || err != nil {
+			return
+		}
+		name := "--" + f.Name
+		if f.Shorthand != "" {
+			name = "-" + f.Shorthand
+		}
+		value, what := pflag.UnquoteUsage(f)
+		err = usagef("%s %s is missing: %s (see `%s --help`)", name, value, what, c.CommandPath())
+	})
+	return err
 }
 
 // positive refuses numbers of flags that count something below 1.
@@ -65,14 +86,53 @@ func wrongArguments(c *cobra.Command, args []string) error {
 	if c == c.Root() {
 		return usagef("there is no command %q: `fairlead --help` lists those there are", args[0])
 	}
-	if c.HasAvailableSubCommands() && takes == "" {
+	if takesCommand(c) {
 		var names []string
 		for _, sub := range c.Commands() {
 			names = append(names, sub.Name())
 		}
 		return usagef("`%s` has no %q: use one of %s", c.CommandPath(), args[0], strings.Join(names, ", "))
 	}
+	for _, f := range []string{"plan", "nodes"} { // --dry-run alone is --dry-run=plan
+		if args[0] == f && c.Flags().Changed("dry-run") {
+			return usagef("too many arguments (%s): write `--dry-run=%[1]s`", f)
+		}
+	}
 	return usagef("too many arguments (%s): write `%s`", strings.Join(args, " "), usage)
+}
+
+// wrongFlag says which flag was probably meant, or that it is the command before
+// the flags that does not exist: `fairlead aply -f x` has no command to ask about -f.
+func wrongFlag(c *cobra.Command, err error) error {
+	if args := c.Flags().Args(); len(args) > 0 && (takesCommand(c) || nearest(c, args[0]) != "") {
+		return wrongArguments(c, args)
+	}
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) {
+		var known []string
+		c.Flags().VisitAll(func(f *pflag.Flag) { known = append(known, f.Name) })
+		if near := fleet.Nearest(unknown.GetSpecifiedName(), known); near != "" && unknown.GetSpecifiedShortnames() == "" {
+			return usagef("%w: did you mean --%s? (see `%s --help`)", err, near, c.CommandPath())
+		}
+	}
+	return usagef("%w (see `%s --help`)", err, c.CommandPath())
+}
+
+// takesCommand reports whether a command does nothing but through its subcommands.
+func takesCommand(c *cobra.Command) bool {
+	return c == c.Root() || c.HasAvailableSubCommands() && !strings.Contains(c.Use, " ")
+}
+
+// helpOf is cobra's help, which would answer `fairlead frobnicate --help` with the
+// help of fairlead and success.
+func (a *app) helpOf(help func(*cobra.Command, []string)) func(*cobra.Command, []string) {
+	return func(c *cobra.Command, args []string) {
+		if rest := c.Flags().Args(); len(rest) > 0 && takesCommand(c) {
+			a.helpless = wrongArguments(c, rest)
+			return
+		}
+		help(c, args)
+	}
 }
 
 // nearest is the subcommand that was probably meant.

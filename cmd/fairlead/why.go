@@ -142,12 +142,12 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 			if t.Removed {
 				did = "deleted"
 			}
-			at(t.Changed, "%s %s %s, which made it revision %d%s", cmp.Or(n.Desired.By, "somebody"), did, t.Change, t.Cause, because(n.Desired.Message))
+			at(t.Changed, "%s %s %s: revision %d of the fleet%s", cmp.Or(n.Desired.By, "somebody"), did, t.Change, t.Cause, because(n.Desired.Message))
 		}
 		if r := n.Desired.Rollout; r != "" {
-			at(n.Desired.At, "rollout %s made it another%s%s", r, by(n.Desired.By), because(n.Desired.Message))
+			at(n.Desired.At, "rollout %s%s made it another%s", r, by(n.Desired.By), because(n.Desired.Message))
 		}
-		at(n.Desired.At, "revision %d (%s) was made from %s%s", n.DesiredRevision, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By))
+		at(n.Desired.At, "revision %d of %s (%s) was made from %s%s", n.DesiredRevision, n.Name, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By))
 	}
 	if text := rolloutText(n.Rollout); text != "" {
 		add("%s", text)
@@ -184,6 +184,9 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 		if q.Digest == n.DesiredDigest && !q.Pardoned {
 			at(q.At, "it lies in quarantine, tried %d times: `fairlead reload %s` has it tried again", q.Count, n.Name)
 		}
+	}
+	for _, s := range serversOf(n.Health) {
+		add("%s", serverText(s, n.Now))
 	}
 	if p := n.Reported.Paused; p != nil {
 		add("its nginx is %s", p)
@@ -238,6 +241,12 @@ func waits(s message.State) string {
 	return string(s)
 }
 
+// tryAgain is what to do after mending the node and not the resource: a port that
+// was in use, a file that was not there. A node by itself tries the same files once.
+func tryAgain(node string) string {
+	return fmt.Sprintf("where the node was mended, `fairlead publish %s.command.%s.nginx --wait` has it tried again", node, handlers.MethodNginxConfig)
+}
+
 // conclusion says what follows, and what to do.
 func conclusion(n station.NodeDetail) string {
 	switch n.Sync {
@@ -249,9 +258,9 @@ func conclusion(n station.NodeDetail) string {
 	case station.NoneDue:
 		return "so there is nothing to do; a resource with a selector that matches its labels would change that"
 	case station.Partial:
-		return "so all but these serve as they should: mend them and apply again"
+		return "so all but these serve as they should: mend them and apply again; " + tryAgain(n.Name)
 	case station.FailedIn:
-		return "so it is not what it should be: mend the resource and apply it again"
+		return "so it is not what it should be: mend the resource and apply it again; " + tryAgain(n.Name)
 	case station.Unfit:
 		if len(n.Desired.Unfit) > 0 && n.Message != "" && n.ObservedRevision == n.DesiredRevision {
 			return "so it serves the rest, and takes what was left out by itself as soon as it can"

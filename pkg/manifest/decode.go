@@ -85,7 +85,7 @@ func (d *decoder) resource(node *yaml.Node) fleet.Resource {
 		if p.key.Value == "kind" && p.value.Kind == yaml.ScalarNode && p.value.ShortTag() == "!!str" {
 			spec, err := fleet.NewSpec(p.value.Value)
 			if err != nil {
-				d.fault(p.key, "kind", "%s%s", err, nearest(p.value.Value, fleet.Kinds()))
+				d.fault(p.key, "kind", "%s%s", err, meant(fleet.Nearest(p.value.Value, fleet.Kinds())))
 				d.settled = append(d.settled, "spec")
 			}
 			d.spec = spec
@@ -165,14 +165,23 @@ func (d *decoder) fields(node *yaml.Node, into reflect.Value, path string, depth
 // unknown faults a field that its type does not have and suggests the one that is meant.
 func (d *decoder) unknown(p pair, t reflect.Type, path string) {
 	known := names(t)
-	hint := nearest(p.key.Value, known)
-	if hint == "" {
+	near := fleet.Nearest(p.key.Value, known)
+	hint := meant(near)
+	if near == "" {
 		hint = ": use " + strings.Join(known, ", ")
 	}
 	d.fault(p.key, join(path, clip(p.key.Value)), "unknown field %q%s", clip(p.key.Value), hint)
-	if meant := nearestName(p.key.Value, known); meant != "" {
-		d.settled = append(d.settled, join(path, meant))
+	if near != "" {
+		d.settled = append(d.settled, join(path, near))
 	}
+}
+
+// meant asks for the word that was probably meant, where there is one.
+func meant(word string) string {
+	if word == "" {
+		return ""
+	}
+	return fmt.Sprintf(": did you mean %q?", word)
 }
 
 func (d *decoder) list(node *yaml.Node, into reflect.Value, path string, depth int) {

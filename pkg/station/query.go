@@ -238,7 +238,11 @@ func endpoint[Question, Answer any](name string, handle func(context.Context, Qu
 
 func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, error) {
 	if s.register.key(q.Name) == "" {
-		return NodeDetail{}, fleet.Errorf(fleet.Unknown, "no node %q: `fairlead nodes` lists those there are", q.Name)
+		hint := ""
+		if near := fleet.Nearest(q.Name, s.register.names()); near != "" {
+			hint = fmt.Sprintf("did you mean %q? ", near)
+		}
+		return NodeDetail{}, fleet.Errorf(fleet.Unknown, "no node %q: %s`fairlead nodes` lists those there are", q.Name, hint)
 	}
 	now := s.clock.Now()
 	d := NodeDetail{NodeStatus: s.status(q.Name, now), Recent: s.ledger.ends(q.Name), Now: now}
