@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -402,6 +403,27 @@ func TestWhatSomebodyWritesAgainOrForgesChangesNoRollout(t *testing.T) {
 			if at[i]++; r != at[i] {
 				t.Errorf("%s has had %s go to revision %d, not %d", when, c.names[i], r, at[i])
 			}
+		}
+	}
+}
+
+// What is read is judged by the trust set, and so read anew with each: the old states
+// of a rollout are nobody's forgeries then.
+func TestReadingRolloutsAnewAccusesNobody(t *testing.T) {
+	r := ruled(t)
+	said := make(lines, 10000)
+	st, _ := r.run(func(c *station.Config) {
+		quick(c)
+		c.Logger = slog.New(slog.NewTextHandler(said, nil))
+	})
+	c := r.crewOf("n1", "n2")
+	how := strategy(t, "1,100%", nil)
+	c.becomes(c.roll(r.client, "new", how), rollout.Complete, "")
+	r.tell(nil, st)
+	c.becomes(c.roll(r.client, "newer", how), rollout.Complete, "") // whose entries come behind all that was read again
+	for len(said) > 0 {
+		if text := <-said; strings.Contains(text, "ignored an entry about a rollout") {
+			t.Errorf("the station said %s", text)
 		}
 	}
 }
