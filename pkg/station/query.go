@@ -335,6 +335,9 @@ func (s *Station) statusOf(n node, now time.Time) NodeStatus {
 	if unfit := s.compiler.unfitOf(name); len(unfit) > 0 && (st.Sync == InSync || st.Sync == NoneDue) {
 		st.Sync, st.Message = Unfit, leftOut(unfit)
 	}
+	if st.Sync == InSync && st.Message == "" {
+		st.Message = n.servers
+	}
 	return st
 }
 

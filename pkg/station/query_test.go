@@ -12,6 +12,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
@@ -207,6 +208,31 @@ func TestSyncIsToldInWordsAndUnknownIsNeverGood(t *testing.T) {
 	is(station.InSync)
 	s.apply(host("site", "", "y"))
 	is(station.Pending)
+}
+
+// Its files are what they should be, and a site may answer 502 all the same.
+func TestAServerThatIsNotUsedIsToldOfANodeInSync(t *testing.T) {
+	s := open(t)
+	s.station(nil)
+	s.crewOf("n1")
+	unused := func(servers ...nginx.ServerStatus) {
+		t.Helper()
+		s.event("n1", subjects.MethodHealth, "nginx", map[string]any{"everySeconds": 3600, "nginx": map[string]any{"up": true, "servers": servers}})
+	}
+	for _, one := range []struct {
+		servers []nginx.ServerStatus
+		want    string
+	}{
+		{[]nginx.ServerStatus{{Upstream: "app", Server: "gone.test:80", Message: "left out: gone.test has no address"}}, "Upstream/app gone.test:80: left out: gone.test has no address"},
+		{[]nginx.ServerStatus{{Upstream: "app", Server: "a:80", Message: "down"}, {Upstream: "app", Server: "b:80"}}, "Upstream/app a:80: down (and 1 more)"},
+		{nil, ""},
+	} {
+		unused(one.servers...)
+		eventually(t, "the node says "+one.want, func() bool {
+			n := s.node("n1")
+			return n.Sync == station.InSync && n.Message == one.want
+		})
+	}
 }
 
 func TestPresenceIsToldInWords(t *testing.T) {

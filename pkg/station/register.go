@@ -3,6 +3,7 @@ package station
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
+	"fairlead/pkg/nginx"
 	"fairlead/subjects"
 )
 
@@ -99,6 +101,7 @@ type node struct {
 	healthAt  time.Time // broker's time of health
 	linkDay   string    // of linkBytes, UTC
 	linkBytes uint64    // that the link carried on that day, by health
+	servers   string    // of upstreams, that it does not use as written, by health; for people
 	reported  handlers.Reported
 	said      bool // reported holds something
 	facts     *fleet.Facts
@@ -392,6 +395,9 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		var beat struct {
 			EverySeconds float64          `json:"everySeconds"`
 			Link         handlers.LinkDay `json:"link"`
+			Nginx        struct {
+				Servers []nginx.ServerStatus `json:"servers"`
+			} `json:"nginx"`
 		}
 		if json.Unmarshal(i.Body, &beat) != nil {
 			return nil
@@ -401,6 +407,7 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		if n, ok := r.nodes[s.Node]; ok {
 			n.health, n.healthAt = i.Body, i.At
 			n.linkDay, n.linkBytes = beat.Link.Day, beat.Link.Bytes()
+			n.servers = unused(beat.Nginx.Servers)
 			n.every = time.Duration(beat.EverySeconds * float64(time.Second))
 			n.see(i.At)
 			// Health and lifecycle are two streams: an older report may come later.
@@ -410,6 +417,19 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		}
 		return nil
 	})
+}
+
+// unused is which servers of upstreams a node does not use as written: its files are
+// what they should be, and a site may answer 502 all the same.
+func unused(servers []nginx.ServerStatus) string {
+	if len(servers) == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("Upstream/%s %s: %s", servers[0].Upstream, servers[0].Server, servers[0].Message)
+	if more := len(servers) - 1; more > 0 {
+		text += fmt.Sprintf(" (and %d more)", more)
+	}
+	return clip(text)
 }
 
 func (n *node) see(at time.Time) {
