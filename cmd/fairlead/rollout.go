@@ -20,7 +20,8 @@ func newRollout(a *app) *cobra.Command {
 		Use: "rollout", Args: cobra.NoArgs,
 		Short: "watch and steer changes that travel in waves",
 		Long: `A rollout begins with ` + "`fairlead apply --waves`" + ` or ` + "`fairlead delete --waves`" + `. Stations drive it, whether this command line is
-there or not. Where no ID is given the one that is under way is meant, or else the newest; a beginning or an end of an ID does.`,
+there or not. Where no ID is given the one that is under way is meant, and none that is queued behind it, or else the newest;
+a beginning or an end of an ID does.`,
 		Example: `  fairlead rollout ls
   fairlead rollout status -w
   fairlead rollout undo --wait`,

@@ -42,7 +42,12 @@ func TestFlagsBecomeAStrategy(t *testing.T) {
 		"--waves 100% --max-failed few":      "--max-failed: \"few\" is no number of nodes and no percentage: use 3 or 5%",
 		"--waves 1,100% --approve-after 2":   "approveAfter: 2: there are 2 waves, and nothing to approve behind the last",
 		"--gate approval":                    "--gate goes with --waves or --canary: without them the change is made at once",
-		"--waves 100% --gate program:../run": "gate: gate \"program:../run\": name a program in the station's directory of gates: letters, digits, -, _ and dots",
+		"--waves 100% --gate program:../run": "gate: \"program:../run\": name a program in the station's directory of gates: letters, digits, -, _ and dots",
+		"--waves 100% --gate health:nginx.counters.activ<1": "--gate health:nginx.counters.activ<1: a health report has no number or truth \"nginx.counters.activ\": " +
+			"did you mean \"nginx.counters.active\"? `fairlead health NODE --json` shows what it has",
+		"--waves 100% --gate health:luck<1": "--gate health:luck<1: a health report has no number or truth \"luck\": " +
+			"`fairlead health NODE --json` shows what it has",
+		"--waves 100% --gate health:nginx.answered.errors<1 --gate health:host.load1<4 --gate health:nginx.up==1": "100%; on failure rollback",
 	} {
 		var s strategy
 		c := newVersion(newApp())

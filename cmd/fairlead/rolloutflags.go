@@ -80,7 +80,7 @@ func (s *strategy) read(c *cobra.Command) (how rollout.Strategy, wanted bool, er
 	if how, err = how.Complete(); err != nil {
 		return how, false, usagef("%s", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	return how, true, nil
+	return how, true, checkGates(how.Gates)
 }
 
 // described is a strategy on a line.

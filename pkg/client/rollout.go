@@ -171,8 +171,14 @@ func (c *Client) Rollout(ctx context.Context, id string) (r station.RolloutStatu
 	return a.Rollouts[0], a.Now, nil
 }
 
+// theRollout is the one that is meant where none is named: that which is under way, and
+// none that is queued behind it, or else the newest.
 func (c *Client) theRollout(ctx context.Context) (string, error) {
 	all, err := c.Rollouts(ctx, station.RolloutsQuestion{Open: true})
+	queued := func(r station.RolloutStatus) bool { return r.State.Phase == rollout.Queued }
+	if moving := slices.DeleteFunc(slices.Clone(all), queued); len(moving) == 1 {
+		all = moving
+	}
 	if err == nil && len(all) == 0 {
 		all, err = c.Rollouts(ctx, station.RolloutsQuestion{})
 		all = all[:min(1, len(all))]
@@ -266,7 +272,7 @@ func (c *Client) underWay(ctx context.Context) (warnings []string) {
 	}
 	for _, r := range all {
 		if r.State.Overlays() {
-			warnings = append(warnings, fmt.Sprintf("rollout %s%s is under way: what its %d released nodes run is not shown here", r.ID, byWhom(r.By), r.State.Released))
+			warnings = append(warnings, fmt.Sprintf("rollout %s%s is under way: what runs on the nodes that have it (%d) is not shown here", r.ID, byWhom(r.By), r.State.Released))
 		}
 	}
 	return warnings

@@ -132,7 +132,7 @@ func (g Gate) Holds(v float64) bool {
 func (g Gate) String() string { return g.text }
 
 func wrongGate(text, what string) error {
-	return fleet.Errorf(fleet.Invalid, "gate %q: %s", text, what)
+	return fleet.Errorf(fleet.Invalid, "%q: %s", text, what)
 }
 
 // What a gate says. Unknown is never good.

@@ -159,7 +159,7 @@ func (s State) gates(p Plan, w World, step Step) State {
 			s.Good = w.Now
 		}
 		if over := s.Good.Add(time.Duration(p.Strategy.Bake)); w.Now.Before(over) {
-			s.Reason = "bakes until " + over.UTC().Format(time.RFC3339)
+			s.Reason = "bakes until " + over.UTC().Format(time.DateTime) + "Z"
 			return s
 		}
 		if step.Approve && s.Approved < s.Wave {

@@ -66,7 +66,7 @@ func TestWavesAreCountsThatRoundUpAndGrowStrictly(t *testing.T) {
 
 func TestAStrategyThatCannotBeFollowedIsRefusedWithAllThatIsWrong(t *testing.T) {
 	_, err := rollout.Strategy{Waves: amounts(t, "0,50%"), Canary: "a in (", Gates: []string{"luck"}, ApproveAfter: []int{9}, OnFailure: "cry", Bake: -1}.Complete()
-	for _, want := range []string{"must be 100%", "a wave of no node", "canary", `gate "luck"`, "nothing to approve", `"cry"`, "times are positive"} {
+	for _, want := range []string{"must be 100%", "a wave of no node", "canary", `gate: "luck"`, "nothing to approve", `"cry"`, "times are positive"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("it does not say %q: %v", want, err)
 		}
