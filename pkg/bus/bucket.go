@@ -219,7 +219,7 @@ func (c *Conn) directAll(ctx context.Context, stream string, read map[string]any
 			case status == "204":
 				end = reply.Header
 				return true, nil
-			case status == "404" && why == "No Results": // not so where it lost one that it had found
+			case status == "404" && (read["multi_last"] == nil || why == "No Results"): // else it lost one that it had found
 				return true, nil
 			default:
 				return true, fmt.Errorf("the broker answers %s %s", status, why)
