@@ -129,7 +129,8 @@ func storedEvents(method string) string {
 	return prefix + ".*.event." + method + ".*.*"
 }
 
-// Streams are all streams, sources before those that copy them.
+// Streams are all streams, sources before those that copy them; buckets, which AUDIT
+// copies too, are to be there before all of them.
 func Streams(s Settings) []Stream {
 	s = s.Or(DefaultSettings())
 	commands, events := shown(Command), shown(Event)
@@ -137,7 +138,8 @@ func Streams(s Settings) []Stream {
 		{Name: Commands, Subjects: []string{commands.From}, Shown: &commands, MaxAge: MaxCommandAge, Replicas: s.Replicas},
 		{Name: Events, Subjects: []string{storedEvents(MethodAck), storedEvents(MethodLifecycle)}, Shown: &events,
 			MaxAge: s.EventsAge, Replicas: s.Replicas},
-		{Name: Audit, Sources: []Source{{Commands, commands}, {Events, events}},
+		{Name: Audit, Sources: []Source{{Commands, commands}, {Events, events},
+			{BucketStream(Rollouts), audited(RolloutPlan)}, {BucketStream(Rollouts), audited(RolloutOrder)}},
 			MaxAge: s.AuditAge, Replicas: s.Replicas, Immutable: true},
 		{Name: Checkpoints, Subjects: []string{Checkpoint}, MaxAge: s.AuditAge + CheckpointsLonger,
 			Replicas: s.Replicas, Immutable: true},

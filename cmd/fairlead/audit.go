@@ -12,6 +12,7 @@ import (
 	"fairlead/pkg/client"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
+	"fairlead/pkg/rollout"
 	"fairlead/subjects"
 )
 
@@ -25,7 +26,8 @@ func newAudit(a *app) *cobra.Command {
 		Use:   "audit [--node N] [--by NAME] [--since 24h] [--id ID | --order ID] [-f] [--replay [--to-node X]]",
 		Short: "what was done, to whom, by whose order, and how it ended",
 		Long: `Prints the audit from JetStream in the order in which it was stored, one line per message: every command, and every answer to it,
-with the person or program whose key signed it and the role of that key (-o wide: the key too).
+with the person or program whose key signed it and the role of that key (-o wide: the key too). What people order of
+rollouts (begin, pause, resume, abort, promote, approve) is among it, under the node "fleet"; --id takes a rollout's id too.
 --replay prints the whole history from its beginning. --replay --to-node X publishes the selected commands again, to node X,
 with new ids that name the old ones; an operator's signature is needed for that, and nginxconfig commands are left out,
 since every node converges to its own desired state.`,
@@ -79,7 +81,7 @@ since every node converges to its own desired state.`,
 	f := c.Flags()
 	f.StringVar(&o.Node, "node", "", "only what concerns one node")
 	f.StringVar(&o.By, "by", "", "only what somebody sent or changed, by name or public key, and the answers to it")
-	f.StringVar(&o.ID, "id", "", "only one command and its answers")
+	f.StringVar(&o.ID, "id", "", "only one command and its answers, or one rollout")
 	f.StringVar(&o.Order, "order", "", "only the commands of one order and the answers to them")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what comes, until interrupted")
 	f.Var(&since, "since", "how far to look back")
@@ -166,6 +168,8 @@ func author(r client.Record) string {
 func describe(m message.Message) (what, state, id, text string) {
 	id = m.ID
 	switch {
+	case m.Subject.Direction == subjects.Rollout:
+		return ordered(m)
 	case m.Subject.Direction == subjects.Command:
 		return m.Subject.Method + "." + m.Subject.Domain, string(message.Published), id, clip(string(m.Body))
 	case m.Subject.Method == subjects.MethodAck:
@@ -188,6 +192,42 @@ func describe(m message.Message) (what, state, id, text string) {
 		}
 	}
 	return m.Subject.Method + "." + m.Subject.Domain, "", id, clip(string(m.Body))
+}
+
+// ordered is describe for what a person ordered of a rollout.
+func ordered(m message.Message) (what, state, id, text string) {
+	what, id = string(m.Subject.Direction), m.Subject.Domain
+	if m.Subject.Method == subjects.RolloutOrder {
+		o, err := rollout.DecodeOrder(m.Body)
+		switch {
+		case err != nil:
+			return what, m.Subject.Method, id, err.Error()
+		case o.All:
+			text = "all waves"
+		case o.Wave > 0:
+			text = fmt.Sprintf("wave %d", o.Wave)
+		}
+		if o.Why != "" {
+			text = strings.TrimSpace(text + " " + quoted(o.Why))
+		}
+		return what, o.Do, id, text
+	}
+	p, err := rollout.DecodePlan(m.Body)
+	if err != nil {
+		return what, m.Subject.Method, id, err.Error()
+	}
+	var changes []string
+	for _, c := range p.Changes {
+		changes = append(changes, c.Resource())
+	}
+	text = fmt.Sprintf("%s in %s: %s", count(len(p.Nodes), "node"), count(len(p.Steps), "wave"), clip(strings.Join(changes, ", ")))
+	if p.Undoes != "" {
+		text = "undoes " + p.Undoes + ", " + text
+	}
+	if p.Message != "" {
+		text = quoted(p.Message) + " " + text
+	}
+	return what, "begin", id, text
 }
 
 func clip(s string) string {

@@ -18,13 +18,13 @@ const dedupeWindow = 100 * time.Millisecond
 // EnsureStorage makes the streams, buckets and the object store, or brings
 // their settings up to date. Any number of stations may call it at once.
 func (c *Conn) EnsureStorage(ctx context.Context, s subjects.Settings) error {
-	for _, stream := range subjects.Streams(s) {
-		if err := c.ensure(ctx, streamConfig(stream)); err != nil {
+	for _, bucket := range subjects.Buckets(s) {
+		if err := c.ensure(ctx, bucketConfig(bucket)); err != nil {
 			return err
 		}
 	}
-	for _, bucket := range subjects.Buckets(s) {
-		if err := c.ensure(ctx, bucketConfig(bucket)); err != nil {
+	for _, stream := range subjects.Streams(s) {
+		if err := c.ensure(ctx, streamConfig(stream)); err != nil {
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"sync"
@@ -8,6 +9,7 @@ import (
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -95,5 +97,49 @@ func TestTheAuditTakesNoDeletion(t *testing.T) {
 	}
 	if n, _, err := sub.Pending(); n != 0 || err != nil {
 		t.Errorf("%d answers, %v", n, err)
+	}
+}
+
+// What a person signed is in the audit as it was signed; what stations say of it is not,
+// nor the resources, which the audit must not hold twice.
+func TestTheAuditCopiesWhatPeopleOrderOfRollouts(t *testing.T) {
+	s := open(t)
+	admin := s.admin()
+	order := s.signed("alice", subjects.Admin, message.Message{Subject: subjects.RolloutSubject("A1", subjects.RolloutOrder), ID: message.NewID(), Body: []byte(`{"do":"pause"}`)})
+	plan := s.signed("alice", subjects.Admin, message.Message{Subject: subjects.RolloutSubject("A1", subjects.RolloutPlan), ID: message.NewID(), Body: []byte("{}")})
+	state := s.signed("alice", subjects.Admin, message.Message{Subject: subjects.RolloutSubject("A1", subjects.RolloutState), ID: message.NewID(), Body: []byte("{}")})
+	_, err := admin.PutAll(within(t), subjects.Rollouts, []bus.Change{
+		{Key: subjects.RolloutDocKey("A1", key("h1")), Document: s.document("h1", "x")},
+		{Key: subjects.RolloutKey("A1", subjects.RolloutPlan), Document: plan},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, m := range map[string]message.Message{subjects.RolloutState: state, subjects.RolloutOrder: order} {
+		if _, err := s.station().Put(within(t), subjects.Rollouts, bus.Change{Key: subjects.RolloutKey("A1", what), Document: m}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish(t, admin, s.command("ship1", "reload"))
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	seen := make(map[string]bool)
+	err = admin.Read(ctx, subjects.Audit, bus.ReadOptions{Follow: true}, func(i bus.Item) error {
+		d := message.ReceiveCopied(i.Stored, i.Origin)
+		if d.Fault != nil || d.Message.CheckSignature() != nil || d.Message.From != "alice" {
+			t.Errorf("%s: %+v", i.Subject, d)
+		}
+		if seen[i.Subject] = true; len(seen) == 3 {
+			cancel()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
+	}
+	for _, subject := range []string{"fleet.rollout.plan.A1", "fleet.rollout.order.A1", "ship1.command.reload.nginx"} {
+		if !seen[subject] {
+			t.Errorf("%s is not in the audit: %v", subject, seen)
+		}
 	}
 }

@@ -259,7 +259,7 @@ func (c *Client) author(ctx context.Context, d message.Delivery) (by station.Key
 		return station.KeyAnswer{Name: m.From, Role: subjects.Node}, !c.takenBack(ctx, m.Key, d.StoredAt)
 	}
 	by = c.owner(ctx, m.Key)
-	mine := m.Subject.Direction == subjects.Command || by.Role == subjects.Station && m.From != m.Subject.Node
+	mine := m.Subject.Direction != subjects.Event || by.Role == subjects.Station && m.From != m.Subject.Node
 	return by, mine && by.Name != "" && by.Name == m.From && !endedBy(by, d.StoredAt)
 }
 

@@ -44,11 +44,12 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 	sender := newSender(o.By, o.Order, handle)
 	return c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.EverythingOf(node), Since: o.Since, Follow: o.Follow}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
-		if o.ID != "" && d.Message.ID != o.ID && d.Message.Command != o.ID {
+		m := d.Message
+		if o.ID != "" && m.ID != o.ID && m.Command != o.ID && !(m.Subject.Direction == subjects.Rollout && m.Subject.Domain == o.ID) {
 			return nil
 		}
 		by, proven := c.author(ctx, d)
-		return sender.take(Record{d, proven, by.Name, by.Role, changedBy(d.Message, by.Role)})
+		return sender.take(Record{d, proven, by.Name, by.Role, changedBy(m, by.Role)})
 	})
 }
 

@@ -56,6 +56,10 @@ func Receive(s Stored) Delivery {
 // ReceiveCopied decodes a message of the audit stream, whose subjects bear no
 // ids; origin is the sequence in the stream that it was copied from.
 func ReceiveCopied(s Stored, origin uint64) Delivery {
+	if rollout, ok := subjects.ParseRollout(s.Subject); ok {
+		m, faults := DecodeAs(rollout, s.Headers, s.Body)
+		return Delivery{Message: m, Sequence: s.Sequence, StoredAt: s.At, Fault: faults.Err()}
+	}
 	m, err := Decode(s.Subject, s.Headers, s.Body)
 	if m.Subject == (subjects.Subject{}) {
 		m.Subject, m.ID = subjects.Salvage(s.Subject), ""

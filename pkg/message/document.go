@@ -31,11 +31,6 @@ func RegisterSubject(node string) subjects.Subject {
 	return subjects.Subject{Node: node, Direction: "register", Method: "node", Domain: "node"}
 }
 
-// RolloutSubject is what the signature of a part of a rollout covers.
-func RolloutSubject(id, what string) subjects.Subject {
-	return subjects.Subject{Node: "fleet", Direction: "rollout", Method: what, Domain: id}
-}
-
 // VerifyDocument decides whether a document was written by a trusted key of
 // one of the roles. The error is Refused.
 func VerifyDocument(m Message, trust Trust, roles ...subjects.Role) error {

@@ -354,7 +354,7 @@ func TestWhatSomebodyWritesAgainOrForgesChangesNoRollout(t *testing.T) {
 				continue
 			}
 			found = true
-			subject := message.RolloutSubject(id, key[strings.LastIndex(key, ".")+1:])
+			subject := subjects.RolloutSubject(id, key[strings.LastIndex(key, ".")+1:])
 			m, faults := message.DecodeAs(subject, i.Headers, i.Body)
 			if faults != nil {
 				t.Fatal(faults)
@@ -378,7 +378,7 @@ func TestWhatSomebodyWritesAgainOrForgesChangesNoRollout(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.put("alice", subjects.Admin, subjects.Rollouts, subjects.RolloutKey(id, what), message.RolloutSubject(id, what), text, signer, nil)
+		s.put("alice", subjects.Admin, subjects.Rollouts, subjects.RolloutKey(id, what), subjects.RolloutSubject(id, what), text, signer, nil)
 	}
 	over := before.State
 	over.Phase, over.Number = rollout.Running, 999

@@ -46,7 +46,7 @@ func (r *rollouts) takeLease(e bus.Entry) error {
 	}
 	seen := leaseSeen{sequence: e.Sequence, at: e.At}
 	seen.Epoch = r.lease.Epoch
-	m, err := e.Message(message.RolloutSubject(subjects.RolloutLease, subjects.RolloutLease))
+	m, err := e.Message(subjects.RolloutSubject(subjects.RolloutLease, subjects.RolloutLease))
 	if err == nil {
 		_, err = message.VerifyStored(m, e.At, r.station.trust.Find, subjects.Station)
 	}
@@ -150,7 +150,7 @@ func (r *rollouts) hold(ctx context.Context) bool {
 func (r *rollouts) putLease(ctx context.Context, l lease, expect uint64) (uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, leaseLives*r.station.cfg.LeaseEvery)
 	defer cancel()
-	m, err := r.station.signAs(message.RolloutSubject(subjects.RolloutLease, subjects.RolloutLease), l)
+	m, err := r.station.signAs(subjects.RolloutSubject(subjects.RolloutLease, subjects.RolloutLease), l)
 	if err != nil {
 		return 0, err
 	}
@@ -219,7 +219,7 @@ func (r *rollouts) step(ctx context.Context, t *travel) (again bool, err error) 
 		return r.finish(ctx, t, next, world)
 	}
 	next.Number, next.Epoch, next.By = state.Number+1, epoch, r.station.cfg.Credentials.UserName()
-	m, err := r.station.signAs(message.RolloutSubject(t.id, subjects.RolloutState), next)
+	m, err := r.station.signAs(subjects.RolloutSubject(t.id, subjects.RolloutState), next)
 	if err != nil {
 		return false, err
 	}

@@ -199,7 +199,7 @@ func SignRollout(id string, plan rollout.Plan, changes []bus.Change, from string
 	}
 	var all []bus.Change
 	for _, c := range changes {
-		m, err := message.SignBody(message.RolloutSubject(id, subjects.RolloutDoc), from, "", document{c.Document.Headers(), c.Document.Body}, signer)
+		m, err := message.SignBody(subjects.RolloutSubject(id, subjects.RolloutDoc), from, "", document{c.Document.Headers(), c.Document.Body}, signer)
 		if err != nil {
 			return nil, err
 		}
@@ -212,7 +212,7 @@ func SignRollout(id string, plan rollout.Plan, changes []bus.Change, from string
 	if len(body) > rollout.MaxPlan {
 		return nil, fleet.Errorf(fleet.Invalid, "the plan of a rollout over %d nodes takes %d KiB: at most %d; select fewer nodes", len(plan.Nodes), len(body)>>10, rollout.MaxPlan>>10)
 	}
-	m := message.Message{Subject: message.RolloutSubject(id, subjects.RolloutPlan), ID: message.NewID(), From: from, Body: body}
+	m := message.Message{Subject: subjects.RolloutSubject(id, subjects.RolloutPlan), ID: message.NewID(), From: from, Body: body}
 	if err := m.Sign(signer); err != nil {
 		return nil, err
 	}
@@ -221,6 +221,6 @@ func SignRollout(id string, plan rollout.Plan, changes []bus.Change, from string
 
 // SignOrder makes the document of an order.
 func SignOrder(id string, o rollout.Order, from string, signer message.Signer) (bus.Change, error) {
-	m, err := message.SignBody(message.RolloutSubject(id, subjects.RolloutOrder), from, "", o, signer)
+	m, err := message.SignBody(subjects.RolloutSubject(id, subjects.RolloutOrder), from, "", o, signer)
 	return bus.Change{Key: subjects.RolloutKey(id, subjects.RolloutOrder), Document: m, Expect: bus.Any}, err
 }

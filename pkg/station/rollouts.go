@@ -94,7 +94,7 @@ func (r *rollouts) take(e bus.Entry) error {
 	case what == subjects.RolloutState:
 		return r.takeState(id, e)
 	}
-	m, err := e.Message(message.RolloutSubject(id, what))
+	m, err := e.Message(subjects.RolloutSubject(id, what))
 	if err == nil {
 		err = m.CheckSignature()
 	}
@@ -193,7 +193,7 @@ func (r *rollouts) takeState(id string, e bus.Entry) error {
 		known = e.Sequence <= t.sequence
 		t.sequence = max(t.sequence, e.Sequence)
 	}
-	m, err := e.Message(message.RolloutSubject(id, subjects.RolloutState))
+	m, err := e.Message(subjects.RolloutSubject(id, subjects.RolloutState))
 	if err == nil {
 		_, err = message.VerifyStored(m, e.At, r.station.trust.Find, subjects.Station)
 	}
