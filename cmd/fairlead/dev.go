@@ -30,7 +30,7 @@ const devContext = "fairlead-dev"
 func newDev(a *app) *cobra.Command {
 	var o dev.Options
 	var apply []string
-	var httpAddress string
+	var httpAddress, gates string
 	c := &cobra.Command{
 		Use:   "dev",
 		Short: "run everything on this host: broker, station, agents, real nginx",
@@ -49,6 +49,12 @@ The nodes are node1, node2 and so on, with the labels env=dev, role=edge and ind
 			}
 			if ip := net.ParseIP(o.FirstAddress).To4(); ip == nil || !ip.IsLoopback() {
 				return usagef("--address %q: use an IPv4 loopback address, such as 127.0.0.2", o.FirstAddress)
+			}
+			if gates != "" {
+				var err error
+				if o.GateProgram, err = gateProgram(gates); err != nil {
+					return err
+				}
 			}
 			sbinOnPath()
 			if _, err := host.LookPath("nginx"); err != nil {
@@ -69,6 +75,7 @@ The nodes are node1, node2 and so on, with the labels env=dev, role=edge and ind
 	f.StringVar(&o.FirstAddress, "address", "127.0.0.1", "node1's loopback address; the others follow")
 	f.StringVar(&httpAddress, "http", "", "loopback address that serves /healthz and /metrics, such as 127.0.0.1:9422")
 	f.StringArrayVar(&o.Programs, "allow", nil, "`PROGRAM` that shell may run, by absolute path, beside a few that only look; may be given several times")
+	f.StringVar(&gates, "gates", "", "`DIR` with the programs that gates of rollouts may ask, see fairlead help station")
 	f.StringArrayVar(&apply, "apply", nil, "`PATH` of a file or directory with resources to apply once everything runs")
 	return c
 }

@@ -63,7 +63,14 @@ func fleetOfTwo(t *testing.T) *fixture {
 	sharedOnce.Do(func() {
 		dir := shortDir(t)
 		f := &fixture{dir: dir, data: filepath.Join(dir, "d"), address: loopbackBlock(0)}
-		f.process = start(t, f.env(), "dev", "--data", f.data, "--nats", "127.0.0.1:0", "--address", f.address,
+		gates := filepath.Join(dir, "gates")
+		if err := os.Mkdir(gates, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(gates, "first"), []byte("#!/bin/sh\ngrep -q '\"wave\":1' || { echo 'only the first wave is good'; exit 1; }\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		f.process = start(t, f.env(), "dev", "--data", f.data, "--gates", gates, "--nats", "127.0.0.1:0", "--address", f.address,
 			"--nodes", "2", "--allow", program(t, "uname"), "--allow", program(t, "id"), "--allow", program(t, "sleep"), "--apply", filepath.Join(repository(t), "examples/hello"))
 		f.process.keep = true
 		f.process.out.await(t, `Ctrl-C stops everything`)

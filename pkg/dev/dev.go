@@ -161,7 +161,8 @@ func (d *Dev) Station() (*station.Station, error) {
 	return station.New(station.Config{Curve: keys.Curve, Issuer: keys.Issuer, Revoked: revoked,
 		URL: d.broker.URL(), TLS: d.TLS(), Credentials: creds, Trust: trust, Version: d.options.Version,
 		Storage: d.options.Storage, NudgeAfter: d.options.NudgeAfter, ExpireAfter: d.options.ExpireAfter,
-		Logger: d.log.With("part", "station"),
+		GateProgram: d.options.GateProgram,
+		Logger:      d.log.With("part", "station"),
 	})
 }
 

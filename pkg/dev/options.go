@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
 
@@ -30,6 +32,8 @@ type Options struct {
 	Storage     subjects.Settings
 	// Programs that shellcommand may run; a few harmless ones when nil.
 	Programs []string
+	// GateProgram asks the program of a rollout's gate, see station.Config; nil where there is none.
+	GateProgram func(ctx context.Context, name string, question []byte) (station.GateAnswer, error)
 }
 
 // DefaultData is where `fairlead dev` keeps everything: below /var/lib for
