@@ -70,11 +70,17 @@ func (p *presence) deaf() {
 // now is the broker's clock as it was when the station began, and what passed since;
 // skew is what the broker's shows beyond it. The lock is held.
 func (p *presence) now() (now time.Time, skew time.Duration) {
+	return p.nowAt(p.station.clock.Now())
+}
+
+// nowAt is now where the broker's clock was read already: of ten thousand nodes it is
+// read once.
+func (p *presence) nowAt(at time.Time) (now time.Time, skew time.Duration) {
 	if p.start.IsZero() {
-		return p.station.clock.Now(), 0
+		return at, 0
 	}
 	now = p.anchor.Add(time.Since(p.start))
-	return now, p.station.clock.Now().Sub(now)
+	return now, at.Sub(now)
 }
 
 // pulse is a node's; the lock is held.
@@ -270,7 +276,7 @@ type there struct {
 func (p *presence) of(name string, n node, at time.Time) there {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	now, skew := p.now()
+	now, skew := p.nowAt(at)
 	own, known := p.nodes[name]
 	if !known {
 		own = &pulse{}
