@@ -97,7 +97,7 @@ func plain(n *yaml.Node) {
 type table struct {
 	app  *app
 	wide bool
-	cut  bool // rows end at the edge of the terminal; -o wide has all of them
+	cut  bool // rows end at the edge of the terminal, and no column but the last is wider than mostCell; -o wide has all of it
 	rows [][]string
 }
 
@@ -114,12 +114,19 @@ func (t *table) more(columns ...string) {
 	}
 }
 
+// mostCell is the widest a column may be that has another behind it: what a person
+// wrote is up to 500 characters, a kind with a name up to 75.
+const mostCell = 80
+
 func (t *table) flush() error {
 	var b bytes.Buffer
 	w := tabwriter.NewWriter(&b, 0, 4, 2, ' ', 0)
 	for _, r := range t.rows {
 		for i, c := range r {
 			r[i] = oneLine(c)
+			if t.cut && !t.wide && i < len(r)-1 {
+				r[i] = cutTo(r[i], mostCell)
+			}
 		}
 		fmt.Fprintln(w, strings.Join(r, "\t"))
 	}

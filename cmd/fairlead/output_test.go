@@ -38,6 +38,28 @@ func TestRowsEndAtTheEdgeOfTheTerminal(t *testing.T) {
 	}
 }
 
+// What a person wrote keeps what stands behind it in sight, piped too.
+func TestALongCellLeavesRoomForThoseBehindIt(t *testing.T) {
+	long := strings.Repeat("ä", 500)
+	for _, wide := range []bool{false, true} {
+		var out bytes.Buffer
+		table := table{app: &app{stdout: &out}, wide: wide, cut: true}
+		table.row("NODE", "MESSAGE", "END")
+		table.row("node1", long, long)
+		if err := table.flush(); err != nil {
+			t.Fatal(err)
+		}
+		head, row, _ := strings.Cut(out.String(), "\n")
+		at := strings.Index(head, "END")
+		if want := map[bool]int{false: 7 + mostCell + 2, true: 7 + 500 + 2}[wide]; at != want {
+			t.Errorf("wide %v: the last column begins at %d, want %d", wide, at, want)
+		}
+		if cells := strings.Fields(row); cells[2] != long || wide != (cells[1] == long) || !wide && !strings.HasSuffix(cells[1], "…") {
+			t.Errorf("wide %v: %q", wide, row)
+		}
+	}
+}
+
 // What nodes say may hold anything; a terminal must not obey it.
 func TestTablesHoldNoControlCharacters(t *testing.T) {
 	var out bytes.Buffer
