@@ -223,6 +223,7 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 	a.conn, err = bus.Connect(ctx, bus.Options{
 		URL: a.cfg.URL, TLS: a.cfg.TLS, Server: a.cfg.Server, Dial: a.cfg.Dial, Wrap: a.meter.wrap, Credentials: a.cfg.Credentials,
 		Instance: a.instance, Persist: true, Ping: pingEvery, Logger: a.log,
+		Spread: func() time.Duration { return time.Duration(a.inbox.returns.Load()) },
 		OnConnect: func() {
 			select {
 			case connected <- struct{}{}:

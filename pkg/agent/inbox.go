@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fairlead/pkg/bus"
@@ -25,7 +26,10 @@ type inbox struct {
 	wakes chan string
 	// spread is over how long a station last said to spread what can wait.
 	spread time.Duration
-	asked  bool // a station has answered since the agent began
+	// returns is over how long it last said to spread the return to a broker that
+	// went away.
+	returns atomic.Int64
+	asked   bool // a station has answered since the agent began
 
 	mu      sync.Mutex
 	syncing bool // a sync is due or under way: hold what comes live
@@ -248,6 +252,7 @@ func (i *inbox) fetch(ctx context.Context) ([]message.Delivery, error) {
 		i.asked = true
 		i.agent.clock.Observe(page.Now)
 		i.spread = min(time.Duration(page.SpreadMillis)*time.Millisecond, mostSpread)
+		i.returns.Store(int64(min(time.Duration(page.ReturnMillis)*time.Millisecond, mostSpread)))
 		for _, s := range page.Messages {
 			all = append(all, message.Receive(s))
 			after = max(after, s.Sequence)

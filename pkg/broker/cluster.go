@@ -79,7 +79,7 @@ func (c Config) join(o *server.Options) error {
 	cluster := c.Cluster.withDefaults()
 	o.Cluster.Name = cluster.Name
 	o.Cluster.Host, o.Cluster.Port, _ = route(cluster.Listen)
-	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = secure, handshakeSeconds
+	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = secure, brokerHandshakeSeconds
 	for _, address := range cluster.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: address})
 	}

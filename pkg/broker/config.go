@@ -65,9 +65,11 @@ const (
 	// maxConnections is what a broker for a large fleet needs; each costs
 	// about 53 KB with TLS.
 	maxConnections = 65536
-	// handshake is long enough for a wave of reconnects: 10,000 handshakes
-	// at 0.8 ms each wait for each other.
-	handshakeSeconds = 10.0
+	// handshakeSeconds is for a client, and long enough for a wave of reconnects:
+	// 10,000 handshakes wait for each other, see door, and agents have as much
+	// patience. Brokers among themselves are few.
+	handshakeSeconds       = 30.0
+	brokerHandshakeSeconds = 10.0
 	// pingInterval is above what nodes let pass between two signs of life: a
 	// connection that speaks is not asked, and stays small.
 	pingInterval = 40 * time.Second
@@ -242,6 +244,7 @@ func (c Config) secure(o *server.Options) (err error) {
 	if o.TLSConfig, err = files.ForClients(c.VerifyClients); err != nil {
 		return err
 	}
+	o.TLSConfig = newDoor().before(o.TLSConfig)
 	o.TLS, o.TLSHandshakeFirst, o.TLSVerify = true, true, c.VerifyClients
 	return nil
 }

@@ -54,9 +54,9 @@ func (c Config) gateway(o *server.Options) (err error) {
 	if g.TLSConfig, err = c.Server.TLS.ForBrokers(); err != nil {
 		return err
 	}
-	g.TLSTimeout, g.AuthTimeout = handshakeSeconds, handshakeSeconds
+	g.TLSTimeout, g.AuthTimeout = brokerHandshakeSeconds, brokerHandshakeSeconds
 	for _, name := range slices.Sorted(maps.Keys(c.Gateway.Peers)) {
-		peer := &server.RemoteGatewayOpts{Name: name, TLSConfig: g.TLSConfig.Clone(), TLSTimeout: handshakeSeconds}
+		peer := &server.RemoteGatewayOpts{Name: name, TLSConfig: g.TLSConfig.Clone(), TLSTimeout: brokerHandshakeSeconds}
 		for _, address := range c.Gateway.Peers[name] {
 			peer.URLs = append(peer.URLs, &url.URL{Scheme: "nats", Host: address})
 		}

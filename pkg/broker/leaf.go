@@ -52,7 +52,7 @@ func (l LeafConfig) account() (string, error) {
 func (c Config) leafnodes(o *server.Options) (err error) {
 	if c.Leafnodes != "" {
 		o.LeafNode.Host, o.LeafNode.Port, _ = route(c.Leafnodes)
-		o.LeafNode.TLSHandshakeFirst, o.LeafNode.TLSTimeout, o.LeafNode.AuthTimeout = true, handshakeSeconds, handshakeSeconds
+		o.LeafNode.TLSHandshakeFirst, o.LeafNode.TLSTimeout, o.LeafNode.AuthTimeout = true, brokerHandshakeSeconds, brokerHandshakeSeconds
 		o.JsAccDefaultDomain = passJetStream(c.Server)
 		o.LeafNode.TLSConfig, err = c.Server.TLS.ForClients(true)
 		return err
@@ -65,7 +65,7 @@ func (c Config) leafnodes(o *server.Options) (err error) {
 		return err
 	}
 	in := func(name string) string { return filepath.Join(c.Leaf.Dir, name) }
-	remote := &server.RemoteLeafOpts{LocalAccount: account, Credentials: in(identity.LeafCreds), TLS: true, TLSHandshakeFirst: true, TLSTimeout: handshakeSeconds}
+	remote := &server.RemoteLeafOpts{LocalAccount: account, Credentials: in(identity.LeafCreds), TLS: true, TLSHandshakeFirst: true, TLSTimeout: brokerHandshakeSeconds}
 	if remote.TLSConfig, err = c.Server.TLS.ForLeaf(in(identity.LeafCert), in(identity.LeafKey)); err != nil {
 		return err
 	}

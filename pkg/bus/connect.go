@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -53,6 +52,10 @@ type Options struct {
 	// Eager never waits for more than a second to connect anew: for stations, of which there
 	// are few, and whom all nodes ask that return with them.
 	Eager bool
+	// Spread is over how long those like this one are to spread their return, where
+	// the broker ended the connection or cannot be reached: it did so, or cannot be, for all of
+	// them. Nil for not at all.
+	Spread func() time.Duration
 	// Persist keeps trying when the first attempt fails, as an agent must; a
 	// command line wants the error.
 	Persist bool
@@ -74,6 +77,7 @@ type Conn struct {
 	time    atomic.Pointer[period]
 	trying  atomic.Pointer[nats.Conn] // nc, for what nats.go calls while Connect runs still
 	refused atomic.Pointer[refusal]   // the next one
+	alone   atomic.Bool               // the last link broke on this side
 	told    atomic.Value              // why it cannot connect, as it was last logged
 
 	trustMu sync.Mutex // held while trust sets are read
@@ -128,26 +132,13 @@ func (c *Conn) untilReconnect(ctx context.Context) (context.Context, context.Can
 	return ctx, func() { stop(); cancel() }
 }
 
-// Reconnect delays: doubling from the first to the last, each with up to half
-// of itself as jitter, so that a fleet does not come back in one moment.
+// What bounds one attempt: of who waits for it, and of who tries until it works. A
+// broker to which thousands come back at once lets them in one after the other, and
+// who gives up before its turn has it work for nothing.
 const (
-	firstDelay = time.Second
-	lastDelay  = time.Minute
+	connectTime = 5 * time.Second
+	persistTime = 30 * time.Second
 )
-
-// eagerDelay is the longest for who is Eager.
-const eagerDelay = time.Second
-
-func reconnectDelay(attempts int) time.Duration {
-	d := lastDelay
-	if attempts < 6 {
-		d = min(firstDelay<<max(attempts-1, 0), lastDelay)
-	}
-	return d/2 + rand.N(d/2+1)
-}
-
-// connectTime bounds one attempt.
-const connectTime = 5 * time.Second
 
 // pingEvery is how often a broker is asked that nothing is heard of: twice in
 // vain, and the connection is given up.
@@ -178,10 +169,7 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			if nc := c.trying.Load(); nc != nil {
 				c.failed(o, nc.LastError())
 			}
-			if o.Eager {
-				return min(reconnectDelay(attempts), eagerDelay)/2 + rand.N(eagerDelay/2)
-			}
-			return reconnectDelay(attempts)
+			return o.delay(attempts, c.alone.Load())
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { c.failed(o, err) }),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected: the journal keeps what must not be lost
@@ -202,10 +190,12 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 		}),
 		nats.ConnectHandler(func(*nats.Conn) {
 			c.told.Store("")
+			c.alone.Store(false)
 			o.call(o.OnConnect)
 		}),
 		nats.ReconnectHandler(func(*nats.Conn) {
 			c.told.Store("")
+			c.alone.Store(false)
 			c.renew()
 			o.call(o.OnConnect)
 		}),
@@ -227,9 +217,10 @@ func Connect(ctx context.Context, o Options) (*Conn, error) {
 			return nil, kinded(err, "connect to "+o.URL)
 		}
 		opts = append(opts, secure...)
-		opts = append(opts, nats.SetCustomDialer(o.dialer()))
+		opts = append(opts, nats.SetCustomDialer(c.watched(o.dialer())))
 	}
 	if o.Persist {
+		opts = append(opts, nats.Timeout(persistTime))
 		// By itself the client gives up for good when a server refuses it twice,
 		// as one does that has not loaded the account yet.
 		opts = append(opts, nats.RetryOnFailedConnect(true), nats.IgnoreAuthErrorAbort())

@@ -95,4 +95,7 @@ type SyncReply struct {
 	// SpreadMillis is over how long the nodes that came back in these seconds are to
 	// spread what can wait: health reports, logs, convergence.
 	SpreadMillis int64 `json:"spreadMillis,omitempty"`
+	// ReturnMillis is over how long nodes are to spread their return when their
+	// broker goes away.
+	ReturnMillis int64 `json:"returnMillis,omitempty"`
 }

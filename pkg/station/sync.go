@@ -56,6 +56,7 @@ func (s *Station) sync(ctx context.Context, subject string, body []byte) (any, e
 		return nil, err
 	}
 	reply.Now, reply.SpreadMillis = s.clock.Now(), s.crowd.spread(time.Now()).Milliseconds()
+	reply.ReturnMillis = ReturnOver(s.register.len()).Milliseconds()
 	return reply, nil
 }
 
