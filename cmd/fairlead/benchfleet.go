@@ -18,7 +18,7 @@ func newBenchFleet(a *app) *cobra.Command {
 	light := false
 	c := &cobra.Command{
 		Use:   "fleet",
-		Short: "a fleet of simulated nodes: what it costs at rest, questions, commands and changes of all, and its return in one moment",
+		Short: "a fleet of simulated nodes: what it costs at rest, questions, commands and changes of all, and its return",
 		Long: `Runs so many agents, each with its own connection, JWT, journal and signatures, whose nginx is simulated: a change or a
 reload takes --nginx-delay. Broker and station are processes of their own, so that what each costs can be told apart.
 
@@ -26,8 +26,8 @@ A change goes to every node at once, and another in the four waves of a rollout,
 must have proven it.
 
 Before the agents the same users connect without one, which is the floor that memory and commands are compared with. At the
-end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back in one
-moment, without the jitter by which agents spare a broker.
+end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back, 500 a
+second, as agents do by themselves.
 
 --broker measures one that runs already, on this host or another. DIR of --data then holds its identities; its own processor
 time and memory are not seen, and it is not killed: the links alone are cut.
@@ -111,7 +111,7 @@ func scaleTable(t *table, r bench.Scaled) {
 	for _, s := range slices.Sorted(maps.Keys(r.Storm.States)) {
 		states = append(states, fmt.Sprintf("%d %s", r.Storm.States[s], s))
 	}
-	t.row("all back at once", fmt.Sprintf("%d missed commands ended in %s, %.0f a second: %s", r.Storm.Missed, micros(r.Storm.Took), r.Storm.Rate, strings.Join(states, ", ")))
+	t.row("all come back", fmt.Sprintf("over %s; %d missed commands ended in %s, %.0f a second: %s", r.Storm.Over, r.Storm.Missed, micros(r.Storm.Took), r.Storm.Rate, strings.Join(states, ", ")))
 	t.row("", fmt.Sprintf("%s agents, %s broker, %s station for each command", micros(r.Storm.Agents), micros(r.Storm.Broker), micros(r.Storm.Station)))
 	t.row("load before", fmt.Sprintf("%.1f", r.LoadBefore))
 	t.row("machine", machine(r.Machine))

@@ -221,7 +221,7 @@ func (m *chaos) heal(ctx context.Context) error {
 	m.options.Progress("%d commands are sent, of %d tries; all come back", m.result.Sent, m.result.Tries)
 	m.away.open()
 	last := -1
-	for limit := time.Now().Add(stormTime); ; {
+	for limit := time.Now().Add(untilTime); ; {
 		var waiting int
 		err := eventually(ctx, m.station, func() error {
 			nodes, _, err := m.client.Nodes(ctx, station.NodesQuestion{})
@@ -237,7 +237,7 @@ func (m *chaos) heal(ctx context.Context) error {
 		case waiting == 0:
 			return nil
 		case time.Now().After(limit):
-			m.result.Faults = append(m.result.Faults, fmt.Sprintf("%d commands had no end after %s", waiting, stormTime))
+			m.result.Faults = append(m.result.Faults, fmt.Sprintf("%d commands had no end after %s", waiting, untilTime))
 			return nil
 		}
 		if waiting != last {

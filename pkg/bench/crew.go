@@ -49,9 +49,9 @@ type crewNode struct {
 
 // What a member does when it is told.
 const (
-	crewStart = "start" // run the agents; done when each is ready
+	crewStart = "start" // run the agents, whose way to the broker is shut; done when each is ready
 	crewCut   = "cut"   // cut all links and shut the way
-	crewOpen  = "open"  // open it again
+	crewOpen  = "open"  // open it
 	crewFree  = "free"  // give back memory that is free
 )
 
@@ -97,12 +97,17 @@ func (s *system) startCrew(ctx context.Context, delay time.Duration) error {
 
 // order has all members do something, and waits until it is done.
 func (s *system) order(ctx context.Context, what string) error {
+	return s.orderOver(ctx, what, 0)
+}
+
+// orderOver is order with a time over which the nodes are to spread.
+func (s *system) orderOver(ctx context.Context, what string, over time.Duration) error {
 	failed := make([]error, len(s.crew))
 	runs := make(chan crewRun, len(s.crew))
 	var all sync.WaitGroup
 	for i, m := range s.crew {
 		all.Go(func() {
-			failed[i] = s.explain(m.name, m.order(ctx, what, func(run int) { runs <- crewRun{i, run} }))
+			failed[i] = s.explain(m.name, m.order(ctx, crewOrder{Do: what, Over: over}, func(run int) { runs <- crewRun{i, run} }))
 		})
 	}
 	go func() { all.Wait(); close(runs) }()
@@ -121,12 +126,11 @@ func (s *system) order(ctx context.Context, what string) error {
 // crewRun is how many agents of a member run.
 type crewRun struct{ member, run int }
 
-func (m *member) order(ctx context.Context, what string, run func(int)) error {
+func (m *member) order(ctx context.Context, told crewOrder, run func(int)) error {
 	// A member that says nothing any more is not waited for when ctx ends.
 	stop := context.AfterFunc(ctx, func() { _ = m.conn.SetDeadline(time.Now()) })
 	defer stop()
-	told := crewOrder{Do: what}
-	if what == crewStart {
+	if told.Do == crewStart {
 		told.Plan = &m.plan
 	}
 	if err := m.out.Encode(told); err != nil {
@@ -148,8 +152,9 @@ func (m *member) order(ctx context.Context, what string, run func(int)) error {
 
 // crewOrder is what a member is told.
 type crewOrder struct {
-	Do   string    `json:"do"`
-	Plan *crewPlan `json:"plan,omitempty"` // of crewStart
+	Do   string        `json:"do"`
+	Plan *crewPlan     `json:"plan,omitempty"`   // of crewStart
+	Over time.Duration `json:"overNs,omitempty"` // of crewOpen: over how long who waits comes
 }
 
 // pids are the processes in which the simulated nodes live: the crew, or this one.

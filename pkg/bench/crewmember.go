@@ -75,7 +75,7 @@ func (c *crewWork) do(ctx context.Context, o crewOrder) error {
 	case crewCut:
 		c.gate.cut()
 	case crewOpen:
-		c.gate.open()
+		c.gate.openOver(o.Over)
 	case crewFree:
 		debug.FreeOSMemory()
 	default:
@@ -100,5 +100,6 @@ func (c *crewWork) start(ctx context.Context, p crewPlan) error {
 	if err != nil {
 		return err
 	}
+	c.gate.cut()
 	return s.run(ctx, agents, func(run int) { c.said(crewReply{Run: run}) })
 }

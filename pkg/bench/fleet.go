@@ -366,17 +366,11 @@ func (s *system) run(ctx context.Context, agents []*agent.Agent, tell func(run i
 // the station heard from it.
 func (s *system) heard(ctx context.Context, nodes int) error {
 	return eventually(ctx, s.station, func() error {
-		all, _, err := s.client.Nodes(ctx, station.NodesQuestion{})
+		sum, err := s.client.Summary(ctx, station.NodesQuestion{})
 		if err != nil {
 			return err
 		}
-		there := 0
-		for _, n := range all {
-			if n.Presence == station.Online {
-				there++
-			}
-		}
-		if there < nodes {
+		if there := sum.Presence[station.Online]; there < nodes {
 			return fleet.Errorf(fleet.Timeout, "%d of %d agents are there", there, nodes)
 		}
 		return nil

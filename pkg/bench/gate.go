@@ -1,14 +1,17 @@
 package bench
 
 import (
+	"math/rand/v2"
 	"net"
 	"sync"
+	"time"
 )
 
 // gate is the way of the simulated agents to the broker, which can be shut.
 type gate struct {
 	mu    sync.Mutex
 	shut  chan struct{} // closed when the gate opens; nil while it is open
+	over  time.Duration // over how long those come who waited for it to open
 	conns map[net.Conn]bool
 }
 
@@ -17,8 +20,7 @@ type dialer = func(network, address string) (net.Conn, error)
 
 func newGate() *gate { return &gate{conns: make(map[net.Conn]bool)} }
 
-// Dial connects. While the gate is shut it waits for it to open, so that all who
-// want through come in one moment: the worst that a fleet can do.
+// Dial connects. While the gate is shut it waits for it to open.
 func (g *gate) Dial(network, address string) (net.Conn, error) {
 	for {
 		g.mu.Lock()
@@ -26,6 +28,10 @@ func (g *gate) Dial(network, address string) (net.Conn, error) {
 		g.mu.Unlock()
 		if shut != nil {
 			<-shut
+			g.mu.Lock()
+			over := g.over
+			g.mu.Unlock()
+			time.Sleep(rand.N(over + 1))
 		}
 		conn, err := net.Dial(network, address)
 		if err != nil {
@@ -46,17 +52,24 @@ func (g *gate) Dial(network, address string) (net.Conn, error) {
 func (g *gate) cut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.shut = make(chan struct{})
+	if g.shut == nil {
+		g.shut = make(chan struct{})
+	}
 	for conn := range g.conns {
 		_ = conn.Close()
 	}
 	clear(g.conns)
 }
 
-// open lets through again.
-func (g *gate) open() {
+// open lets through again: who waits in one moment, which is the worst that a fleet
+// can do.
+func (g *gate) open() { g.openOver(0) }
+
+// openOver lets through again, and has those who wait spread over a time.
+func (g *gate) openOver(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.over = d
 	if g.shut != nil {
 		close(g.shut)
 		g.shut = nil

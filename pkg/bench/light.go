@@ -193,7 +193,7 @@ func (l *lights) join(ctx context.Context) error {
 	beating, stop := context.WithCancel(ctx)
 	l.stop = stop
 	l.all.Go(func() { l.beat(beating) })
-	if err := l.everybody(ctx, stormTime, time.Second, func(n station.NodeStatus) bool { return n.Presence == station.Online }); err != nil {
+	if err := l.until(ctx, "not all are there", func(s station.Summary) bool { return s.Presence[station.Online] == l.o.Nodes }); err != nil {
 		return err
 	}
 	f, err := l.since(before, "connected, and the station heard from all", l.o.Nodes, time.Since(begun))

@@ -192,28 +192,23 @@ func (m *scaling) commands(ctx context.Context) error {
 	return nil
 }
 
-// everybody waits until a number is what it should be for each of the nodes that
-// the station knows.
-func (m *scaling) everybody(ctx context.Context, limit, every time.Duration, is func(station.NodeStatus) bool) error {
-	ctx, cancel := context.WithTimeout(ctx, limit)
+// until waits until what the station counts is as it should be; what says what is
+// waited for. Counts are asked for, not nodes: ten thousand of these would cost what
+// is measured.
+func (m *scaling) until(ctx context.Context, what string, is func(station.Summary) bool) error {
+	ctx, cancel := context.WithTimeout(ctx, untilTime)
 	defer cancel()
-	tick := time.NewTicker(every)
-	defer tick.Stop()
 	for {
-		nodes, _, err := m.client.Nodes(ctx, station.NodesQuestion{})
-		left := m.o.Nodes
-		for _, n := range nodes {
-			if is(n) {
-				left--
-			}
-		}
-		if err == nil && left == 0 {
+		sum, err := m.client.Summary(ctx, station.NodesQuestion{})
+		if err == nil && is(sum) {
 			return nil
 		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return fleet.Errorf(fleet.Timeout, "%d of %d nodes are left after %s: %w", left, m.o.Nodes, limit, err)
+		if paused := sleep(ctx, lookEvery); paused != nil {
+			return fleet.Errorf(fleet.Timeout, "%s, after %s: %d nodes, presence %v, %d commands without an end: %w",
+				what, untilTime, sum.Nodes, sum.Presence, sum.Waiting, errors.Join(err, paused))
 		}
 	}
 }
+
+// untilTime bounds a wait for the fleet.
+const untilTime = 10 * time.Minute

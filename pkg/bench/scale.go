@@ -10,6 +10,7 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/host"
 	"fairlead/pkg/rollout"
+	"fairlead/pkg/station"
 )
 
 // ScaleOptions say what a fleet is measured with; of Options, Nodes is its size.
@@ -70,7 +71,7 @@ const (
 	nameBare    = "bare connection, and one subscription"
 	nameFloor   = "the same over bare connections"
 	nameRaw     = "a bare question to as many bare connections, the last answer"
-	nameJoin    = "agents started, until the station heard from all"
+	nameJoin    = "agents connect, until the station heard from all"
 	nameAsk     = "health of as many nodes by command, the last proven answer"
 	namePing    = "ping of every node, the last proven answer"
 	nameStatus  = "status: all nodes counted, over a kept connection"
@@ -244,13 +245,16 @@ func (m *scaling) restart(ctx context.Context) error {
 
 // join starts the agents.
 func (m *scaling) join(ctx context.Context) error {
+	m.options.Progress("starting %d agents", m.o.Nodes)
+	if err := m.order(ctx, crewStart); err != nil {
+		return err
+	}
 	before, err := m.processors()
 	if err != nil {
 		return err
 	}
 	begun := time.Now()
-	m.options.Progress("starting %d agents", m.o.Nodes)
-	if err := m.order(ctx, crewStart); err != nil {
+	if err := m.orderOver(ctx, crewOpen, station.ReturnOver(m.o.Nodes)); err != nil {
 		return err
 	}
 	if err := m.heard(ctx, m.o.Nodes); err != nil {

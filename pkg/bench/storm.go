@@ -10,9 +10,10 @@ import (
 	"fairlead/pkg/station"
 )
 
-// Storm is the return of a whole fleet in one moment.
+// Storm is the return of a whole fleet.
 type Storm struct {
 	Missed int                   `json:"missed"` // commands that waited for it, of all nodes
+	Over   time.Duration         `json:"overNs"` // over how long they spread their return
 	Took   time.Duration         `json:"tookNs"` // until each had its end
 	Rate   float64               `json:"perSecond"`
 	States map[message.State]int `json:"states"` // by proven final state
@@ -22,11 +23,8 @@ type Storm struct {
 	Station time.Duration `json:"stationCpuNs"`
 }
 
-// stormTime bounds a storm.
-const stormTime = 10 * time.Minute
-
 // storm cuts all links, kills the broker, and starts it again. Every node misses
-// commands; then all of them may come back, in one moment.
+// commands; then all of them may come back.
 func (m *scaling) storm(ctx context.Context) error {
 	m.options.Progress("all links are cut")
 	if err := m.order(ctx, crewCut); err != nil {
@@ -54,19 +52,20 @@ func (m *scaling) storm(ctx context.Context) error {
 		return err
 	}
 	// The station reads them from the stream, and until it has nothing would wait.
-	if err := m.everybody(ctx, stormTime, 250*time.Millisecond, func(n station.NodeStatus) bool { return n.Waiting == m.o.Missed }); err != nil {
+	if err := m.until(ctx, "the station has not read what waits", func(s station.Summary) bool { return s.Waiting == len(sent) }); err != nil {
 		return err
 	}
 	before, err := m.processors()
 	if err != nil {
 		return err
 	}
-	m.options.Progress("%d nodes come back at once", m.o.Nodes)
+	m.options.Progress("%d nodes come back", m.o.Nodes)
 	begun := time.Now()
-	if err := m.order(ctx, crewOpen); err != nil {
+	over := station.ReturnOver(m.o.Nodes) // as long as agents take by themselves whose broker went away
+	if err := m.orderOver(ctx, crewOpen, over); err != nil {
 		return err
 	}
-	if err := m.everybody(ctx, stormTime, 250*time.Millisecond, func(n station.NodeStatus) bool { return n.Waiting == 0 }); err != nil {
+	if err := m.until(ctx, "not all has ended", func(s station.Summary) bool { return s.Waiting == 0 }); err != nil {
 		return err
 	}
 	took := time.Since(begun)
@@ -74,7 +73,7 @@ func (m *scaling) storm(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	st := Storm{Missed: len(sent), Took: took, Rate: f.Rate, Agents: f.Agents, Broker: f.Broker, Station: f.Station}
+	st := Storm{Missed: len(sent), Over: over, Took: took, Rate: f.Rate, Agents: f.Agents, Broker: f.Broker, Station: f.Station}
 	st.States, err = m.ends(ctx, sent)
 	m.result.Storm = st
 	return err
