@@ -49,7 +49,7 @@ type crewNode struct {
 
 // What a member does when it is told.
 const (
-	crewStart = "start" // run the agents, whose way to the broker is shut; done when each is ready
+	crewStart = "start" // run the agents; done when each is ready
 	crewCut   = "cut"   // cut all links and shut the way
 	crewOpen  = "open"  // open it
 	crewFree  = "free"  // give back memory that is free
@@ -154,7 +154,7 @@ func (m *member) order(ctx context.Context, told crewOrder, run func(int)) error
 type crewOrder struct {
 	Do   string        `json:"do"`
 	Plan *crewPlan     `json:"plan,omitempty"`   // of crewStart
-	Over time.Duration `json:"overNs,omitempty"` // of crewOpen: over how long who waits comes
+	Over time.Duration `json:"overNs,omitempty"` // over how long agents come, when they start and when the way opens
 }
 
 // pids are the processes in which the simulated nodes live: the crew, or this one.

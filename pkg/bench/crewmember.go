@@ -71,6 +71,7 @@ func (c *crewWork) do(ctx context.Context, o crewOrder) error {
 		if o.Plan == nil {
 			return fleet.Errorf(fleet.Invalid, "told to start agents without a plan")
 		}
+		c.gate.openOver(o.Over)
 		return c.start(ctx, *o.Plan)
 	case crewCut:
 		c.gate.cut()
@@ -100,6 +101,5 @@ func (c *crewWork) start(ctx context.Context, p crewPlan) error {
 	if err != nil {
 		return err
 	}
-	c.gate.cut()
 	return s.run(ctx, agents, func(run int) { c.said(crewReply{Run: run}) })
 }

@@ -11,7 +11,7 @@ import (
 type gate struct {
 	mu    sync.Mutex
 	shut  chan struct{} // closed when the gate opens; nil while it is open
-	over  time.Duration // over how long those come who waited for it to open
+	until time.Time     // until when those who come spread
 	conns map[net.Conn]bool
 }
 
@@ -24,14 +24,14 @@ func newGate() *gate { return &gate{conns: make(map[net.Conn]bool)} }
 func (g *gate) Dial(network, address string) (net.Conn, error) {
 	for {
 		g.mu.Lock()
-		shut := g.shut
+		shut, until := g.shut, g.until
 		g.mu.Unlock()
 		if shut != nil {
 			<-shut
-			g.mu.Lock()
-			over := g.over
-			g.mu.Unlock()
-			time.Sleep(rand.N(over + 1))
+			continue
+		}
+		if over := time.Until(until); over > 0 {
+			time.Sleep(rand.N(over))
 		}
 		conn, err := net.Dial(network, address)
 		if err != nil {
@@ -65,11 +65,11 @@ func (g *gate) cut() {
 // can do.
 func (g *gate) open() { g.openOver(0) }
 
-// openOver lets through again, and has those who wait spread over a time.
+// openOver lets through, and has those who come spread over a time.
 func (g *gate) openOver(d time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.over = d
+	g.until = time.Now().Add(d)
 	if g.shut != nil {
 		close(g.shut)
 		g.shut = nil

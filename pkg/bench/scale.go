@@ -245,16 +245,13 @@ func (m *scaling) restart(ctx context.Context) error {
 
 // join starts the agents.
 func (m *scaling) join(ctx context.Context) error {
-	m.options.Progress("starting %d agents", m.o.Nodes)
-	if err := m.order(ctx, crewStart); err != nil {
-		return err
-	}
 	before, err := m.processors()
 	if err != nil {
 		return err
 	}
 	begun := time.Now()
-	if err := m.orderOver(ctx, crewOpen, station.ReturnOver(m.o.Nodes)); err != nil {
+	m.options.Progress("starting %d agents", m.o.Nodes)
+	if err := m.orderOver(ctx, crewStart, station.ReturnOver(m.o.Nodes)); err != nil {
 		return err
 	}
 	if err := m.heard(ctx, m.o.Nodes); err != nil {
