@@ -70,6 +70,10 @@ func route(address string) (host string, port int, err error) {
 	return host, port, nil
 }
 
+// compression of what brokers tell each other: S2 where the way there and back
+// takes 10 ms or more. Leafnodes have it without being told, gateways not at all.
+const compression = server.CompressionS2Auto
+
 // join adds the cluster to nats-server's options. c is valid.
 func (c Config) join(o *server.Options) error {
 	secure, err := c.Server.TLS.ForBrokers()
@@ -80,6 +84,7 @@ func (c Config) join(o *server.Options) error {
 	o.Cluster.Name = cluster.Name
 	o.Cluster.Host, o.Cluster.Port, _ = route(cluster.Listen)
 	o.Cluster.TLSConfig, o.Cluster.TLSTimeout = secure, brokerHandshakeSeconds
+	o.Cluster.Compression.Mode = compression
 	for _, address := range cluster.Routes {
 		o.Routes = append(o.Routes, &url.URL{Scheme: "nats-route", Host: address})
 	}

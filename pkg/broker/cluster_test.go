@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -327,8 +328,44 @@ func (f *clustered) commands(ctx context.Context) (*jetstream.StreamInfo, error)
 	return s.CachedInfo(), nil
 }
 
+// packs reports how a broker packs what it tells the others.
+func (s *site) packs(t *testing.T) (modes []string) {
+	t.Helper()
+	u, err := s.SystemUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nc, err := nats.Connect(s.URL(), secure(s.Authority), nats.UserJWT(func() (string, error) { return u.UserJWT(), nil }, u.Sign))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	reply, err := nc.Request("$SYS.REQ.SERVER.PING.ROUTEZ", nil, patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct {
+		Data struct {
+			Routes []struct {
+				Compression string `json:"compression"`
+			} `json:"routes"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(reply.Data, &said); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range said.Data.Routes {
+		modes = append(modes, r.Compression)
+	}
+	return modes
+}
+
 func TestAClusterGoesOnWithoutOneBrokerAndLosesNothing(t *testing.T) {
 	f := fleetOn(t, startCluster(t, "2m"))
+	// By the way that each route takes: "s2_uncompressed" within a host.
+	if modes := f.sites[0].packs(t); len(modes) == 0 || slices.ContainsFunc(modes, func(m string) bool { return !strings.HasPrefix(m, "s2_") }) {
+		t.Errorf("routes are packed as %q", modes)
+	}
 	gone := f.leader(t)
 	sent := f.send(t, 200, f.sites[gone].stop)
 	f.succeed(t, sent)

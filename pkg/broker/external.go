@@ -126,6 +126,7 @@ func (e External) peers(w *config, s identity.Server) {
 		w.block("cluster", func() {
 			w.text("name", c.Name)
 			w.text("listen", c.Listen)
+			w.text("compression", compression)
 			w.mutual(e.Dir)
 			w.list("routes", "nats-route", c.Routes)
 		})
