@@ -124,9 +124,12 @@ func (a *app) printRecord(r client.Record) error {
 		if !m.Expires.IsZero() {
 			line.Expires = &m.Expires
 		}
-		if json.Valid(m.Body) {
+		switch {
+		case m.Body == nil && r.Fault != nil:
+			line.Text = r.Fault.Error()
+		case json.Valid(m.Body):
 			line.Body = m.Body
-		} else {
+		default:
 			line.Text = strings.ToValidUTF8(string(m.Body), "�")
 		}
 		return a.printNext(line)
@@ -136,6 +139,9 @@ func (a *app) printRecord(r client.Record) error {
 		who += " " + m.Key
 	}
 	what, state, id, text := describe(m)
+	if m.Body == nil && r.Fault != nil {
+		text = r.Fault.Error()
+	}
 	if m.Note != "" {
 		text = strings.TrimSpace(quoted(m.Note) + " " + text)
 	}
@@ -261,7 +267,7 @@ func (a *app) replayTo(ctx context.Context, c *client.Client, o client.AuditOpti
 		}
 		// What says another node's revision is not repeated, nor a cancellation,
 		// whose command is another now.
-		if !r.Proven || m.Subject.Method == "nginxconfig" || m.Subject.Method == subjects.MethodCancel {
+		if !r.Proven || r.Fault != nil || m.Subject.Method == "nginxconfig" || m.Subject.Method == subjects.MethodCancel {
 			left++
 			return nil
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fairlead/pkg/fleet/certtest"
+	"fairlead/pkg/message/packtest"
 )
 
 // secretFiles are the files in which secrets lie in the clear because somebody
@@ -162,6 +163,7 @@ spec:
 		t.Errorf("only %d kinds of secrets are known", len(known))
 	}
 	holds := func(text []byte) (all []string) {
+		text = packtest.Whole(text)
 		for name, forms := range known {
 			if slices.ContainsFunc(forms, func(form []byte) bool { return bytes.Contains(text, form) }) {
 				all = append(all, name)

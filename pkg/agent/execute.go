@@ -23,6 +23,10 @@ const runningAfter = time.Second
 // way to the journal, so that outcomes of quick commands share a transaction;
 // the lanes know the command until the journal does.
 func (a *Agent) execute(ctx context.Context, w *work) {
+	if err := w.command.Unpack(); err != nil { // which worked when it was admitted
+		a.finish(w, noResult, err, 0)
+		return
+	}
 	command := handlers.Command[json.RawMessage]{
 		ID: w.command.ID, Subject: w.command.Subject, From: w.command.From, Body: w.command.Body, Received: w.received,
 	}

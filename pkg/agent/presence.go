@@ -63,7 +63,7 @@ func (a *Agent) outgoing(m message.Message) (journal.Event, error) {
 	if err := m.Sign(a.signer()); err != nil {
 		return journal.Event{}, err
 	}
-	out := outgoing{Stored: message.Stored{Subject: m.StoredSubject(), Headers: m.Headers(), Body: m.Body}}
+	out := outgoing{Stored: message.Stored{Subject: m.StoredSubject(), Headers: m.Headers(), Body: m.Wire()}}
 	data, err := json.Marshal(out)
 	return journal.Event{ID: m.ID, Subject: out.Subject, Data: data}, err
 }

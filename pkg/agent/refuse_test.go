@@ -30,7 +30,7 @@ func (n *node) signed(t *testing.T, user, method string, change func(*message.Me
 }
 
 func encoded(m message.Message) *nats.Msg {
-	return &nats.Msg{Subject: m.StoredSubject(), Header: m.Headers(), Data: m.Body}
+	return &nats.Msg{Subject: m.StoredSubject(), Header: m.Headers(), Data: m.Wire()}
 }
 
 // named is the id by which answers name a message that has no good one.
@@ -120,6 +120,18 @@ func refusals(t *testing.T, n, other *node) map[string]struct {
 		m = good(func(m *message.Message) { m.Body = []byte(body) })
 		rejected(name, encoded(m), m.ID, fleet.Invalid, "body of work: ")
 	}
+	m = good(func(m *message.Message) {
+		headers := m.Headers()
+		headers[message.HeaderEncoding] = []string{"br"}
+		*m, _ = message.DecodeAs(m.Subject, headers, []byte("{}")) // keeps the header, for the signature
+	})
+	rejected("unknown encoding", encoded(m), m.ID, fleet.Invalid, `"br" is not known here`)
+	m = good(func(m *message.Message) { m.Body = []byte(`{"gate":"x"` + strings.Repeat(" ", 2000) + "}") })
+	cut := encoded(m)
+	cut.Data = cut.Data[:len(cut.Data)-1]
+	rejected("packed, and cut short", cut, m.ID, fleet.Refused, "signature does not fit")
+	m = good(func(m *message.Message) { m.Body = []byte(`{"gaet":"x"` + strings.Repeat(" ", 2000) + "}") })
+	rejected("packed, and no body of the method", encoded(m), m.ID, fleet.Invalid, "body of work: ")
 	m = n.signed(t, "admin", "flywheel", nil)
 	rejected("unknown method", encoded(m), m.ID, fleet.Unknown, `no method "flywheel" here: there are cancel, `)
 

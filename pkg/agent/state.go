@@ -86,19 +86,19 @@ func (s *state) read(ctx context.Context, key, method, domain string) ([]byte, e
 	if err != nil {
 		return nil, err
 	}
-	if err := message.VerifyDocument(document, s.agent.trust.Find, subjects.Station); err != nil {
+	if err := message.VerifyDocument(&document, s.agent.trust.Find, subjects.Station); err != nil {
 		return nil, fleet.Errorf(fleet.Refused, "desired state of %s: %w", domain, err)
 	}
 	var numbered struct {
 		Revision uint64 `json:"revision"`
 	}
-	if err := json.Unmarshal(entry.Body, &numbered); err != nil {
+	if err := json.Unmarshal(document.Body, &numbered); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "desired state of %s: %w", domain, err)
 	}
-	if err := s.agent.journal.PutDesired(key, numbered.Revision, entry.Body); err != nil {
+	if err := s.agent.journal.PutDesired(key, numbered.Revision, document.Body); err != nil {
 		return nil, fleet.Errorf(fleet.Refused, "desired state of %s: the broker holds an older revision than this node has seen: %w", domain, err)
 	}
-	return entry.Body, nil
+	return document.Body, nil
 }
 
 // Report stores what the node is; without a link it is stored at the next

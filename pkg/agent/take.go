@@ -78,11 +78,11 @@ func (a *Agent) admit(d message.Delivery) *work {
 
 // verify decides whether the command may run.
 func (a *Agent) verify(d message.Delivery) (handlers.Handler, error) {
-	m := d.Message
+	m := d.Message // what waits in a lane stays packed
 	if d.Fault != nil && (m.Signature != "" || m.Subject.Salvaged()) {
 		return handlers.Handler{}, fleet.Errorf(fleet.Invalid, "malformed message: %w", d.Fault)
 	}
-	owner, err := message.VerifyCommand(m, a.cfg.Name, a.trust.Find, a.clock.Now())
+	owner, err := message.VerifyCommand(&m, a.cfg.Name, a.trust.Find, a.clock.Now())
 	if err != nil {
 		return handlers.Handler{}, err
 	}
@@ -157,7 +157,7 @@ func (a *Agent) finish(w *work, result handlers.Result, failure error, took time
 	}
 	settled := message.Settle(failure)
 	answer := a.answer(w.command, settled.State, result, failure, took)
-	out := outgoing{message.Stored{Subject: answer.StoredSubject(), Headers: answer.Headers(), Body: answer.Body}, w.command.Expires}
+	out := outgoing{message.Stored{Subject: answer.StoredSubject(), Headers: answer.Headers(), Body: answer.Wire()}, w.command.Expires}
 	data, err := json.Marshal(out)
 	if err != nil {
 		a.log.Error("an answer cannot be encoded", "id", w.command.ID, "error", err)

@@ -85,9 +85,9 @@ func (w *wire) publish(m message.Message) error {
 		}
 	}
 	head.WriteString("\r\n")
-	out := make([]byte, 0, head.Len()+len(m.Body)+160)
-	out = fmt.Appendf(out, "HPUB %s %d %d\r\n", m.StoredSubject(), head.Len(), head.Len()+len(m.Body))
-	out = append(append(append(out, head.Bytes()...), m.Body...), "\r\n"...)
+	out := make([]byte, 0, head.Len()+len(m.Wire())+160)
+	out = fmt.Appendf(out, "HPUB %s %d %d\r\n", m.StoredSubject(), head.Len(), head.Len()+len(m.Wire()))
+	out = append(append(append(out, head.Bytes()...), m.Wire()...), "\r\n"...)
 	return w.write(out)
 }
 

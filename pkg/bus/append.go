@@ -21,7 +21,7 @@ import (
 // behind is the last one, 0 where there is none, and returns its sequence. The
 // error is Conflict where somebody was faster.
 func (c *Conn) Append(ctx context.Context, subject string, m message.Message, behind uint64) (uint64, error) {
-	msg := &nats.Msg{Subject: subject, Header: m.Headers(), Data: m.Body}
+	msg := &nats.Msg{Subject: subject, Header: m.Headers(), Data: m.Wire()}
 	msg.Header[jetstream.ExpectedLastSubjSeqHeader] = sequenceHeader(behind)
 	ack, err := c.js.PublishMsg(ctx, msg, jetstream.WithRetryAttempts(0))
 	if err != nil {

@@ -19,7 +19,8 @@ import (
 )
 
 // Entry is one revision of a key in a bucket. Documents are signed like
-// messages; their headers and body are as the writer made them.
+// messages; their headers and body are as the writer made them, so the body may be
+// packed: what it says is read from Message, or by Plain.
 type Entry struct {
 	Key      string
 	Sequence uint64    // the bucket's; expect it to change the key safely
@@ -33,6 +34,16 @@ type Entry struct {
 func (e Entry) Message(as subjects.Subject) (message.Message, error) {
 	m, faults := message.DecodeAs(as, e.Headers, e.Body)
 	return m, faults.Err()
+}
+
+// Plain is what the entry says, whoever wrote it, as a document of a kind. The error
+// is Invalid.
+func (e Entry) Plain(as subjects.Subject) ([]byte, error) {
+	m, err := e.Message(as)
+	if err == nil {
+		err = m.Unpack()
+	}
+	return m.Body, err
 }
 
 // After is the sequence of the key's entry before this one, by what its writer
@@ -317,7 +328,7 @@ type Change struct {
 const Delete = "delete"
 
 func (c Change) encode(bucket string) *nats.Msg {
-	msg := &nats.Msg{Subject: subjects.KeySubject(bucket, c.Key), Header: c.Document.Headers(), Data: c.Document.Body}
+	msg := &nats.Msg{Subject: subjects.KeySubject(bucket, c.Key), Header: c.Document.Headers(), Data: c.Document.Wire()}
 	if c.Document.Operation == Delete {
 		msg.Header[headerOperation] = []string{operationDelete}
 	}

@@ -162,7 +162,7 @@ func (c *Conn) PublishEach(ctx context.Context, count int, next func(i int) (mes
 // encode makes the NATS message. A message with an id is created once: its
 // stored subject may not have been used before.
 func encode(m message.Message) *nats.Msg {
-	msg := &nats.Msg{Subject: m.StoredSubject(), Header: m.Headers(), Data: m.Body}
+	msg := &nats.Msg{Subject: m.StoredSubject(), Header: m.Headers(), Data: m.Wire()}
 	if perSubject(m) {
 		msg.Subject = subjects.Stored(m.Subject, subjects.NoID)
 	} else {

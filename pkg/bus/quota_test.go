@@ -42,7 +42,7 @@ func TestAQuotaThatIsUsedUpSaysSo(t *testing.T) {
 		t.Errorf("a reservation beyond it: %v", err)
 	}
 	admin := s.admin()
-	body := strings.Repeat("x", 500<<10)
+	body := string(noise(500 << 10))
 	var err error
 	for n := 0; err == nil && n < 2*most/len(body); n++ {
 		name := "shop" + strconv.Itoa(n%4) // a bucket keeps 64 revisions of a key

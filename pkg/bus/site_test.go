@@ -2,6 +2,7 @@ package bus_test
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"net/url"
 	"strconv"
@@ -229,4 +230,11 @@ func all(t *testing.T, c *bus.Conn, stream string, o bus.ReadOptions) []bus.Item
 		t.Fatal(err)
 	}
 	return items
+}
+
+// noise is a body that does not get smaller when it is packed.
+func noise(size int) []byte {
+	body := make([]byte, size)
+	_, _ = rand.Read(body) // never fails
+	return body
 }

@@ -229,7 +229,7 @@ func TestLostMessagesAreTold(t *testing.T) {
 	}
 	flush(t, slow)
 	ship1 := s.node("ship1")
-	body := make([]byte, 500<<10)
+	body := noise(500 << 10)
 	for range 80 { // more than 32 MiB
 		m := s.event("ship1", subjects.MethodHealth, "nginx")
 		m.Body = body

@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -13,7 +12,6 @@ import (
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/manifest"
 	"fairlead/pkg/message"
-	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
@@ -149,8 +147,8 @@ func (c *Client) curve(ctx context.Context) (station.CurveAnswer, error) {
 func (c *Client) NodesWith(ctx context.Context, kind string) (map[string][]string, error) {
 	nodes := make(map[string][]string)
 	err := c.conn.Entries(ctx, subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "*"), func(e bus.Entry) error {
-		var d nginx.Desired
-		if json.Unmarshal(e.Body, &d) != nil {
+		d, err := readDesired(e)
+		if err != nil {
 			return nil // stations write it anew
 		}
 		name, _, _ := strings.Cut(e.Key, ".")

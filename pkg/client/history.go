@@ -49,7 +49,10 @@ func (c *Client) Audit(ctx context.Context, o AuditOptions, handle func(Record) 
 			return nil
 		}
 		by, proven := c.author(ctx, d)
-		return sender.take(Record{d, proven, by.Name, by.Role, changedBy(m, by.Role)})
+		if err := d.Message.Unpack(); err != nil && d.Fault == nil {
+			d.Fault = err
+		}
+		return sender.take(Record{d, proven, by.Name, by.Role, changedBy(d.Message, by.Role)})
 	})
 }
 
@@ -59,7 +62,7 @@ func changedBy(m message.Message, role subjects.Role) string {
 		return ""
 	}
 	var body handlers.NginxConfigBody
-	if json.Unmarshal(m.Body, &body) != nil {
+	if m.Unpack() != nil || json.Unmarshal(m.Body, &body) != nil {
 		return ""
 	}
 	return body.By
@@ -134,7 +137,7 @@ func (c *Client) Happenings(ctx context.Context, node string, since time.Time, m
 	err = c.conn.Read(ctx, subjects.Audit, bus.ReadOptions{Filter: subjects.LifecycleOf(node), Since: since}, func(i bus.Item) error {
 		d := message.ReceiveCopied(i.Stored, i.Origin)
 		var l message.Lifecycle
-		if domain := d.Message.Subject.Domain; json.Unmarshal(d.Message.Body, &l) != nil ||
+		if domain := d.Message.Subject.Domain; d.Message.Unpack() != nil || json.Unmarshal(d.Message.Body, &l) != nil ||
 			(domain == message.LifecycleDomain || domain == message.IdentityDomain) && l.Event != message.LifecycleRejoined && l.Event != message.LifecycleDuplicate {
 			return nil
 		}
@@ -170,7 +173,11 @@ func (c *Client) Logs(ctx context.Context, o LogOptions, handle func(LogBatch) e
 	return c.conn.Read(ctx, subjects.Logs, bus.ReadOptions{Filter: subjects.LogsOf(node), Since: o.Since, Follow: o.Follow}, func(i bus.Item) error {
 		d := message.Receive(i.Stored)
 		b := LogBatch{Node: d.Message.Subject.Node, Domain: d.Message.Subject.Domain, StoredAt: i.At}
-		if err := json.Unmarshal(i.Body, &b.LogBatch); err != nil {
+		err := d.Message.Unpack()
+		if err == nil {
+			err = json.Unmarshal(d.Message.Body, &b.LogBatch)
+		}
+		if err != nil {
 			c.log.Warn("a log batch cannot be read", "node", b.Node, "sequence", i.Sequence, "error", err)
 			return nil
 		}

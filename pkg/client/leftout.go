@@ -68,9 +68,12 @@ func (c *Client) facts(ctx context.Context, nodes []station.NodeRecord) (map[str
 		if err == nil && m.Key != keys[name] {
 			err = fleet.Errorf(fleet.Refused, "it is signed by another key than the node's")
 		}
+		if err == nil {
+			err = m.Unpack()
+		}
 		var f fleet.Facts
 		if err == nil {
-			f, err = station.DecodeFacts(e.Body)
+			f, err = station.DecodeFacts(m.Body)
 		}
 		if err != nil {
 			c.log.Warn("ignored the facts of a node", "key", e.Key, "error", err)

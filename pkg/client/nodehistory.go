@@ -133,7 +133,10 @@ func (c *Client) desiredIn(ctx context.Context, e bus.Entry, node string) (d ngi
 	case e.Deleted:
 		return d, "it was deleted"
 	}
-	if err := json.Unmarshal(e.Body, &d); err != nil {
+	if err = m.Unpack(); err == nil {
+		err = json.Unmarshal(m.Body, &d)
+	}
+	if err != nil {
 		return nginx.Desired{}, err.Error()
 	}
 	return d, ""

@@ -99,7 +99,7 @@ func (c *Client) openOrder(ctx context.Context, s message.Stored) (message.Order
 	if err != nil {
 		return o, err
 	}
-	_, err = message.VerifyStored(m, s.At, c.trusted(ctx), orderers...)
+	_, err = message.VerifyStored(&m, s.At, c.trusted(ctx), orderers...)
 	return o, err
 }
 

@@ -214,7 +214,7 @@ func (p *lookBack) reported(ctx context.Context) error {
 		m, err := e.Message(message.ReportedSubject(n.Name, handlers.MethodNginxConfig, "nginx"))
 		var r handlers.Reported
 		proven := err == nil && m.CheckSignature() == nil && c.signedBy(ctx, n.Name, m.Key, e.At) && !c.takenBack(ctx, m.Key, e.At)
-		if !proven || json.Unmarshal(e.Body, &r) != nil {
+		if !proven || m.Unpack() != nil || json.Unmarshal(m.Body, &r) != nil {
 			n.Sync, n.Message = station.Unsaid, "its last report before is not proven"
 			return
 		}

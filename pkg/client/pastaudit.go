@@ -58,7 +58,7 @@ func (p *lookBack) answered(ctx context.Context) error {
 		switch {
 		case d.StoredAt.Before(ends[name].StoredAt):
 			return true
-		case json.Unmarshal(d.Message.Body, &l) != nil || l.Event != nginx.EventRolledBack || !p.client.Proven(ctx, d):
+		case d.Message.Unpack() != nil || json.Unmarshal(d.Message.Body, &l) != nil || l.Event != nginx.EventRolledBack || !p.client.Proven(ctx, d):
 			return false
 		}
 		n := p.nodes[name]

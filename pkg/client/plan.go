@@ -214,16 +214,17 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 		if e.Deleted {
 			return nil
 		}
-		r, err := station.DecodeResource(e.Body)
-		if err == nil && subjects.ResourceKey(r.Kind, r.Metadata.Name) != e.Key {
-			err = fleet.Errorf(fleet.Invalid, "it is %s", r.ID())
-		}
-		var m message.Message
-		if err == nil {
-			m, err = e.Message(message.ResourceSubject(r.Kind, r.Metadata.Name))
-		}
+		kind, name, _ := strings.Cut(e.Key, ".")
+		m, err := e.Message(message.ResourceSubject(kind, name))
 		if err == nil {
 			err = m.CheckSignature()
+		}
+		var r fleet.Resource
+		if err == nil {
+			r, err = resourceIn(m)
+		}
+		if err == nil && subjects.ResourceKey(r.Kind, r.Metadata.Name) != e.Key {
+			err = fleet.Errorf(fleet.Invalid, "it is %s", r.ID())
 		}
 		if err != nil { // stations ignore it too; whoever applies the resource repairs it
 			c.log.Warn("ignored a stored resource", "key", e.Key, "error", err)
@@ -267,8 +268,8 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 		s.nodes[i] = n.WithFacts(facts[n.Name])
 	}
 	return s, c.conn.Entries(ctx, subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "*"), func(e bus.Entry) error {
-		var d nginx.Desired
-		if err := json.Unmarshal(e.Body, &d); err != nil {
+		d, err := readDesired(e)
+		if err != nil {
 			c.log.Warn("ignored a desired state", "key", e.Key, "error", err)
 			return nil
 		}

@@ -102,6 +102,14 @@ func inForce(all []Revision, at uint64) (Revision, bool) {
 	return Revision{}, false
 }
 
+// resourceIn is the resource that a document holds.
+func resourceIn(m message.Message) (r fleet.Resource, err error) {
+	if err := m.Unpack(); err != nil {
+		return r, err
+	}
+	return station.DecodeResource(m.Body)
+}
+
 // revision reads one entry of the bucket `fleet`, and proves whose it is.
 func (c *Client) revision(ctx context.Context, e bus.Entry) Revision {
 	kind, name, _ := strings.Cut(e.Key, ".")
@@ -136,7 +144,7 @@ func (c *Client) revision(ctx context.Context, e bus.Entry) Revision {
 		r.Problem = "the broker says of it otherwise than who signed it whether it is a removal"
 	}
 	if !e.Deleted {
-		value, err := station.DecodeResource(e.Body)
+		value, err := resourceIn(m)
 		if err == nil && value.ID() != r.Resource {
 			err = fleet.Errorf(fleet.Invalid, "it is %s", value.ID())
 		}

@@ -75,7 +75,7 @@ func (c *Client) keyIn(ctx context.Context, e bus.Entry) string {
 	c.newestTrust(ctx)
 	m, err := e.Message(message.RegisterSubject(e.Key))
 	if err == nil {
-		_, err = message.VerifyStored(m, e.At, c.trust.Find, subjects.Admin, subjects.Station)
+		_, err = message.VerifyStored(&m, e.At, c.trust.Find, subjects.Admin, subjects.Station)
 	}
 	if err != nil || r.Name != e.Key {
 		c.log.Warn("ignored an entry of the register", "node", e.Key, "error", err)
@@ -103,7 +103,7 @@ func (c *Client) removes(ctx context.Context, e bus.Entry) bool {
 	c.newestTrust(ctx)
 	m, err := e.Message(message.RegisterSubject(e.Key))
 	if err == nil {
-		_, err = message.VerifyStored(m, e.At, c.trust.Find, subjects.Admin, subjects.Station)
+		_, err = message.VerifyStored(&m, e.At, c.trust.Find, subjects.Admin, subjects.Station)
 	}
 	return err == nil && m.Operation == bus.Delete
 }

@@ -48,6 +48,9 @@ func NewAnswer(command Message, from string, s State, a Answer) Message {
 // ReadAnswer decodes an answer's body.
 func (m Message) ReadAnswer() (Answer, error) {
 	var a Answer
+	if err := m.Unpack(); err != nil {
+		return a, err
+	}
 	if err := json.Unmarshal(m.Body, &a); err != nil {
 		return a, fleet.Errorf(fleet.Invalid, "answer %s: %w", m.ID, err)
 	}

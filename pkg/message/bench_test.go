@@ -25,7 +25,7 @@ func BenchmarkVerify(b *testing.B) {
 	trust := trusting(alice.public, subjects.Operator)
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := message.VerifyCommand(m, "ship1", trust, stored); err != nil {
+		if _, err := message.VerifyCommand(&m, "ship1", trust, stored); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -86,6 +86,8 @@ func TestEveryStateTravels(t *testing.T) {
 func FuzzDecode(f *testing.F) {
 	m := signed(f, sample(), newSigner(f))
 	f.Add(m.Subject.String(), m.ID, m.From, m.Key, "2026-03-04T06:06:07Z", m.Command, "succeeded", m.Signature, "Fairlead-X", "y", m.Body)
+	f.Add(m.Subject.String(), m.ID, m.From, m.Key, "", "", "", m.Signature, message.HeaderEncoding, "zstd", frame(f, lengthy(20)))
+	f.Add(m.Subject.String(), m.ID, m.From, m.Key, "", "", "", m.Signature, message.HeaderEncoding, "br", lengthy(20))
 	f.Add("a.b", "", "\n", "U", "9999-12-31T23:59:59-01:00", "", "late", "=", "", "", []byte(nil))
 	f.Fuzz(func(t *testing.T, subject, id, from, key, expires, command, state, signature, name, value string, body []byte) {
 		headers := map[string][]string{
@@ -101,7 +103,7 @@ func FuzzDecode(f *testing.F) {
 			}
 			return
 		}
-		again, err := message.Decode(m.Subject.String(), m.Headers(), m.Body)
+		again, err := message.Decode(m.Subject.String(), m.Headers(), m.Wire())
 		if err != nil || !reflect.DeepEqual(again, m) {
 			t.Errorf("%v\nread %+v\nthen %+v", err, m, again)
 		}
@@ -109,12 +111,21 @@ func FuzzDecode(f *testing.F) {
 }
 
 func FuzzReceive(f *testing.F) {
-	f.Add("fleet.ship1.command.reload.nginx."+sampleID, sampleID, "alice", uint64(7))
-	f.Add("fleet.ship1.event.ack.reload._", "", "", uint64(1)<<63)
-	f.Add("ship1.command.reload.nginx", "x", "", uint64(0))
-	f.Fuzz(func(t *testing.T, subject, id, from string, sequence uint64) {
-		d := message.Receive(message.Stored{Subject: subject, Sequence: sequence,
-			Headers: map[string][]string{message.HeaderID: {id}, message.HeaderFrom: {from}}})
+	f.Add("fleet.ship1.command.reload.nginx."+sampleID, sampleID, "alice", "zstd", []byte("packed"), uint64(7))
+	f.Add("fleet.ship1.event.ack.reload._", "", "", "", []byte("{}"), uint64(1)<<63)
+	f.Add("ship1.command.reload.nginx", "x", "", "br", []byte(nil), uint64(0))
+	f.Fuzz(func(t *testing.T, subject, id, from, encoding string, body []byte, sequence uint64) {
+		headers := map[string][]string{message.HeaderID: {id}, message.HeaderFrom: {from}}
+		if encoding != "" {
+			headers[message.HeaderEncoding] = []string{encoding}
+		}
+		d := message.Receive(message.Stored{Subject: subject, Sequence: sequence, Headers: headers, Body: body})
+		if encoding != "" && encoding != "zstd" && d.Fault == nil {
+			t.Errorf("a body in %q is taken", encoding)
+		}
+		if string(d.Message.Wire()) != string(body) || d.Fault == nil && encoding == "zstd" && d.Message.Body != nil {
+			t.Errorf("%q as %q came as %q, %q", body, encoding, d.Message.Wire(), d.Message.Body)
+		}
 		if d.Message.ID == "" || d.Sequence != sequence {
 			t.Errorf("%q with id %q is %+v", subject, id, d)
 		}

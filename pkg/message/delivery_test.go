@@ -67,7 +67,7 @@ func TestASignedMessageUnderAnotherIDIsNotTaken(t *testing.T) {
 	headers := m.Headers()
 	d := message.Receive(message.Stored{Subject: subjects.Stored(m.Subject, "01KAM3S2Y1C6Q8Z5V7W9X0ABCE"), Sequence: 3, Headers: headers, Body: m.Body})
 	refused(t, d.Fault, fleet.Refused, "the message calls itself")
-	_, err := message.VerifyCommand(d.Message, "ship1", trusting(alice.public, subjects.Admin), stored)
+	_, err := message.VerifyCommand(&d.Message, "ship1", trusting(alice.public, subjects.Admin), stored)
 	refused(t, err, fleet.Refused, "the signature does not fit")
 }
 

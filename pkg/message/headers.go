@@ -37,6 +37,9 @@ func (m Message) Headers() map[string][]string {
 	set(HeaderSignature, m.Signature)
 	set(HeaderTrace, m.Trace)
 	set(HeaderVouch, m.Vouch)
+	if m.packed != nil {
+		set(HeaderEncoding, encodingZstd)
+	}
 	return h
 }
 
@@ -56,6 +59,7 @@ func Decode(subject string, headers map[string][]string, body []byte) (Message, 
 // such as a key in a bucket.
 func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Message, fleet.Faults) {
 	m := Message{Subject: s, Body: body}
+	packed := false
 	var faults fleet.Faults
 	var err error
 	for _, name := range slices.Sorted(maps.Keys(headers)) {
@@ -109,14 +113,33 @@ func DecodeAs(s subjects.Subject, headers map[string][]string, body []byte) (Mes
 			m.Trace = value
 		case HeaderVouch:
 			m.Vouch = value
+		case HeaderEncoding:
+			packed = value == encodingZstd
+			switch {
+			case !packed:
+				faults.Addf("header "+name, "%q is not known here, %s is: perhaps the sender is newer than this program", value, encodingZstd)
+				m.extend(name, values) // the signature covers it
+			case mostUnpacked(s) == 0:
+				faults.Addf("header "+name, "a message of this kind does not travel packed")
+			}
 		default:
 			if strings.HasPrefix(name, headerPrefix) {
-				if m.extra == nil {
-					m.extra = make(map[string][]string)
-				}
-				m.extra[name] = values
+				m.extend(name, values)
 			}
 		}
 	}
+	if packed {
+		if m.Body, m.packed = nil, body; body == nil {
+			m.packed = []byte{}
+		}
+	}
 	return m, faults
+}
+
+// extend adds a header that has no field.
+func (m *Message) extend(name string, values []string) {
+	if m.extra == nil {
+		m.extra = make(map[string][]string)
+	}
+	m.extra[name] = values
 }

@@ -130,7 +130,7 @@ type Enclosed struct {
 }
 
 // Enclose is the inverse of Enclosed.Message.
-func Enclose(m Message) Enclosed { return Enclosed{m.Headers(), m.Body} }
+func Enclose(m Message) Enclosed { return Enclosed{m.Headers(), m.Wire()} }
 
 // Message decodes what is enclosed as a message on a subject. The signature
 // is not checked.

@@ -70,8 +70,12 @@ type Message struct {
 	Note      string    // why, in the words of who sends it; see CheckNote
 	Change    string    // documents in a bucket: a ULID that all have that were changed in one step
 	Vouch     string    // documents in a bucket: see VouchFor; not signed
+	// Body is what the message says. One that arrived packed has none before Unpack,
+	// which those functions call that verify a message.
 	Body      []byte
 	Signature string
+
+	packed []byte // the body as it travels, nil where that is Body
 
 	extra map[string][]string // further Fairlead headers, signed too
 }

@@ -1,11 +1,8 @@
 package message
 
 import (
-	"bytes"
-	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
-	"io"
 	"time"
 
 	"fairlead/pkg/fleet"
@@ -38,7 +35,7 @@ func (o Order) Bounded() bool { return o.Most > 0 || len(o.Per) > 0 }
 
 // OrderSubject is what the signature of an order covers.
 func OrderSubject(id string) subjects.Subject {
-	return subjects.Subject{Node: "fleet", Direction: "order", Method: id, Domain: "order"}
+	return subjects.Subject{Node: "fleet", Direction: directionOrder, Method: id, Domain: "order"}
 }
 
 // Command is an order's command to one of its nodes: subject and id. The id
@@ -49,13 +46,6 @@ func (o Order) Command(node string) (subjects.Subject, string) {
 	return subjects.Subject{Node: node, Direction: subjects.Command, Method: o.Method, Domain: o.Domain}, DerivedID(at, seed[:])
 }
 
-// Bodies of orders that are longer than orderPlain travel as gzip; what comes
-// out of that has orderMost bytes at most: a hundred thousand names of any length.
-const (
-	orderPlain = 64 << 10
-	orderMost  = 8 << 20
-)
-
 // SignOrder makes the signed document. The error is Invalid for more nodes than
 // one can hold.
 func SignOrder(o Order, from string, signer Signer) (Message, error) {
@@ -63,19 +53,14 @@ func SignOrder(o Order, from string, signer Signer) (Message, error) {
 	if err != nil {
 		return Message{}, err
 	}
-	size := len(body)
-	if size > orderPlain {
-		var packed bytes.Buffer
-		w := gzip.NewWriter(&packed)
-		_, _ = w.Write(body) // into memory: cannot fail
-		_ = w.Close()
-		body = packed.Bytes()
+	m := Message{Subject: OrderSubject(o.ID), ID: o.ID, From: from, Body: body}
+	if err := m.Sign(signer); err != nil {
+		return m, err
 	}
-	if size > orderMost || len(body) > MaxBody {
+	if len(m.Wire()) > MaxBody {
 		return Message{}, fleet.Errorf(fleet.Invalid, "%d nodes are more than one order can hold: send it to a part of them after the other (--limit, or other labels)", len(o.Nodes))
 	}
-	m := Message{Subject: OrderSubject(o.ID), ID: o.ID, From: from, Body: body}
-	return m, m.Sign(signer)
+	return m, nil
 }
 
 // OpenOrder reads what the stream keeps of an order: whole, and signed by the
@@ -92,17 +77,10 @@ func OpenOrder(s Stored) (o Order, m Message, err error) {
 	if _, ok := CreatedAt(id); !ok || m.ID != id {
 		return o, m, fleet.Errorf(fleet.Invalid, "order %q says that it is %q", id, m.ID)
 	}
-	body := m.Body
-	if bytes.HasPrefix(body, []byte{0x1f, 0x8b}) {
-		r, err := gzip.NewReader(bytes.NewReader(body))
-		if err == nil {
-			body, err = io.ReadAll(io.LimitReader(r, orderMost))
-		}
-		if err != nil {
-			return o, m, fleet.Errorf(fleet.Invalid, "order %s: %w", id, err)
-		}
+	if err := m.Unpack(); err != nil {
+		return o, m, err
 	}
-	if err := json.Unmarshal(body, &o); err != nil {
+	if err := json.Unmarshal(m.Body, &o); err != nil {
 		return o, m, fleet.Errorf(fleet.Invalid, "order %s: %w", id, err)
 	}
 	for _, node := range o.Nodes {

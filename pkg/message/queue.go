@@ -17,7 +17,7 @@ const queueBytes = 400 << 10
 
 // queueSubject is what the signature of a part covers.
 func queueSubject(order, part string) subjects.Subject {
-	return subjects.Subject{Node: "fleet", Direction: "queue", Method: order, Domain: part}
+	return subjects.Subject{Node: "fleet", Direction: directionQueue, Method: order, Domain: part}
 }
 
 // SignQueue makes the parts of a bounded order's queue: its commands, each as its
@@ -40,7 +40,7 @@ func SignQueue(o Order, commands []Message, from string, signer Signer) ([]Messa
 		return parts[len(parts)-1].Sign(signer)
 	}
 	for _, c := range commands {
-		s := Stored{Subject: c.StoredSubject(), Headers: c.Headers(), Body: c.Body}
+		s := Stored{Subject: c.StoredSubject(), Headers: c.Headers(), Body: c.Wire()}
 		text, err := json.Marshal(s)
 		if err != nil {
 			return nil, err
@@ -84,6 +84,9 @@ func OpenQueue(s Stored) (order string, commands []Message, m Message, err error
 	}
 	if part == QueueCancel {
 		return order, nil, m, nil
+	}
+	if err := m.Unpack(); err != nil {
+		return order, nil, m, err
 	}
 	var all []Stored
 	if err := json.Unmarshal(m.Body, &all); err != nil {

@@ -26,9 +26,14 @@ type Signer interface {
 	Sign(data []byte) ([]byte, error)
 }
 
-// Sign sets Key and Signature. Everything else must be as it will travel. The
-// error is Invalid for what no header can carry, such as a line break.
+// Sign sets Key and Signature, and decides whether the body travels packed.
+// Everything else must be as it will travel. The error is Invalid for what no
+// header can carry, such as a line break.
 func (m *Message) Sign(s Signer) error {
+	if err := m.Unpack(); err != nil { // it arrived and is signed anew
+		return fmt.Errorf("sign message: %w", err)
+	}
+	m.pack()
 	m.Key = s.PublicKey()
 	m.Expires = m.Expires.Truncate(time.Second)
 	data, err := m.signed()
@@ -47,7 +52,9 @@ func (m *Message) Sign(s Signer) error {
 //
 // Two messages that differ never look the same here, because no part can end
 // its line and no token of the subject or name of a header can go on into what
-// follows it. The error says which part could.
+// follows it. The error says which part could. Of a packed body it is the packed
+// bytes that count, and a header says so: nobody has to unpack what is not proven,
+// and no text can pass for what another one is packed as.
 //
 // It begins with a byte that no UTF-8 has. A NATS client signs, with the same
 // key, what a server sends as nonce in a JSON text; so no server can have a
@@ -84,7 +91,7 @@ func (m Message) signed() ([]byte, error) {
 			b = append(append(append(append(b, name...), ": "...), value...), '\n')
 		}
 	}
-	sum := sha256.Sum256(m.Body)
+	sum := sha256.Sum256(m.Wire())
 	return hex.AppendEncode(b, sum[:]), nil
 }
 

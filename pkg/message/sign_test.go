@@ -24,7 +24,7 @@ func TestASignedMessageIsTakenAfterItHasTravelled(t *testing.T) {
 	if !reflect.DeepEqual(got, sent) {
 		t.Errorf("sent %+v\n got %+v", sent, got)
 	}
-	owner, err := message.VerifyCommand(got, "ship1", trusting(alice.public, subjects.Operator), stored)
+	owner, err := message.VerifyCommand(&got, "ship1", trusting(alice.public, subjects.Operator), stored)
 	if err != nil || owner.Name != "alice" || owner.Role != subjects.Operator {
 		t.Errorf("verify: %+v, %v", owner, err)
 	}
@@ -82,7 +82,7 @@ func TestAChangeOfAnySignedPartIsRefused(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = message.VerifyCommand(changed, "ship1", trusting(alice.public, subjects.Admin), stored)
+			_, err = message.VerifyCommand(&changed, "ship1", trusting(alice.public, subjects.Admin), stored)
 			refused(t, err, fleet.Refused, test.reason)
 		})
 	}

@@ -213,7 +213,7 @@ func TestALimitRefusesWithItsReason(t *testing.T) {
 				test.change(&s.Keys[0])
 			})
 			trust := opened(t, m).Lookup(func() time.Time { return test.now })
-			_, err := message.VerifyCommand(signed(t, sample(), alice), "ship1", trust, stored)
+			_, err := message.VerifyCommand(new(signed(t, sample(), alice)), "ship1", trust, stored)
 			if test.reason == "" && err != nil {
 				t.Error(err)
 			}
@@ -238,28 +238,28 @@ func TestARevokedKeyIsBelievedForWhatWasStoredBefore(t *testing.T) {
 	})
 	trust := opened(t, m).Lookup(func() time.Time { return stored })
 	const why = "the key of alice was revoked on 2026-03-04T04:06:07Z: left"
-	_, err := message.VerifyCommand(signed(t, sample(), alice), "ship1", trust, stored)
+	_, err := message.VerifyCommand(new(signed(t, sample(), alice)), "ship1", trust, stored)
 	refused(t, err, fleet.Refused, why)
 
 	resource := signed(t, message.Message{Subject: message.ResourceSubject("VirtualHost", "shop"), ID: sampleID, From: "alice", Body: []byte("{}")}, alice)
-	if owner, err := message.VerifyStored(resource, at.Add(-1), trust, subjects.Operator); err != nil || owner.Name != "alice" {
+	if owner, err := message.VerifyStored(&resource, at.Add(-1), trust, subjects.Operator); err != nil || owner.Name != "alice" {
 		t.Error(owner, err)
 	}
-	_, err = message.VerifyStored(resource, at.Add(-1), trust, subjects.Admin)
+	_, err = message.VerifyStored(&resource, at.Add(-1), trust, subjects.Admin)
 	refused(t, err, fleet.Refused, "alice is operator and may not write this")
 	for _, when := range []time.Time{at, stored, {}} {
-		_, err := message.VerifyStored(resource, when, trust, subjects.Operator)
+		_, err := message.VerifyStored(&resource, when, trust, subjects.Operator)
 		refused(t, err, fleet.Refused, why)
 	}
-	refused(t, message.VerifyDocument(resource, trust, subjects.Operator), fleet.Refused, why)
+	refused(t, message.VerifyDocument(&resource, trust, subjects.Operator), fleet.Refused, why)
 
 	event := message.NewAnswer(sample(), "ship1", message.Succeeded, message.Answer{})
 	for by, reason := range map[signer]string{ship1: "the key of the node was revoked", station: "the key of station was revoked"} {
 		m := signed(t, event, by)
-		if err := message.VerifyEvent(m, at.Add(-1), ship1.public, trust); err != nil {
+		if err := message.VerifyEvent(&m, at.Add(-1), ship1.public, trust); err != nil {
 			t.Error(err)
 		}
-		refused(t, message.VerifyEvent(m, at, ship1.public, trust), fleet.Refused, reason)
+		refused(t, message.VerifyEvent(&m, at, ship1.public, trust), fleet.Refused, reason)
 	}
 }
 

@@ -45,7 +45,7 @@ func TestEachRefusalOfACommandHasItsOwnReason(t *testing.T) {
 			if !test.now.IsZero() {
 				now = test.now
 			}
-			_, err := message.VerifyCommand(m, node, trusting(alice.public, subjects.Admin), now)
+			_, err := message.VerifyCommand(&m, node, trusting(alice.public, subjects.Admin), now)
 			refused(t, err, test.kind, test.reason)
 		})
 	}
@@ -56,7 +56,7 @@ func TestACommandIsGoodUntilItsLastSecond(t *testing.T) {
 	m := sample()
 	m.Body = make([]byte, message.MaxBody)
 	m = signed(t, m, alice)
-	if _, err := message.VerifyCommand(m, "ship1", trusting(alice.public, subjects.Admin), m.Expires.Add(-1)); err != nil {
+	if _, err := message.VerifyCommand(&m, "ship1", trusting(alice.public, subjects.Admin), m.Expires.Add(-1)); err != nil {
 		t.Error(err)
 	}
 }
@@ -64,19 +64,19 @@ func TestACommandIsGoodUntilItsLastSecond(t *testing.T) {
 func TestAnUnknownKeyIsRefusedAndNamed(t *testing.T) {
 	alice, mallory := newSigner(t), newSigner(t)
 	m := signed(t, sample(), mallory)
-	_, err := message.VerifyCommand(m, "ship1", trusting(alice.public, subjects.Admin), stored)
+	_, err := message.VerifyCommand(&m, "ship1", trusting(alice.public, subjects.Admin), stored)
 	refused(t, err, fleet.Refused, "key "+mallory.public[:12]+"… is not one that ship1 trusts")
 }
 
 func TestAnUnsignedCommandIsRefusedAndSaysWhatToDo(t *testing.T) {
-	_, err := message.VerifyCommand(sample(), "ship1", trusting("", subjects.Admin), stored)
+	_, err := message.VerifyCommand(new(sample()), "ship1", trusting("", subjects.Admin), stored)
 	refused(t, err, fleet.Refused, "send it with fairlead, or sign it with a trusted key")
 }
 
 func TestAKeyOfAnotherKindIsRefused(t *testing.T) {
 	m := signed(t, sample(), newSigner(t))
 	m.Key = "A" + m.Key[1:]
-	_, err := message.VerifyCommand(m, "ship1", trusting(m.Key, subjects.Admin), stored)
+	_, err := message.VerifyCommand(&m, "ship1", trusting(m.Key, subjects.Admin), stored)
 	refused(t, err, fleet.Refused, "is not a user's public key")
 }
 
@@ -94,7 +94,7 @@ func TestAnEventIsTheNodesOwnOrAStations(t *testing.T) {
 		"an admin":     {alice, subjects.Admin, "neither the node's nor a station's"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			err := message.VerifyEvent(signed(t, event, test.by), stored, ship1.public, trusting(alice.public, test.role))
+			err := message.VerifyEvent(new(signed(t, event, test.by)), stored, ship1.public, trusting(alice.public, test.role))
 			if test.reason == "" && err != nil {
 				t.Error(err)
 			}
@@ -104,19 +104,19 @@ func TestAnEventIsTheNodesOwnOrAStations(t *testing.T) {
 		})
 	}
 	// A node that is not in the register has no key, and nor has an unsigned event.
-	refused(t, message.VerifyEvent(event, stored, "", trusting(alice.public, subjects.Station)), fleet.Refused, "is not signed")
-	refused(t, message.VerifyEvent(signed(t, event, ship1), stored, "", trusting(alice.public, subjects.Station)), fleet.Refused, "neither")
+	refused(t, message.VerifyEvent(&event, stored, "", trusting(alice.public, subjects.Station)), fleet.Refused, "is not signed")
+	refused(t, message.VerifyEvent(new(signed(t, event, ship1)), stored, "", trusting(alice.public, subjects.Station)), fleet.Refused, "neither")
 }
 
 func TestADocumentIsWrittenByOneOfTheRoles(t *testing.T) {
 	alice, mallory := newSigner(t), newSigner(t)
 	m := message.Message{Subject: message.DesiredSubject("ship1", "nginxconfig", "nginx"), ID: sampleID, From: "alice", Body: []byte("{}")}
 	m = signed(t, m, alice)
-	if err := message.VerifyDocument(m, trusting(alice.public, subjects.Station), subjects.Admin, subjects.Station); err != nil {
+	if err := message.VerifyDocument(&m, trusting(alice.public, subjects.Station), subjects.Admin, subjects.Station); err != nil {
 		t.Error(err)
 	}
-	refused(t, message.VerifyDocument(m, trusting(alice.public, subjects.Viewer), subjects.Station), fleet.Refused, "alice is viewer and may not write this")
-	refused(t, message.VerifyDocument(m, trusting(mallory.public, subjects.Station), subjects.Station), fleet.Refused, "is not a trusted one")
+	refused(t, message.VerifyDocument(&m, trusting(alice.public, subjects.Viewer), subjects.Station), fleet.Refused, "alice is viewer and may not write this")
+	refused(t, message.VerifyDocument(&m, trusting(mallory.public, subjects.Station), subjects.Station), fleet.Refused, "is not a trusted one")
 	for _, as := range []subjects.Subject{
 		message.ReportedSubject("ship1", "nginxconfig", "nginx"), message.DesiredSubject("ship2", "nginxconfig", "nginx"),
 		message.ResourceSubject("nginxconfig", "nginx"), message.RegisterSubject("ship1"),

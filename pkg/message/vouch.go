@@ -62,7 +62,7 @@ func (m Message) vouched(at time.Time, trust Trust) (since time.Time, err error)
 	if err != nil {
 		return since, err
 	}
-	if _, err := VerifyStored(station, at, trust, subjects.Station); err != nil {
+	if _, err := VerifyStored(&station, at, trust, subjects.Station); err != nil {
 		return since, err
 	}
 	var v vouch

@@ -26,7 +26,7 @@ func ReadWaiting(e bus.Entry, trust message.Trust) (w WaitingNode, err error) {
 	}
 	m, err := e.Message(message.TokenWaitingSubject(id))
 	if err == nil {
-		_, err = message.VerifyStored(m, e.At, trust, subjects.Station)
+		_, err = message.VerifyStored(&m, e.At, trust, subjects.Station)
 	}
 	if err == nil {
 		err = json.Unmarshal(m.Body, &w)
@@ -74,7 +74,7 @@ func (a *attempt) approval(ctx context.Context) (waits bool, err error) {
 // approves reports whether a document is a person's approval of a node. Its
 // author is asked for each time, as a token's is.
 func (s *Station) approves(m message.Message, node NodeRecord) bool {
-	if message.VerifyDocument(m, s.trust.Find, subjects.Admin, subjects.Operator) != nil {
+	if message.VerifyDocument(&m, s.trust.Find, subjects.Admin, subjects.Operator) != nil {
 		return false
 	}
 	owner, _ := s.trust.Find(m.Key)

@@ -146,7 +146,7 @@ func (c *checkpoints) end(ctx context.Context) (last link, tail uint64, err erro
 func (c *checkpoints) read(s message.Stored) (link, error) {
 	checkpoint, m, err := message.OpenCheckpoint(s)
 	if err == nil {
-		_, err = message.VerifyStored(m, s.At, c.station.trust.Find, subjects.Station)
+		_, err = message.VerifyStored(&m, s.At, c.station.trust.Find, subjects.Station)
 	}
 	if err != nil {
 		return link{}, err

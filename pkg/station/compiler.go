@@ -157,7 +157,9 @@ func (c *compiler) read(e bus.Entry) (r resource, err error) {
 	if err != nil || e.Deleted {
 		return r, err
 	}
-	r.resource, err = DecodeResource(e.Body)
+	if err = m.Unpack(); err == nil { // r.document stays as it travels
+		r.resource, err = DecodeResource(m.Body)
+	}
 	if err == nil && (r.resource.Kind != kind || r.resource.Metadata.Name != name) {
 		err = fleet.Errorf(fleet.Invalid, "key %s holds %s", e.Key, r.resource.ID())
 	}
@@ -221,13 +223,13 @@ func (c *compiler) readDesired(e bus.Entry, at time.Time, name string) (d nginx.
 	if err != nil {
 		return d, err
 	}
-	if _, err := message.VerifyStored(m, at, c.station.trust.Find, subjects.Station); err != nil {
+	if _, err := message.VerifyStored(&m, at, c.station.trust.Find, subjects.Station); err != nil {
 		return d, err
 	}
 	if e.Deleted {
 		return d, fleet.Errorf(fleet.Invalid, "it was deleted")
 	}
-	if err := json.Unmarshal(e.Body, &d); err != nil {
+	if err := json.Unmarshal(m.Body, &d); err != nil {
 		return nginx.Desired{}, err
 	}
 	return d, nil

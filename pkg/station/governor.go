@@ -101,7 +101,7 @@ func (g *governor) take(ctx context.Context, s message.Stored) error {
 	}
 	if _, part, _ := subjects.QueueOf(s.Subject); part == message.QueueCancel {
 		if m.Key != b.signed.key {
-			if _, err := message.VerifyStored(m, s.At, g.station.trust.Find, subjects.Admin, subjects.Operator); err != nil {
+			if _, err := message.VerifyStored(&m, s.At, g.station.trust.Find, subjects.Admin, subjects.Operator); err != nil {
 				return err
 			}
 		}
@@ -142,7 +142,7 @@ func (g *governor) order(ctx context.Context, id string) (*bounded, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := message.VerifyStored(m, stored.At, g.station.trust.Find, subjects.Admin, subjects.Operator, subjects.Viewer); err != nil {
+	if _, err := message.VerifyStored(&m, stored.At, g.station.trust.Find, subjects.Admin, subjects.Operator, subjects.Viewer); err != nil {
 		return nil, err
 	}
 	return &bounded{order: o, signed: signature{m.Key, stored.At}, waiting: make(map[string]message.Message), under: make(map[string]place)}, nil

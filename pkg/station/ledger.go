@@ -210,7 +210,7 @@ func (l *ledger) event(ctx context.Context, stored message.Stored) {
 		l.station.log.Warn("ignored a malformed event", "subject", m.Subject.String(), "error", d.Fault)
 		return
 	}
-	if err := l.station.register.proves(ctx, m, d.StoredAt); err != nil {
+	if err := l.station.register.proves(ctx, &m, d.StoredAt); err != nil {
 		l.wedged(stored, m)
 		l.station.log.Warn("ignored an event", "subject", m.Subject.String(), "id", m.ID, "error", err)
 		return
@@ -244,7 +244,9 @@ func (l *ledger) answered(d message.Delivery) {
 // keepEarly remembers an end whose command has not been read yet: commands
 // and events are two streams.
 func (l *ledger) keepEarly(key string, d message.Delivery) {
-	d.Message.Body = withoutResult(d.Message) // thousands of results are much to keep
+	body := withoutResult(d.Message) // thousands of results are much to keep
+	d.Message.Drop()
+	d.Message.Body = body
 	if _, known := l.early[key]; !known {
 		l.order = append(l.order, key)
 	}
@@ -286,7 +288,8 @@ func (l *ledger) settle(key string, c *command, d message.Delivery) {
 		recent = recent[1:]
 	}
 	l.recent[name] = recent
-	c.stored.Body, c.message.Body, c.stored.Headers = nil, nil, nil
+	c.stored.Body, c.stored.Headers = nil, nil
+	c.message.Drop()
 }
 
 // withoutResult is an answer's body without what its handler returned.

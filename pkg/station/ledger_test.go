@@ -1,7 +1,6 @@
 package station_test
 
 import (
-	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -287,8 +286,8 @@ func TestAThousandWaitingCommandsComeInOrderPageByPage(t *testing.T) {
 	s := running(t)
 	s.nodes(nil, "ship1")
 	sent := slices.Concat(
-		s.send("ship1", "reload", 900, 0, []byte(`{"text":"`+fmt.Sprintf("%02000d", 7)+`"}`)),
-		s.send("ship1", "reload", 3, 0, make([]byte, message.MaxBody)),
+		s.send("ship1", "reload", 900, 0, noise(2000)),
+		s.send("ship1", "reload", 3, 0, noise(message.MaxBody)),
 		s.send("ship1", "reload", 97, 0, nil))
 	got, pages := s.sync("ship1")
 	if !slices.Equal(got, ids(sent)) {

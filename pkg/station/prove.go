@@ -13,7 +13,7 @@ import (
 // proves checks that an event or a report is by the node that it is about, or by
 // a station. What it says of a node that joined or took another key this moment
 // may come before the register's entry: then that is looked up.
-func (r *register) proves(ctx context.Context, m message.Message, at time.Time) error {
+func (r *register) proves(ctx context.Context, m *message.Message, at time.Time) error {
 	name := m.Subject.Node
 	err := message.VerifyEvent(m, at, r.keyAt(name, m.Key, at), r.station.trust.Find)
 	if err == nil || m.CheckSignature() != nil || fleet.CheckNode(name) != nil || !r.mayAsk(name) {

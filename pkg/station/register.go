@@ -200,7 +200,7 @@ func (r *register) read(e bus.Entry) (record NodeRecord, by signature, err error
 	if err != nil {
 		return record, by, err
 	}
-	if _, err := message.VerifyStored(m, e.At, r.station.trust.Find, recordWriters...); err != nil {
+	if _, err := message.VerifyStored(&m, e.At, r.station.trust.Find, recordWriters...); err != nil {
 		return record, by, err
 	}
 	if err := json.Unmarshal(e.Body, &record); err != nil {
@@ -219,7 +219,7 @@ func (r *register) removes(e bus.Entry) (by string, err error) {
 	m, err := e.Message(message.RegisterSubject(e.Key))
 	var owner message.Trusted
 	if err == nil {
-		owner, err = message.VerifyStored(m, e.At, r.station.trust.Find, recordWriters...)
+		owner, err = message.VerifyStored(&m, e.At, r.station.trust.Find, recordWriters...)
 	}
 	if err == nil && m.Operation != bus.Delete {
 		err = fleet.Errorf(fleet.Refused, "the entry is marked as deleted and its signature says nothing of it")
@@ -302,14 +302,14 @@ func (r *register) followReported(ctx context.Context, caughtUp func()) error {
 		}
 		m, err := e.Message(message.ReportedSubject(name, method, domain))
 		if err == nil {
-			err = r.proves(ctx, m, e.At)
+			err = r.proves(ctx, &m, e.At)
 		}
 		switch {
 		case err != nil:
 		case method == subjects.MethodLifecycle:
-			err = r.tellFacts(name, e.Body)
+			err = r.tellFacts(name, m.Body)
 		default:
-			err = r.says(name, e.Body)
+			err = r.says(name, m.Body)
 		}
 		if err != nil {
 			r.station.log.Warn("ignored a report", "key", e.Key, "error", err)
@@ -386,7 +386,7 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		s := d.Message.Subject
 		err := d.Fault
 		if err == nil {
-			err = r.proves(ctx, d.Message, i.At)
+			err = r.proves(ctx, &d.Message, i.At)
 		}
 		if err != nil {
 			r.station.log.Warn("ignored a health report", "subject", i.Subject, "error", err)
@@ -399,13 +399,13 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 				Servers []nginx.ServerStatus `json:"servers"`
 			} `json:"nginx"`
 		}
-		if json.Unmarshal(i.Body, &beat) != nil {
+		if json.Unmarshal(d.Message.Body, &beat) != nil {
 			return nil
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if n, ok := r.nodes[s.Node]; ok {
-			n.health, n.healthAt = i.Body, i.At
+			n.health, n.healthAt = d.Message.Body, i.At
 			n.linkDay, n.linkBytes = beat.Link.Day, beat.Link.Bytes()
 			n.servers = unused(beat.Nginx.Servers)
 			n.every = time.Duration(beat.EverySeconds * float64(time.Second))

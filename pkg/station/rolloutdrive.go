@@ -48,7 +48,7 @@ func (r *rollouts) takeLease(e bus.Entry) error {
 	seen.Epoch = r.lease.Epoch
 	m, err := e.Message(subjects.RolloutSubject(subjects.RolloutLease, subjects.RolloutLease))
 	if err == nil {
-		_, err = message.VerifyStored(m, e.At, r.station.trust.Find, subjects.Station)
+		_, err = message.VerifyStored(&m, e.At, r.station.trust.Find, subjects.Station)
 	}
 	var said lease
 	if err == nil {

@@ -199,7 +199,7 @@ func SignRollout(id string, plan rollout.Plan, changes []bus.Change, from string
 	}
 	var all []bus.Change
 	for _, c := range changes {
-		m, err := message.SignBody(subjects.RolloutSubject(id, subjects.RolloutDoc), from, "", document{c.Document.Headers(), c.Document.Body}, signer)
+		m, err := message.SignBody(subjects.RolloutSubject(id, subjects.RolloutDoc), from, "", document{c.Document.Headers(), c.Document.Wire()}, signer)
 		if err != nil {
 			return nil, err
 		}

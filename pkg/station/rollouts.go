@@ -106,6 +106,9 @@ func (r *rollouts) take(e bus.Entry) error {
 	if err != nil {
 		return err
 	}
+	if err := m.Unpack(); err != nil {
+		return err
+	}
 	if what == subjects.RolloutOrder {
 		return r.takeOrder(id, e, m, owner)
 	}
@@ -195,7 +198,7 @@ func (r *rollouts) takeState(id string, e bus.Entry) error {
 	}
 	m, err := e.Message(subjects.RolloutSubject(id, subjects.RolloutState))
 	if err == nil {
-		_, err = message.VerifyStored(m, e.At, r.station.trust.Find, subjects.Station)
+		_, err = message.VerifyStored(&m, e.At, r.station.trust.Find, subjects.Station)
 	}
 	if err != nil {
 		return err

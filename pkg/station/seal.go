@@ -112,12 +112,12 @@ func (r *register) lookUpFacts(ctx context.Context, node NodeRecord) error {
 	}
 	m, err := e.Message(message.ReportedSubject(node.Name, subjects.MethodLifecycle, message.LifecycleDomain))
 	if err == nil {
-		err = message.VerifyEvent(m, e.At, node.keyAt(m.Key, e.At), r.station.trust.Find)
+		err = message.VerifyEvent(&m, e.At, node.keyAt(m.Key, e.At), r.station.trust.Find)
 	}
 	if err != nil {
 		return err
 	}
-	return r.tellFacts(node.Name, e.Body)
+	return r.tellFacts(node.Name, m.Body)
 }
 
 // hasSecrets reports whether something among resources is sealed.

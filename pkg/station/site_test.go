@@ -2,6 +2,7 @@ package station_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"log/slog"
 	"path/filepath"
@@ -481,4 +482,11 @@ func upstream(name, server string) fleet.Resource {
 func file(name, content string) fleet.Resource {
 	return fleet.Resource{APIVersion: fleet.APIVersion, Kind: "ConfigFile", Metadata: fleet.Metadata{Name: name},
 		Spec: &fleet.ConfigFile{Context: "http", Content: content}}
+}
+
+// noise is a body that does not get smaller when it is packed.
+func noise(size int) []byte {
+	body := make([]byte, size)
+	_, _ = rand.Read(body) // never fails
+	return body
 }

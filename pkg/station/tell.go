@@ -51,7 +51,7 @@ func (s *Station) tellRemoved(ctx context.Context) error {
 	for _, e := range removed {
 		by := "somebody who did not sign it"
 		if m, err := e.Message(message.RegisterSubject(e.Key)); err == nil {
-			if owner, err := message.VerifyStored(m, e.At, s.trust.Find, recordWriters...); err == nil {
+			if owner, err := message.VerifyStored(&m, e.At, s.trust.Find, recordWriters...); err == nil {
 				by = owner.Name
 			}
 		}

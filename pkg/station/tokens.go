@@ -122,7 +122,7 @@ func (k *token) takeUse(s *Station, id, which string, e bus.Entry) error {
 	defer func() { k.put(n, u) }()
 	m, err := e.Message(message.TokenUseSubject(id))
 	if err == nil {
-		_, err = message.VerifyStored(m, e.At, s.trust.Find, subjects.Station)
+		_, err = message.VerifyStored(&m, e.At, s.trust.Find, subjects.Station)
 	}
 	if e.Deleted {
 		u.free = err == nil && m.Operation == bus.Delete
@@ -196,7 +196,7 @@ func (t *tokens) kept(id string) (document message.Message, record TokenRecord) 
 // believesToken reports whether a token is good and made by who may make one. Its
 // maker is asked for each time: who is revoked leaves no token behind.
 func (s *Station) believesToken(document message.Message, r TokenRecord) error {
-	if err := message.VerifyDocument(document, s.trust.Find, subjects.Admin, subjects.Operator); err != nil {
+	if err := message.VerifyDocument(&document, s.trust.Find, subjects.Admin, subjects.Operator); err != nil {
 		return fleet.Errorf(fleet.Refused, "the token %s was not made by who may make one: %w", ShortID(r.ID()), err)
 	}
 	if owner, _ := s.trust.Find(document.Key); !mayAddNodes(owner) {

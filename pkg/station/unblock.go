@@ -67,11 +67,12 @@ func (s *Station) unblock(ctx context.Context) error {
 	}
 	copied, err := s.conn.CopiedUpTo(ctx, subjects.Audit, subjects.CopiedEvents)
 	for i, w := range due {
+		d := message.Receive(w.stored)
 		switch {
 		case err != nil || w.stored.Sequence > copied: // the audit is to have it
 			s.ledger.wedge(w)
 			continue
-		case s.register.proves(ctx, message.Receive(w.stored).Message, w.stored.At) == nil: // it has become known since whose it is
+		case s.register.proves(ctx, &d.Message, w.stored.At) == nil: // it has become known since whose it is
 			s.ledger.event(ctx, w.stored)
 			continue
 		}
