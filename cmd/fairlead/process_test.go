@@ -14,7 +14,7 @@ import (
 )
 
 // patience is how long anything may take that takes a moment.
-const patience = 30 * time.Second
+const patience = 60 * time.Second
 
 // process is a fairlead that runs.
 type process struct {

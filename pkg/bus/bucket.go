@@ -250,6 +250,10 @@ func (c *Conn) directAll(ctx context.Context, stream string, read map[string]any
 	return nil
 }
 
+// directAnswer is how long the broker may say nothing to a direct read. A question or
+// an answer may be lost, as while an account is given other bounds.
+const directAnswer = 10 * time.Second
+
 // directly asks for stored messages and hands over the answers until they are
 // over. The client library does it too, but takes a stored message without a body
 // that bears a header called Status for the broker's word that nobody answers.
@@ -266,12 +270,17 @@ func (c *Conn) directly(ctx context.Context, what string, question []byte, each 
 		return err
 	}
 	for {
+		timer := time.NewTimer(directAnswer)
 		select {
 		case reply := <-heard:
+			timer.Stop()
 			if over, err := each(reply); over {
 				return err
 			}
+		case <-timer.C:
+			return context.DeadlineExceeded
 		case <-ctx.Done():
+			timer.Stop()
 			return ctx.Err()
 		}
 	}
@@ -280,12 +289,12 @@ func (c *Conn) directly(ctx context.Context, what string, question []byte, each 
 // directOne asks for one stored message. Many questions share a subscription, but
 // where the client library says that nobody answers it is asked again.
 func (c *Conn) directOne(ctx context.Context, what string, question []byte) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, directAnswer)
+	defer cancel()
 	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+what, question)
 	if !errors.Is(err, nats.ErrNoResponders) {
 		return reply, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, pullAnswer)
-	defer cancel()
 	err = c.directly(ctx, what, question, func(m *nats.Msg) (bool, error) {
 		reply = m
 		if _, ok := fromShown(m); !ok {
