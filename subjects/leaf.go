@@ -23,7 +23,7 @@ func GrantLeaf() (p Permissions) {
 	}
 	// What the hub listens on ends in >, which the star here allows to tell of; a
 	// message that it lets through besides is one that nobody reads.
-	for _, bucket := range []string{Desired, Trust} {
+	for _, bucket := range []string{Desired, Trust, Blobs} {
 		p.Publish = append(p.Publish, "$JS.API.DIRECT.GET."+BucketStream(bucket)+".*")
 	}
 	p.Publish = append(p.Publish, KeySubject(Reported, "*"))

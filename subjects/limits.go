@@ -23,12 +23,15 @@ const sentTo = prefix + ".<node>.command.<sent>.*.*"
 //
 // What lies in buckets concerns nodes that nobody named: a resource chooses them
 // by itself, and ends as nginxconfig on them. So who is limited writes into none,
-// but who may send nginxconfig to every node may write resources.
+// but who may send nginxconfig to every node may write resources, and who may push
+// files may store them: by themselves they go nowhere.
 func GrantLimited(role Role, methods []string, l Limits) Permissions {
 	p := Grant(role, nil)
 	configures := len(l.Nodes) == 0 && slices.Contains(l.Methods, MethodConfig)
+	pushes := len(l.Methods) == 0 || slices.Contains(l.Methods, MethodPush)
 	p.Publish = slices.DeleteFunc(p.Publish, func(subject string) bool {
-		return strings.HasPrefix(subject, anyKey) && !(configures && chooses(subject))
+		may := configures && chooses(subject) || pushes && strings.HasPrefix(subject, KeySubject(Blobs, ""))
+		return strings.HasPrefix(subject, anyKey) && !may
 	})
 	if len(l.Methods) > 0 {
 		methods = l.Methods

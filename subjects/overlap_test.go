@@ -68,10 +68,11 @@ func TestNoStreamKeepsWhatIsShownOrSpoken(t *testing.T) {
 	}
 }
 
-// common is what every node may do alike: read and hear the signed trust set, and
-// hear questions, which name nobody.
+// common is what every node may do alike: read and hear the signed trust set, hear
+// questions, which name nobody, and read files.
 var common = map[string]bool{
 	"$JS.API.DIRECT.GET.KV_trust": true, "$JS.API.DIRECT.GET.KV_trust.$KV.trust.set": true, "live.trust.set": true, "live.ask": true,
+	"$JS.API.DIRECT.GET.KV_blobs.$KV.blobs.*": true,
 }
 
 func TestTwoNodesPermissionsHaveNothingElseInCommon(t *testing.T) {

@@ -2,7 +2,7 @@ package subjects
 
 import "time"
 
-// Names of streams, buckets and the object store.
+// Names of streams and buckets.
 const (
 	Commands = "COMMANDS"
 	Events   = "EVENTS"
@@ -21,7 +21,7 @@ const (
 	Trust    = "trust"
 	Revoked  = "revoked"
 	Tokens   = "tokens"
-	Bundles  = "bundles"
+	Blobs    = "blobs"
 )
 
 // MaxCommandAge bounds every command's life: the mailbox keeps none longer.
@@ -33,6 +33,10 @@ const MaxTokenAge = 30 * 24 * time.Hour
 // MaxNodeLife bounds how long a node's JWT holds; the one that renews it holds
 // twice as long. Revocations of nodes are kept that long and no longer.
 const MaxNodeLife = 90 * 24 * time.Hour
+
+// MaxBlobAge is how long a part of a file is kept at most: as long as a command
+// that names it can wait, and a little. Whoever stores one may say less.
+const MaxBlobAge = MaxCommandAge + 2*24*time.Hour
 
 // RolloutsAge is how long rollouts are kept: none takes a third of that.
 const RolloutsAge = 90 * 24 * time.Hour
@@ -49,6 +53,7 @@ type Settings struct {
 	AuditAge   time.Duration // AUDIT
 	LogsAge    time.Duration // LOGS
 	LogsBytes  int64         // LOGS, oldest dropped beyond
+	BlobsBytes int64         // bucket blobs, nothing more is taken beyond
 	HealthKept int64         // HEALTH, per subject
 }
 
@@ -59,7 +64,7 @@ func DefaultSettings() Settings {
 		// An end must be there longer than any command can wait: it is what keeps
 		// the command from ending twice.
 		Replicas: 1, EventsAge: MaxCommandAge + 7*day, AuditAge: 90 * day,
-		LogsAge: 7 * day, LogsBytes: 10 << 30, HealthKept: 120,
+		LogsAge: 7 * day, LogsBytes: 10 << 30, BlobsBytes: 4 << 30, HealthKept: 120,
 	}
 }
 
@@ -70,6 +75,7 @@ func (s Settings) Or(d Settings) Settings {
 	fill(&s.AuditAge, d.AuditAge)
 	fill(&s.LogsAge, d.LogsAge)
 	fill(&s.LogsBytes, d.LogsBytes)
+	fill(&s.BlobsBytes, d.BlobsBytes)
 	fill(&s.HealthKept, d.HealthKept)
 	return s
 }
@@ -113,8 +119,11 @@ type Bucket struct {
 	Shown   *Transform `json:"shown,omitempty"`
 	Atomic  bool       `json:"atomic,omitempty"` // several keys can change in one step
 	// MaxAge is how long an entry is kept that nobody writes again; 0 is for ever.
-	MaxAge   time.Duration `json:"maxAge,omitempty"`
-	Replicas int           `json:"replicas"`
+	MaxAge time.Duration `json:"maxAge,omitempty"`
+	// MaxBytes is what it holds at most; more is refused. 0 is no bound.
+	MaxBytes int64 `json:"maxBytes,omitempty"`
+	Ages     bool  `json:"ages,omitempty"` // who writes an entry may say how long it is kept
+	Replicas int   `json:"replicas"`
 }
 
 // shown drops the prefix and the id: stored subject to four tokens.
@@ -169,6 +178,7 @@ func Buckets(s Settings) []Bucket {
 		{Name: Tokens, History: 8, MaxAge: 2 * MaxTokenAge, Replicas: s.Replicas},
 		{Name: Trust, History: 64, Shown: &trust, Replicas: s.Replicas},
 		{Name: Revoked, History: 4, Replicas: s.Replicas},
+		{Name: Blobs, History: 1, MaxAge: MaxBlobAge, MaxBytes: s.BlobsBytes, Ages: true, Replicas: s.Replicas},
 	}
 }
 

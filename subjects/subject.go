@@ -23,6 +23,7 @@ const (
 	MethodConfig    = "nginxconfig" // what a change of resources ends as on a node
 	MethodHealth    = "healthreport"
 	MethodSyslog    = "syslogforwarding"
+	MethodPush      = "filepush" // names blobs, which its sender stores
 )
 
 // Subject is the address of a message, four tokens.

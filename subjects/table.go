@@ -85,6 +85,8 @@ func Table() []Row {
 		{"$KV.fleet.ConfigFile.*", roles(Admin, Station), nil, "KV_fleet", "raw nginx configuration"},
 		{"$KV.fleet.NodePolicy.*", roles(Admin, Station), nil, "KV_fleet", "what nodes allow raw configuration to do, and how agents care for nginx"},
 		{"$KV.nodes.<node>", roles(Admin, Station), nil, "KV_nodes", "the register"},
+		{"$KV.blobs.*", roles(Admin), nil, "KV_blobs", "a part of a file, or the list of its parts, by the SHA-256 of what it holds; unsigned, since that names it"},
+		{"$JS.API.DIRECT.GET.KV_blobs.$KV.blobs.*", roles(Node), nil, "", "a node reads a part of a file"},
 		{"$KV.rollouts.>", roles(Admin, Operator, Station), nil, "KV_rollouts", "rollouts: plan, resources and orders by people, state and lease by stations; worthless without their signatures"},
 
 		{"$KV.trust.set", roles(Admin, Station), nil, "KV_trust", "the signed trust set; worthless without the trust key's signature"},

@@ -154,12 +154,12 @@ func (p *puller) item(msg *nats.Msg) (Item, uint64, error) {
 func (c *Conn) consumer(ctx context.Context, stream string, o ReadOptions) (jetstream.Consumer, error) {
 	cfg := jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1,
-		InactiveThreshold: pullExpires, FilterSubject: o.Filter, DeliverPolicy: jetstream.DeliverAllPolicy,
+		InactiveThreshold: pullExpires, FilterSubject: o.Filter, FilterSubjects: o.Filters, HeadersOnly: o.Bare, DeliverPolicy: jetstream.DeliverAllPolicy,
 	}
 	switch {
 	case o.Latest:
 		cfg.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
-		if cfg.FilterSubject == "" {
+		if cfg.FilterSubject == "" && len(cfg.FilterSubjects) == 0 {
 			cfg.FilterSubject = ">"
 		}
 	case o.After > 0:

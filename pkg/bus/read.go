@@ -17,9 +17,11 @@ import (
 // it and returns.
 type ReadOptions struct {
 	Filter   string    // subject filter, "" for all
+	Filters  []string  // several of them, instead of one
 	After    uint64    // begin behind this sequence
 	Since    time.Time // begin at this moment of the broker's clock
 	Latest   bool      // only the last message of each subject
+	Bare     bool      // headers without bodies
 	Follow   bool      // go on with what comes, until ctx ends
 	CaughtUp func()    // called once, when everything stored at the start was seen
 }

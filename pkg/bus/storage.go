@@ -15,29 +15,26 @@ import (
 // and it mistakes an id on two subjects for one message (see mistaken).
 const dedupeWindow = 100 * time.Millisecond
 
-// EnsureStorage makes the streams, buckets and the object store, or brings
-// their settings up to date. Any number of stations may call it at once.
+// EnsureStorage makes the streams and buckets, or brings their settings up to
+// date. Any number of stations may call it at once.
 func (c *Conn) EnsureStorage(ctx context.Context, s subjects.Settings) error {
+	var all, bounded []jetstream.StreamConfig // these are made with what room the others leave
 	for _, bucket := range subjects.Buckets(s) {
-		if err := c.ensure(ctx, bucketConfig(bucket)); err != nil {
-			return err
+		if bucket.MaxBytes > 0 {
+			bounded = append(bounded, bucketConfig(bucket))
+			continue
 		}
+		all = append(all, bucketConfig(bucket))
 	}
 	for _, stream := range subjects.Streams(s) {
-		if err := c.ensure(ctx, streamConfig(stream)); err != nil {
+		all = append(all, streamConfig(stream))
+	}
+	for _, cfg := range append(all, bounded...) {
+		if err := c.ensure(ctx, cfg); err != nil {
 			return err
 		}
 	}
-	_, err := c.js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
-		Bucket: subjects.Bundles, Description: "bundles by digest", Replicas: s.Or(subjects.DefaultSettings()).Replicas,
-	})
-	if err != nil && ctx.Err() == nil { // as with ensure, what is there is good enough
-		if _, errOpen := c.js.ObjectStore(ctx, subjects.Bundles); errOpen == nil {
-			c.log.Warn(staysAsItIs, "stream", subjects.Bundles, "error", err)
-			return nil
-		}
-	}
-	return kinded(err, "create object store "+subjects.Bundles)
+	return nil
 }
 
 // createTime bounds one creation: a cluster that elects a leader drops the
@@ -86,12 +83,16 @@ func streamConfig(s subjects.Stream) jetstream.StreamConfig {
 // addition one whose keys can change together. It takes no roll-ups (a client's
 // purge of a key), since the header of one write could remove every other key.
 func bucketConfig(b subjects.Bucket) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
+	cfg := jetstream.StreamConfig{
 		Name: subjects.BucketStream(b.Name), Subjects: []string{subjects.KeySubject(b.Name, ">")},
-		Storage: jetstream.FileStorage, MaxMsgsPerSubject: int64(b.History), MaxBytes: -1,
-		MaxAge: b.MaxAge, Replicas: b.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true,
+		Storage: jetstream.FileStorage, MaxMsgsPerSubject: int64(b.History), MaxBytes: b.MaxBytes,
+		MaxAge: b.MaxAge, AllowMsgTTL: b.Ages, Replicas: b.Replicas, Discard: jetstream.DiscardNew, DenyDelete: true,
 		AllowDirect: true, AllowAtomicPublish: b.Atomic, Duplicates: dedupeWindow, RePublish: republish(b.Shown),
 	}
+	if cfg.MaxBytes == 0 {
+		cfg.MaxBytes = -1
+	}
+	return cfg
 }
 
 func republish(t *subjects.Transform) *jetstream.RePublish {
