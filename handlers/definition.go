@@ -38,6 +38,9 @@ type Definition[Body any] struct {
 	// run after a crash is told that and when an earlier one began. Implied
 	// by Once. It costs one disk sync.
 	Durable bool
+	// Stoppable: a run can be called off like a command that waits. For work that
+	// may take hours and leaves nothing half done.
+	Stoppable bool
 	// Timeout bounds one run; 0 is a minute.
 	Timeout time.Duration
 	// Role is the least role that may send it.
@@ -63,6 +66,7 @@ type Command[Body any] struct {
 	From    string
 	Role    subjects.Role // of who sent it
 	Body    Body
+	Expires time.Time // when it is over, by the broker's clock
 	// Received is when the agent took the command, by the host's boot clock.
 	Received time.Duration
 	// Resumed says that an earlier run was cut off by the end of the agent in
@@ -85,7 +89,7 @@ type Result struct {
 // Handler is a Definition without its type parameter.
 type Handler struct {
 	Method, Summary, Details, Lane, Domain string
-	Latest, Once, Durable                  bool
+	Latest, Once, Durable, Stoppable       bool
 	Timeout                                time.Duration
 	Role                                   subjects.Role
 	Example                                json.RawMessage
@@ -108,12 +112,12 @@ func (d Definition[Body]) handler() Handler {
 	}
 	return Handler{
 		Method: d.Method, Summary: d.Summary, Details: d.Details, Lane: d.Lane, Domain: d.Domain,
-		Latest: d.Latest, Once: d.Once, Durable: d.Durable || d.Once,
+		Latest: d.Latest, Once: d.Once, Durable: d.Durable || d.Once, Stoppable: d.Stoppable,
 		Timeout: d.Timeout, Role: d.Role, Example: example, Serve: d.Serve,
 		Body: reflect.TypeFor[Body](), Returns: reflect.TypeOf(d.Returns),
 		Handle: func(ctx context.Context, n *Node, raw Command[json.RawMessage]) (Result, error) {
 			c := Command[Body]{ID: raw.ID, Subject: raw.Subject, From: raw.From, Role: raw.Role,
-				Received: raw.Received, Resumed: raw.Resumed, Started: raw.Started}
+				Expires: raw.Expires, Received: raw.Received, Resumed: raw.Resumed, Started: raw.Started}
 			if err := decode(raw.Body, &c.Body); err != nil {
 				return Result{}, fleet.Errorf(fleet.Invalid, "body of %s: %w", d.Method, err)
 			}

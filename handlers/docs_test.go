@@ -49,6 +49,9 @@ func section(t *testing.T, b *strings.Builder, h handlers.Handler) {
 	if h.Once {
 		b.WriteString("- never run twice: one that a crash cut off ends failed, kind interrupted\n")
 	}
+	if h.Stoppable {
+		b.WriteString("- a run can be called off, too\n")
+	}
 	if h.Lane != "" {
 		fmt.Fprintf(b, "- one at a time with the others of the lane `%s`\n", h.Lane)
 	}

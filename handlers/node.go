@@ -19,6 +19,7 @@ type Node struct {
 	Events Events
 	Queue  Queue
 	Spool  Spool
+	Blobs  Blobs
 	// Takeover is nil on a node without nginx.
 	Takeover Takeover
 	// Identity is nil on a node whose credentials are not renewed.
@@ -30,6 +31,7 @@ type Node struct {
 	Link        func() []LinkDay
 	HealthEvery time.Duration     // 0 sends no health report by itself
 	Programs    []string          // absolute paths that shellcommand may run
+	PushDirs    []string          // directories that filepush may put files into, absolute and clean
 	Syslog      map[string]string // domain to listen address, see package syslog
 }
 

@@ -3,6 +3,7 @@ package handlerstest
 import (
 	"context"
 	"log/slog"
+	"os"
 	"time"
 
 	"fairlead/handlers"
@@ -15,7 +16,7 @@ import (
 func node() *handlers.Node {
 	var p poor
 	return &handlers.Node{
-		Name: "node1", Log: slog.New(slog.DiscardHandler), Nginx: p, State: p, Events: p, Queue: p, Spool: p,
+		Name: "node1", Log: slog.New(slog.DiscardHandler), Nginx: p, State: p, Events: p, Queue: p, Spool: p, Blobs: p,
 		Usage:       func(ctx context.Context) (host.HostUsage, error) { return host.HostUsage{}, ctx.Err() },
 		HealthEvery: time.Second,
 	}
@@ -53,5 +54,8 @@ func (poor) Cancel(context.Context, string, string) error               { return
 func (poor) Push(string, int, []byte) error                             { return errPoor }
 func (poor) Peek(int) ([]handlers.Spooled, error)                       { return nil, errPoor }
 func (poor) Done(uint64) error                                          { return errPoor }
+func (poor) Begun(string) (string, int64)                               { return "", 0 }
+func (poor) Fetch(context.Context, string, time.Time) (*os.File, error) { return nil, errPoor }
+func (poor) Forget(string)                                              {}
 func (poor) Empty() bool                                                { return true }
 func (poor) TellDropped() error                                         { return errPoor }

@@ -252,10 +252,10 @@ func (a *Agent) connect(ctx context.Context) (err error) {
 
 func (a *Agent) handlersNode() *handlers.Node {
 	n := &handlers.Node{
-		Name: a.cfg.Name, Log: a.log, State: a.state, Events: events{a}, Queue: a.lanes, Spool: spool{a},
+		Name: a.cfg.Name, Log: a.log, State: a.state, Events: events{a}, Queue: a.lanes, Spool: spool{a}, Blobs: newBlobs(a),
 		Usage:       func(ctx context.Context) (host.HostUsage, error) { return host.Usage(ctx, a.cfg.State) },
 		Link:        func() []handlers.LinkDay { return a.meter.upTo(a.clock.Now()) },
-		HealthEvery: a.cfg.HealthEvery, Programs: a.cfg.Programs, Syslog: a.cfg.Syslog,
+		HealthEvery: a.cfg.HealthEvery, Programs: a.cfg.Programs, PushDirs: a.cfg.PushDirs, Syslog: a.cfg.Syslog,
 	}
 	if a.engine != nil {
 		n.Nginx, n.Takeover = a.engine, a.engine

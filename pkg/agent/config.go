@@ -31,6 +31,7 @@ type Config struct {
 	Nginx    *nginx.Config     // nil for a node without nginx
 	Registry handlers.Registry // handlers.All() when empty
 	Programs []string          // absolute paths that shellcommand may run
+	PushDirs []string          // absolute paths of directories that filepush may put files into
 	Syslog   map[string]string // domain to address, see package syslog
 
 	Link          string        // class of the link, one of fleet.Links; "wan"
@@ -57,6 +58,7 @@ const (
 	PointReceived  = "received"  // verified, nothing kept
 	PointQueued    = "queued"    // waits in its lane
 	PointStarted   = "started"   // its start is in the journal, where it is kept
+	PointPart      = "part"      // a part of a file that it needs was fetched and kept
 	PointDone      = "done"      // the handler returned, nothing kept of it
 	PointFinished  = "finished"  // outcome and answer are in the journal
 	PointPublished = "published" // the broker has the answer, the outbox still too
@@ -134,6 +136,11 @@ func (c Config) Validate() error {
 	for _, p := range c.Programs {
 		if !filepath.IsAbs(p) {
 			faults.Addf("programs", "%q is not an absolute path", p)
+		}
+	}
+	for _, d := range c.PushDirs {
+		if !filepath.IsAbs(d) || d != filepath.Clean(d) || d == "/" {
+			faults.Addf("pushDirs", "%q: give the absolute path of a directory, and not /", d)
 		}
 	}
 	return faults.Err()

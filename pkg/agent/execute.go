@@ -28,7 +28,7 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 		return
 	}
 	command := handlers.Command[json.RawMessage]{
-		ID: w.command.ID, Subject: w.command.Subject, From: w.command.From, Body: w.command.Body, Received: w.received,
+		ID: w.command.ID, Subject: w.command.Subject, From: w.command.From, Body: w.command.Body, Expires: w.command.Expires, Received: w.received,
 	}
 	if !w.own {
 		if now := a.clock.Now(); !now.Before(w.command.Expires) {
@@ -48,6 +48,7 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 	}
 	rctx, cancel := context.WithTimeout(ctx, w.handler.Timeout)
 	defer cancel()
+	r := a.lanes.begin(w, cancel)
 	tell := time.AfterFunc(runningAfter, func() {
 		if !w.own {
 			a.outbox.notes.running(w.command)
@@ -57,8 +58,11 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 	result, err := a.call(rctx, w.handler, command)
 	tell.Stop()
 	took := time.Since(begun)
+	off := a.lanes.over(w, r, err)
 	a.cfg.Checkpoint(PointDone)
 	switch {
+	case off != nil:
+		err = off
 	case err != nil && ctx.Err() != nil && !w.handler.Once:
 		// Cut off by the end of the agent; it comes again at the next start.
 		a.log.Warn("command cut off, it will run again", "id", w.command.ID, "error", err)

@@ -272,7 +272,7 @@ func agentConfig(dir, url, name, state string) (agent.Config, error) {
 	}
 	trust, err := trustOf(dir)
 	return agent.Config{Name: name, Version: "test", URL: url, Credentials: creds, Trust: trust, State: state,
-		HealthEvery: -1, Grace: time.Second}, err
+		PushDirs: []string{pushedDir(state)}, HealthEvery: -1, Grace: time.Second}, err
 }
 
 // start runs the node's agent in this process; change may be nil.

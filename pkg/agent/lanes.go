@@ -178,10 +178,16 @@ func (l *lanes) forget(w *work) {
 func (l *lanes) end(w *work, why error) { l.agent.finish(w, noResult, why, 0) }
 
 // Cancel implements handlers.Queue.
-func (l *lanes) Cancel(_ context.Context, id, by string) error {
+func (l *lanes) Cancel(ctx context.Context, id, by string) error {
+	off := replacedBy{fleet.Errorf(fleet.Cancelled, "called off by %s", by), by}
 	l.mu.Lock()
 	var found *work
 	for _, in := range l.byName {
+		if r := stoppable(in, id); r != nil {
+			r.off = off
+			l.mu.Unlock()
+			return r.end(ctx, id)
+		}
 		if l.begun(in, id) {
 			l.mu.Unlock()
 			return fleet.Errorf(fleet.Conflict, "%s has begun and cannot be called off", id)
@@ -199,7 +205,7 @@ func (l *lanes) Cancel(_ context.Context, id, by string) error {
 	if found == nil {
 		return fleet.Errorf(fleet.Unknown, "no command %s waits on %s: it has ended, or is for another node", id, l.agent.cfg.Name)
 	}
-	l.end(found, replacedBy{fleet.Errorf(fleet.Cancelled, "called off by %s", by), by})
+	l.end(found, off)
 	return nil
 }
 

@@ -35,6 +35,8 @@ type child struct {
 	Port  int
 	// KillAt is the point at which an agent kills itself, "" for none.
 	KillAt string
+	// KillAfter is how often it passes that point before.
+	KillAfter int
 }
 
 func TestMain(m *testing.M) {
@@ -87,7 +89,7 @@ func beChild(text string) error {
 		go say(s.Ready())
 		return s.Run(ctx)
 	}
-	k := &killer{at: c.KillAt, ready: make(chan struct{})}
+	k := &killer{at: c.KillAt, pass: c.KillAfter, ready: make(chan struct{})}
 	cfg, err := agentConfig(c.Dir, c.URL, c.Node, c.State)
 	if err != nil {
 		return err
@@ -114,6 +116,7 @@ var points = []string{agent.PointReceived, agent.PointQueued, agent.PointStarted
 // only behind it.
 type killer struct {
 	at    string
+	pass  int // so often it does not
 	mu    sync.Mutex
 	told  bool
 	ready chan struct{} // closed when the start is told
@@ -128,7 +131,9 @@ func (k *killer) reached(point string) {
 		}
 		return
 	}
-	if point == k.at {
+	if point == k.at && k.pass > 0 {
+		k.pass--
+	} else if point == k.at {
 		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 		select {}
 	}

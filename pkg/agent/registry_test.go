@@ -140,10 +140,11 @@ func registry(e effects, interrupt func()) handlers.Registry {
 		})
 	}
 	cancel, err := handlers.All().Find(subjects.MethodCancel)
-	if err != nil {
+	push, perr := handlers.All().Find(handlers.MethodFilePush)
+	if err = errors.Join(err, perr); err != nil {
 		panic(err)
 	}
-	return handlers.New(cancel,
+	return handlers.New(cancel, push,
 		define(work, nil),
 		define(durable, func(d *handlers.Definition[workBody]) { d.Durable = true }),
 		define(once, func(d *handlers.Definition[workBody]) { d.Once = true }),

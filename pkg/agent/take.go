@@ -22,6 +22,8 @@ type work struct {
 	handler  handlers.Handler
 	received time.Duration // boot clock
 	own      bool
+
+	run *run // while it runs and can be called off; the lanes' lock holds
 }
 
 // take verifies commands and gives them to their lanes. They come in the order

@@ -1,0 +1,168 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Placing is a file to put into a directory that others may write to: whatever
+// they do there, nothing outside of it is touched.
+type Placing struct {
+	Root     *os.Root
+	Name     string // relative to Root
+	Mode     fs.FileMode
+	UID, GID int // -1 leaves it as it is
+}
+
+// NotAFileError says that something else than a file lies in the way.
+type NotAFileError struct{ What string }
+
+func (e NotAFileError) Error() string { return "there is " + e.What + " of that name" }
+
+// Open opens the file that is there, nil where there is none. The error is a
+// NotAFileError where something else is.
+func (p Placing) Open() (*os.File, error) {
+	info, err := p.Root.Lstat(p.Name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular():
+		return nil, NotAFileError{kindOf(info.Mode())}
+	}
+	// Somebody may put a pipe in its place this moment: that shall not hold anybody.
+	file, err := p.Root.OpenFile(p.Name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err = file.Stat(); err == nil && !info.Mode().IsRegular() {
+		err = NotAFileError{kindOf(info.Mode())}
+	}
+	if err != nil {
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+func kindOf(mode fs.FileMode) string {
+	switch {
+	case mode.IsDir():
+		return "a directory"
+	case mode&fs.ModeSymlink != 0:
+		return "a symbolic link"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
+}
+
+// Adjust gives a file that is there the mode and owner. It reports whether they
+// were others.
+func (p Placing) Adjust(file *os.File) (changed bool, err error) {
+	info, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	if owner, ok := info.Sys().(*syscall.Stat_t); ok && (p.UID >= 0 && int(owner.Uid) != p.UID || p.GID >= 0 && int(owner.Gid) != p.GID) {
+		if err := file.Chown(p.UID, p.GID); err != nil {
+			return false, err
+		}
+		changed = true
+	}
+	if info.Mode() != p.Mode {
+		return true, file.Chmod(p.Mode)
+	}
+	return changed, nil
+}
+
+// Put puts content in the file's place in one step that nothing can halve, makes
+// directories that lack, and returns once it is on disk. check is asked when all
+// of it is written and before it takes its place. temporary is a name that
+// nobody else uses: what an earlier try left under it is removed.
+func (p Placing) Put(ctx context.Context, content io.Reader, temporary string, check func() error) (err error) {
+	dir := path.Dir(p.Name)
+	if err := p.Root.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	temporary = path.Join(dir, temporary)
+	if err := p.Root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := p.Root.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		if err != nil {
+			_ = file.Close()
+			_ = p.Root.Remove(temporary)
+		}
+	}()
+	if _, err := io.Copy(file, Cancellable(ctx, content)); err != nil {
+		return err
+	}
+	if err := check(); err != nil {
+		return err
+	}
+	if _, err := p.Adjust(file); err != nil {
+		return err
+	}
+	if err := errors.Join(file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if existing, err := p.Open(); err != nil { // once more: it may be another since
+		return err
+	} else if existing != nil {
+		_ = existing.Close()
+	}
+	if err := p.Root.Rename(temporary, p.Name); err != nil {
+		return err
+	}
+	at, err := p.Root.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(at.Sync(), at.Close())
+}
+
+// Cancellable is a reader that ends with ctx's error when ctx does.
+func Cancellable(ctx context.Context, r io.Reader) io.Reader { return cancellable{ctx, r} }
+
+type cancellable struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c cancellable) Read(p []byte) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return c.r.Read(p)
+}
+
+// Room is what a file system has.
+type Room struct {
+	Free   uint64 // bytes, for users that are not root
+	Device uint64 // two directories of the same one share them
+}
+
+// RoomOf is the room of the file system that holds a directory.
+func RoomOf(dir string) (Room, error) {
+	var fs unix.Statfs_t
+	var file unix.Stat_t
+	if err := errors.Join(unix.Statfs(dir, &fs), unix.Stat(dir, &file)); err != nil {
+		return Room{}, fmt.Errorf("room of %s: %w", dir, err)
+	}
+	return Room{Free: fs.Bavail * uint64(fs.Bsize), Device: file.Dev}, nil
+}
