@@ -22,6 +22,7 @@ func newAgent(a *app) *cobra.Command {
 	var n nginx.Config
 	var without, dropIn bool
 	var allow []string
+	var pushDirs []string
 	syslogs := map[string]string{}
 	health := days(15 * time.Second)
 	var link string
@@ -39,6 +40,7 @@ go before that, and are renewed in their place.`,
 		Example: `  fairlead agent
   fairlead agent --nginx systemd --nginx-unit nginx.service
   fairlead agent --nginx external --nginx-pid /run/nginx.pid --nginx-conf /etc/nginx
+  fairlead agent --push-dir /srv/www --push-dir /var/lib/app
   fairlead agent --allow /usr/bin/uname --syslog edge=udp:127.0.0.1:5514
   fairlead agent --url tls://broker.example.org:4222 --creds ship1.creds --trust trust.json`,
 		Args: cobra.NoArgs,
@@ -60,6 +62,7 @@ go before that, and are renewed in their place.`,
 				return err
 			}
 			cfg := agent.Config{Version: version, State: journalOf(state), Programs: allow, Syslog: syslogs,
+				PushDirs:    directories(pushDirs),
 				HealthEvery: time.Duration(health), Link: link, Heartbeat: time.Duration(heartbeat), Budget: budget.bytes, Logger: a.daemonLogger()}
 			if err := a.nodeSettings(d, state, &cfg); err != nil {
 				return err
@@ -101,12 +104,25 @@ go before that, and are renewed in their place.`,
 	f.StringVar(&n.User, "nginx-user", "", "user of nginx's workers (default www-data, else nobody)")
 	f.IntVar(&n.Workers, "nginx-workers", 0, "nginx's worker processes; 0 is one for each processor")
 	f.StringArrayVar(&allow, "allow", nil, "`PROGRAM` that shellcommand may run, by absolute path; may be given several times")
+	f.StringArrayVar(&pushDirs, "push-dir", nil, "`DIR` that `fairlead push` may put files into; several times, or separated by colons")
 	f.StringToStringVar(&syslogs, "syslog", syslogs, "`DOMAIN=ADDRESS` to forward syslog from: unixgram:/path, udp:host:port, tcp:host:port")
 	f.StringVar(&link, "link", fleet.DefaultLink, "`CLASS` of the link to the broker: lan, wan or satellite; the node has it as a fact")
 	f.Var(&heartbeat, "heartbeat", "longest time between heartbeats (default 15s, 20s or 30s, as the link is)")
 	f.Var(&budget, "budget", "most that the link to the broker carries, both ways together, such as 64kbit/s; 8kbit/s or more")
 	f.Var(&health, "health-every", "time between health reports")
 	return c
+}
+
+// directories are those of a list whose parts colons separate, as in PATH.
+func directories(lists []string) (dirs []string) {
+	for _, list := range lists {
+		for _, dir := range filepath.SplitList(list) {
+			if dir != "" {
+				dirs = append(dirs, filepath.Clean(dir))
+			}
+		}
+	}
+	return dirs
 }
 
 // absolute has paths that were given relative to here name the same from

@@ -137,6 +137,7 @@ var harmless = map[string]int{
 	"fairlead publish node1.command.reload.nginx --wait":                          0,
 	"fairlead publish -f examples/messages/first-look.yaml --wait":                0,
 	"fairlead publish node1.command.shellcommand.operatingsystem --data '{\"argv\":[\"uname\",\"-a\"]}' --wait": 0,
+	"fairlead push examples/hello/hello.yaml node1:hello.yaml":                                                  0,
 	"fairlead reload node1":                     0,
 	"fairlead reload -l region=eu --timeout 2m": 4,
 	"fairlead shell node1 -- uname -a":          0,

@@ -109,7 +109,7 @@ and in a second terminal:
 	for group, commands := range map[string][]*cobra.Command{
 		"look":     {newNodes(a), newStatus(a), newTop(a), newWhy(a), newHistory(a), newLogs(a), newAudit(a), newGet(a)},
 		"change":   {newApply(a), newDiff(a), newDelete(a), newLabel(a), newRollback(a), newRollout(a)},
-		"command":  {newPublish(a), newOrder(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newPing(a), newShell(a)},
+		"command":  {newPublish(a), newOrder(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newPing(a), newShell(a), newPush(a)},
 		"run":      {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},
 		"identity": {newInit(a), newUser(a), newToken(a), newJoin(a), newTenant(a), newRotate(a), newExpiring(a)},
 		"more":     {newContext(a), newVersion(a)},

@@ -94,6 +94,7 @@ on a line; anything else is no answer, and the rollout waits.`,
 	f.Var(&auditAge, "audit-age", "how long the audit is kept")
 	f.Var(&logsAge, "logs-age", "how long forwarded logs are kept")
 	f.Var((*byteSize)(&storage.LogsBytes), "logs-bytes", "bytes of forwarded logs that are kept at most (default 10G, or a quarter of the tenant's quota)")
+	f.Var((*byteSize)(&storage.BlobsBytes), "files-bytes", "bytes of pushed files that the broker keeps at most (default 4G, or an eighth of the tenant's quota)")
 	return c
 }
 

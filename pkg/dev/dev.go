@@ -207,7 +207,10 @@ func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
 	if err != nil {
 		return agent.Config{}, err
 	}
-	run := filepath.Join(n.Dir, "run")
+	run, files := filepath.Join(n.Dir, "run"), filepath.Join(n.Dir, "files")
+	if err := os.MkdirAll(files, 0o755); err != nil {
+		return agent.Config{}, fleet.Errorf(fleet.Invalid, "directory of %s: %w", n.Name, err)
+	}
 	return agent.Config{
 		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), TLS: d.TLS(), Credentials: id, Renewal: id,
 		Trust: trust, State: filepath.Join(n.Dir, "state"),
@@ -217,6 +220,7 @@ func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
 		},
 		Syslog:      map[string]string{"nginx": "unixgram:" + filepath.Join(run, "syslog.sock")},
 		Programs:    d.options.Programs,
+		PushDirs:    []string{files},
 		HealthEvery: d.options.HealthEvery,
 		Logger:      d.log.With("part", "agent"),
 	}, nil

@@ -84,6 +84,9 @@ func (o Options) complete() (Options, error) {
 	if o.Storage.LogsBytes == 0 {
 		o.Storage.LogsBytes = 1 << 30
 	}
+	if o.Storage.BlobsBytes == 0 {
+		o.Storage.BlobsBytes = 2 << 30
+	}
 	if o.Sync == "" {
 		o.Sync = "2m"
 	}

@@ -1,6 +1,7 @@
 package station
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -228,24 +229,28 @@ func (s *Station) ensureStorage(ctx context.Context) error {
 	}
 }
 
-// logsShare is the part of a tenant's quota that forwarded logs reserve, where
+// Parts of a tenant's quota that forwarded logs and pushed files reserve, where
 // nobody says how much they may take.
-const logsShare = 4
+const (
+	logsShare  = 4
+	filesShare = 8
+)
 
 // storage are the settings of streams and buckets, which have to fit into the
-// tenant's quota: forwarded logs reserve what they may take.
+// tenant's quota: forwarded logs and pushed files reserve what they may take.
 func (s *Station) storage(ctx context.Context) (subjects.Settings, error) {
 	settings := s.cfg.Storage
-	if settings.LogsBytes != 0 {
+	if settings.LogsBytes != 0 && settings.BlobsBytes != 0 {
 		return settings, nil
 	}
 	use, err := s.conn.Usage(ctx)
 	if err != nil {
 		return settings, err
 	}
-	settings = settings.Or(subjects.DefaultSettings())
-	if use.MaxStorage > 0 {
-		settings.LogsBytes = min(settings.LogsBytes, use.MaxStorage/logsShare/int64(settings.Replicas))
+	said, settings := settings, settings.Or(subjects.DefaultSettings())
+	if quota := use.MaxStorage / int64(settings.Replicas); quota > 0 {
+		settings.LogsBytes = cmp.Or(said.LogsBytes, min(settings.LogsBytes, quota/logsShare))
+		settings.BlobsBytes = cmp.Or(said.BlobsBytes, min(settings.BlobsBytes, quota/filesShare))
 	}
 	return settings, nil
 }
