@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -195,6 +196,9 @@ func (a *app) devBanner(ctx context.Context, d *dev.Dev, o dev.Options, httpAddr
 	p("broker", d.URL()+"  (NATS with JetStream, TLS, authenticated)")
 	p("context", name+note(selected, "  (selected)", "  (another is selected: give --context "+name+")"))
 	p("nodes", client.NameNodes(names))
+	if absent := devAbsent(ctx, d, nodes); len(absent) > 0 {
+		p("away", fmt.Sprintf("%s, of an earlier start: --nodes %d runs %s again", client.NameNodes(absent), len(nodes)+len(absent), note(len(absent) == 1, "it", "them")))
+	}
 	p("data", d.Data())
 	if httpAddress != "" {
 		p("metrics", "http://"+httpAddress+"/metrics")
@@ -266,10 +270,38 @@ func (a *app) devSites(ctx context.Context, d *dev.Dev, nodes []dev.Node) []stri
 				address = nodes[0].Address
 			}
 			scheme := map[bool]string{false: "http", true: "https"}[l.TLS]
-			sites = append(sites, fmt.Sprintf("%s://%s:%d/  (%s%s)", scheme, address, l.Port, r.Metadata.Name, why))
+			sites = append(sites, fmt.Sprintf("%s://%s:%d/  (%s%s%s)", scheme, address, l.Port, r.Metadata.Name, askedBy(host.ServerNames), why))
 		}
 	}
 	return sites
+}
+
+// askedBy is the name that a request must have, where no name does not do.
+func askedBy(names []string) string {
+	if len(names) == 0 || slices.Contains(names, "_") {
+		return ""
+	}
+	return ", to requests for " + names[0]
+}
+
+// devAbsent are nodes of an earlier start on the same data, which had more of them.
+func devAbsent(ctx context.Context, d *dev.Dev, nodes []dev.Node) []string {
+	c, err := d.Client(ctx)
+	if err != nil {
+		return nil
+	}
+	defer c.Close()
+	known, _, err := c.Nodes(ctx, station.NodesQuestion{Selector: "env=dev,index"})
+	if err != nil {
+		return nil
+	}
+	var absent []string
+	for _, n := range known {
+		if !slices.ContainsFunc(nodes, func(run dev.Node) bool { return run.Name == n.Name }) {
+			absent = append(absent, n.Name)
+		}
+	}
+	return absent
 }
 
 // serveHTTP serves health and metrics on a loopback address; it has no

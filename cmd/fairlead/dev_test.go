@@ -78,7 +78,7 @@ func TestDevSaysWhatItStartedAndStopsItAll(t *testing.T) {
 	}
 
 	// A second start goes on: the same revision serves, nothing is done again.
-	d = startDev(t, dir, address)
+	d = startDev(t, dir, address, "--nodes", "2")
 	d.out.await(t, `site +http://`)
 	eventually(t, func() error {
 		text, err := get("http://" + address + ":8080/")
@@ -95,7 +95,7 @@ func TestDevSaysWhatItStartedAndStopsItAll(t *testing.T) {
 		return nil
 	})
 	history, _ := fairlead(t, d.env, 0, "audit", "--replay")
-	if n := strings.Count(history, "nginxconfig.nginx"); n != 1 {
+	if n := len(regexp.MustCompile(`node1 +nginxconfig\.nginx`).FindAllString(history, -1)); n != 1 {
 		t.Errorf("nginxconfig was sent %d times, want once:\n%s", n, history)
 	}
 	// A service manager's way to stop it is as good.
@@ -103,6 +103,10 @@ func TestDevSaysWhatItStartedAndStopsItAll(t *testing.T) {
 	if left := processesOf(t, d.data); len(left) > 0 {
 		t.Errorf("these still run: %q", left)
 	}
+	// With fewer nodes the others are away.
+	d = startDev(t, dir, address)
+	d.out.await(t, `^  away +node2, of an earlier start: --nodes 2 runs it again$`)
+	d.ends(t, syscall.SIGINT, 0)
 }
 
 func TestTwoDevsDoNotGetInEachOthersWay(t *testing.T) {

@@ -131,7 +131,7 @@ func (c Config) Validate() error {
 		faults.Addf("heartbeat", "%v: use %v to %v", c.Heartbeat, leastHeartbeat, mostHeartbeat)
 	}
 	if c.Budget != 0 && c.Budget < leastBudget {
-		faults.Addf("budget", "%d bytes a second: use 8kbit/s or more", c.Budget)
+		faults.Addf("budget", "%gkbit/s is not enough for heartbeats and answers: use 8kbit/s or more", float64(c.Budget)*8/1000)
 	}
 	for _, p := range c.Programs {
 		if !filepath.IsAbs(p) {

@@ -395,7 +395,7 @@ func shown(f nginx.File) string {
 	if strings.HasSuffix(f.Path, ".crt") {
 		return fleet.DescribeChain(f.Content)
 	}
-	return string(f.Content)
+	return strings.ReplaceAll(string(f.Content), "{{\t", "{{") // placeholders, which hold a tab so that nobody can write one
 }
 
 func unified(name, a, b string) []byte {

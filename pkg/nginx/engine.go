@@ -110,7 +110,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	e.control.crashed = e.workerCrashed
 	listener, err := e.control.listen(e.cfg.controlSocket(), e.workers, e.log)
 	if err != nil {
-		return fleet.Errorf(fleet.Unavailable, "control log of nginx: %w", err)
+		return fleet.Errorf(fleet.Unavailable, "control log of nginx: %w (agents on one host want --run, --logs and --nginx-conf of their own)", err)
 	}
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
