@@ -106,7 +106,7 @@ func scaleTable(t *table, r bench.Scaled) {
 		kib(r.Memory.Broker), kib(r.Memory.Bare), kib(r.Memory.Station), kib(r.Memory.Agents)))
 	t.row("processor at rest", fmt.Sprintf("%.1f %% of a core broker, %.1f %% station, %.1f %% all agents", 100*r.Idle.Broker, 100*r.Idle.Station, 100*r.Idle.Agents))
 	t.row("rollout in waves", fmt.Sprintf("%d nodes in %d waves: %d have proven it, %d failed, %d pending; %s of it planning, %s baking", r.Nodes, r.Rollout.Waves,
-		r.Rollout.Counts.Applied, r.Rollout.Counts.Failed, r.Rollout.Counts.Pending, micros(r.Rollout.Plan), micros(time.Duration(r.Rollout.Waves)*r.Rollout.Bake)))
+		r.Rollout.AtEnd.Applied, r.Rollout.AtEnd.Failed, r.Rollout.AtEnd.Pending, micros(r.Rollout.Plan), micros(time.Duration(r.Rollout.Waves)*r.Rollout.Bake)))
 	var states []string
 	for _, s := range slices.Sorted(maps.Keys(r.Storm.States)) {
 		states = append(states, fmt.Sprintf("%d %s", r.Storm.States[s], s))

@@ -63,7 +63,8 @@ type Travelled struct {
 	Waves  int            `json:"waves"`
 	Bake   time.Duration  `json:"bakeNs"` // of each wave, part of the time
 	Plan   time.Duration  `json:"planNs"` // until it was known which nodes become others, part of the time too
-	Counts rollout.Counts `json:"counts"`
+	AtEnd  rollout.Counts `json:"countsAtEnd"`
+	Counts rollout.Counts `json:"counts"` // when all nodes served it
 }
 
 // Names of figures, by which a chart finds them.

@@ -76,24 +76,33 @@ func (m *scaling) waves(ctx context.Context) (f Figures, err error) {
 	if f, err = m.since(before, nameRollout, m.o.Nodes, time.Since(begun)); err != nil {
 		return f, err
 	}
-	m.result.Rollout = Travelled{Waves: len(r.Steps), Bake: waveBake, Plan: planned, Counts: r.State.Counts}
-	want := rollout.Counts{Applied: m.o.Nodes}
-	if r.State.Phase != rollout.Complete || r.State.Released != m.o.Nodes || r.State.Counts != want {
+	m.result.Rollout = Travelled{Waves: len(r.Steps), Bake: waveBake, Plan: planned, AtEnd: r.State.Counts}
+	if r.State.Phase != rollout.Complete || r.State.Released != m.o.Nodes || r.State.Counts.Failed > 0 {
 		return f, fleet.Errorf(fleet.Failed, "the rollout over %d nodes ended as %s %s: %+v", m.o.Nodes, r.Progress, r.State.Reason, r.State)
 	}
-	return f, m.serving(ctx)
+	// A node that was taken for away this moment is pending, and has it all the same.
+	if err := m.serving(ctx); err != nil {
+		return f, err
+	}
+	if r, _, err = m.client.Rollout(ctx, id); err != nil {
+		return f, err
+	}
+	m.result.Rollout.Counts = r.State.Counts
+	if want := (rollout.Counts{Applied: m.o.Nodes}); r.State.Counts != want {
+		return f, fleet.Errorf(fleet.Failed, "of the rollout over %d nodes became: %+v", m.o.Nodes, r.State.Counts)
+	}
+	return f, nil
 }
 
 // lookEvery is how often a change under way is looked at.
 const lookEvery = 100 * time.Millisecond
 
-// ended waits for the end of a rollout.
+// ended waits for the end of a rollout, and returns it as it ended.
 func (m *scaling) ended(ctx context.Context, id string) (r station.RolloutStatus, err error) {
 	for {
 		all, err := m.client.Rollouts(ctx, station.RolloutsQuestion{ID: id})
 		if err == nil && len(all) == 1 && all[0].State.Phase.Ended() {
-			r, _, err = m.client.Rollout(ctx, id)
-			return r, err
+			return all[0], nil
 		}
 		if paused := sleep(ctx, lookEvery); paused != nil {
 			if err == nil && len(all) == 1 {
