@@ -80,7 +80,10 @@ func newRoot(a *app) *cobra.Command {
 Begin with everything on this host:
   fairlead dev
 and in a second terminal:
-  fairlead status`,
+  fairlead status
+
+Exit codes: 0 done, or all is as it should be; 1 failed; 2 refused, or a mistake; 3 pending or not known; 4 nothing of
+that name; 130 interrupted.`,
 		Example: `  fairlead dev --apply examples/hello
   fairlead apply -f examples/proxy --wait
   fairlead audit --replay`,
@@ -107,7 +110,7 @@ and in a second terminal:
 		&cobra.Group{ID: "more", Title: "More:"},
 	)
 	for group, commands := range map[string][]*cobra.Command{
-		"look":     {newNodes(a), newStatus(a), newTop(a), newWhy(a), newHistory(a), newLogs(a), newAudit(a), newGet(a)},
+		"look":     {newNodes(a), newStatus(a), newTop(a), newWhy(a), newHistory(a), newLogs(a), newAudit(a), newGet(a), newExplain(a)},
 		"change":   {newApply(a), newDiff(a), newDelete(a), newLabel(a), newRollback(a), newRollout(a)},
 		"command":  {newPublish(a), newOrder(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newPing(a), newShell(a), newPush(a)},
 		"run":      {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},

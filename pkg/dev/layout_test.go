@@ -31,6 +31,7 @@ const (
 var layout = []struct{ name, may string }{
 	// Leaves: words, the machine, a format.
 	{"pkg/fleet", ""},
+	{"docs/resources", ""},
 	{"pkg/fleet/certtest", ""},
 	{"pkg/broker/tampertest", ""},
 	{"pkg/message/packtest", ""},
@@ -62,7 +63,7 @@ var layout = []struct{ name, may string }{
 	{"pkg/client", "handlers pkg/bus pkg/fleet pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
 	{"pkg/bench", "handlers pkg/agent pkg/broker pkg/bus pkg/client pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
 	{"pkg/dev", "handlers pkg/agent pkg/announce pkg/broker pkg/bus pkg/client pkg/fleet pkg/identity pkg/nginx pkg/station subjects"},
-	{"cmd/fairlead", "handlers pkg/agent pkg/announce pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
+	{"cmd/fairlead", "docs/resources handlers pkg/agent pkg/announce pkg/bench pkg/broker pkg/bus pkg/client pkg/dev pkg/fleet pkg/host pkg/identity pkg/join pkg/manifest pkg/message pkg/nginx pkg/rollout pkg/station subjects"},
 }
 
 // owners are the packages that alone may import something from outside, so
