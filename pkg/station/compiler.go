@@ -1,6 +1,7 @@
 package station
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
@@ -44,6 +45,8 @@ type compiler struct {
 	compiled  uint64                   // sequence up to which desired states are written
 	moved     chan struct{}            // closed when compiled moves
 
+	sent map[string]sentDesired // by node: what this station has written and not read back
+
 	told map[string]uint64 // by node: the revision whose command is published; of run alone
 }
 
@@ -68,10 +71,29 @@ type desiredEntry struct {
 	nginx.Desired
 }
 
+// sentDesired is a desired state as this station signed it.
+type sentDesired struct {
+	document message.Message
+	nginx.Desired
+}
+
+// is reports whether an entry holds it, to the byte: then there is nothing to prove.
+func (s sentDesired) is(e bus.Entry) bool {
+	if s.document.ID == "" || e.Deleted || !bytes.Equal(e.Body, s.document.Wire()) {
+		return false
+	}
+	for name, values := range s.document.Headers() {
+		if !slices.Equal(values, e.Headers[name]) {
+			return false
+		}
+	}
+	return true
+}
+
 func newCompiler(s *Station) *compiler {
 	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), last: make(map[string]uint64), spoils: make(map[string]spoil),
 		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
-		told: make(map[string]uint64)}
+		sent: make(map[string]sentDesired), told: make(map[string]uint64)}
 }
 
 func (c *compiler) wake() {
@@ -195,6 +217,9 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 		if !ok || method != handlers.MethodNginxConfig || domain != desiredDomain {
 			return nil
 		}
+		if c.wroteIt(name, e) {
+			return nil
+		}
 		d, err := c.readDesired(e, time.Time{}, name)
 		if known, _ := c.of(name); err == nil && e.Sequence > known.sequence && d.Revision < known.Revision {
 			err = fleet.Errorf(fleet.Refused, "revision %d was written behind revision %d: somebody wrote an old one again", d.Revision, known.Revision)
@@ -214,6 +239,21 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 		}
 		return nil
 	})
+}
+
+// wroteIt takes an entry that this station has just written, and reports whether it is.
+func (c *compiler) wroteIt(name string, e bus.Entry) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	own := c.sent[name]
+	if !own.is(e) {
+		return false
+	}
+	delete(c.sent, name) // the same again, later, is somebody else's doing
+	if e.Sequence > c.desired[name].sequence {
+		c.desired[name] = desiredEntry{e.Sequence, true, own.Desired}
+	}
+	return true
 }
 
 // readDesired proves that a station wrote a node's desired state: one that is
@@ -453,6 +493,9 @@ func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secre
 	if err != nil {
 		return change, d, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.sent[plan.Node] = sentDesired{m, next}
 	return bus.Change{Key: key, Document: m, Expect: before.sequence}, next, nil
 }
 
