@@ -13,7 +13,8 @@ import (
 // door lets a few clients at a time through the part of a handshake that costs
 // processor time, in the order in which they came. Where thousands come back in
 // one moment, all of them at once would each be slow, each give up before it is
-// through, and come again: work for nothing, until nobody is through at all.
+// through, and come again: work for nothing, until nobody is through at all. For
+// who has hung up when its turn comes nothing is done.
 type door struct {
 	places chan struct{}
 	wait   time.Duration // for a place, before a client is turned away, at the price of nothing
@@ -37,6 +38,10 @@ func (d *door) before(c *tls.Config) *tls.Config {
 		leave, err := d.enter(hello.Context())
 		if err != nil {
 			return nil, err
+		}
+		if hungUp(hello.Conn) {
+			leave()
+			return nil, fleet.Errorf(fleet.Unavailable, "the client has hung up")
 		}
 		own := c.Clone()
 		verify := own.VerifyConnection
