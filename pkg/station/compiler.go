@@ -30,7 +30,8 @@ const desiredDomain = "nginx"
 // the commands that go with it.
 type compiler struct {
 	station *Station
-	wakes   chan struct{}
+	wakes   chan struct{} // somebody wants a change
+	nodes   chan struct{} // a node came, or is another than before
 
 	mu        sync.Mutex
 	resources map[string]resource      // by key in the fleet bucket
@@ -91,14 +92,24 @@ func (s sentDesired) is(e bus.Entry) bool {
 }
 
 func newCompiler(s *Station) *compiler {
-	return &compiler{station: s, wakes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), last: make(map[string]uint64), spoils: make(map[string]spoil),
+	return &compiler{station: s, wakes: make(chan struct{}, 1), nodes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), last: make(map[string]uint64), spoils: make(map[string]spoil),
 		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
 		sent: make(map[string]sentDesired), told: make(map[string]uint64)}
 }
 
+// wake has everything compiled soon, since somebody wants a change.
 func (c *compiler) wake() {
 	select {
 	case c.wakes <- struct{}{}:
+	default:
+	}
+}
+
+// wakeForNode has everything compiled when there is time, since a node came or says
+// something else of itself: as ten thousand do that come at once.
+func (c *compiler) wakeForNode() {
+	select {
+	case c.nodes <- struct{}{}:
 	default:
 	}
 }
@@ -290,12 +301,19 @@ func (c *compiler) lastRevision(ctx context.Context, key, name string) (revision
 }
 
 // calmTime is how long no change may come before a compilation: an apply of
-// several resources is one change. Where a compilation takes longer than that, as for
-// ten thousand nodes, it is as long as the one before took, up to mostCalm: while a
-// fleet joins every node's facts ask for another.
+// several resources is one change.
+const calmTime = 20 * time.Millisecond
+
+// nodeCalm is how long a compilation waits for more nodes: calmShare times what the
+// last one took, so that a fleet which joins is not compiled all the time, once for
+// each of its nodes.
+func nodeCalm(took time.Duration) time.Duration {
+	return min(max(calmTime, calmShare*took), mostCalm)
+}
+
 const (
-	calmTime = 20 * time.Millisecond
-	mostCalm = 250 * time.Millisecond
+	calmShare = 5
+	mostCalm  = 2 * time.Second
 )
 
 // reconcileEvery is the pause between looks for desired revisions whose
@@ -306,23 +324,27 @@ func (c *compiler) run(ctx context.Context) {
 	c.wake()
 	tick := time.NewTicker(reconcileEvery)
 	defer tick.Stop()
-	calm := calmTime
+	took := time.Duration(0)
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		case <-c.wakes:
-			pause(ctx, calm)
+			pause(ctx, calmTime)
+		case <-c.nodes:
+			c.calm(ctx, nodeCalm(took))
+		}
+		for _, wakes := range []chan struct{}{c.wakes, c.nodes} {
 			select {
-			case <-c.wakes:
+			case <-wakes:
 			default:
 			}
 		}
 		for {
 			began := time.Now()
 			again, err := c.compile(ctx)
-			calm = min(mostCalm, max(calmTime, time.Since(began)))
+			took = time.Since(began)
 			if err != nil && ctx.Err() == nil {
 				c.station.log.Warn("the desired state cannot be written, trying again", "error", err)
 				pause(ctx, connectPause)
@@ -333,6 +355,18 @@ func (c *compiler) run(ctx context.Context) {
 			}
 			pause(ctx, calmTime)
 		}
+	}
+}
+
+// calm waits for more nodes, but not when somebody wants a change.
+func (c *compiler) calm(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-c.wakes:
+		pause(ctx, calmTime)
 	}
 }
 

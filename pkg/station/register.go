@@ -128,7 +128,7 @@ func (r *register) follow(ctx context.Context, caughtUp func()) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		defer r.hears(e.Sequence)
-		defer r.station.compiler.wake()
+		defer r.station.compiler.wakeForNode()
 		if n, known := r.nodes[e.Key]; known && e.Sequence < n.sequence {
 			return nil // what this station wrote since is known already
 		}
@@ -344,7 +344,7 @@ func (r *register) tellFacts(name string, body []byte) error {
 	defer r.mu.Unlock()
 	if n := r.node(name); !reflect.DeepEqual(n.facts, &facts) {
 		n.facts = &facts
-		r.station.compiler.wake()
+		r.station.compiler.wakeForNode()
 	}
 	return nil
 }

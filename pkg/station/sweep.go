@@ -84,7 +84,7 @@ func (s *Station) nudge(ctx context.Context) error {
 				c.nudged = now
 				stuck = append(stuck, c.message)
 			}
-		case c.nudged.IsZero() && len(away) < nudgeMost:
+		case c.nudged.IsZero() && len(away) < awayMost:
 			c.nudged = now
 			away = append(away, c.message)
 		}
@@ -126,6 +126,7 @@ func (s *Station) recall(ctx context.Context, m message.Message) error {
 // Bounds of one sweep.
 const (
 	nudgeMost = 500
+	awayMost  = 100
 	clearMost = 500
 )
 
