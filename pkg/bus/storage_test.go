@@ -7,6 +7,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
@@ -97,6 +99,53 @@ func TestTheAuditTakesNoDeletion(t *testing.T) {
 	}
 	if n, _, err := sub.Pending(); n != 0 || err != nil {
 		t.Errorf("%d answers, %v", n, err)
+	}
+}
+
+// The audit of a broker that was there before copied commands and events alone; brought
+// up to date it has what the bucket holds too, behind what it held.
+func TestAnAuditOfBeforeLearnsToCopyMore(t *testing.T) {
+	s := open(t)
+	c := s.station()
+	js, err := jetstream.New(s.foreign("station-of-before", subjects.Station))
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(within(t), subjects.Audit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := stream.CachedInfo().Config
+	before.Sources = before.Sources[:2]
+	if _, err := js.UpdateStream(within(t), before); err != nil {
+		t.Fatal(err)
+	}
+	order := s.signed("alice", subjects.Admin, message.Message{Subject: subjects.RolloutSubject("A1", subjects.RolloutOrder), ID: message.NewID(), Body: []byte(`{"do":"pause"}`)})
+	if _, err := s.admin().Put(within(t), subjects.Rollouts, bus.Change{Key: subjects.RolloutKey("A1", subjects.RolloutOrder), Document: order}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, s.admin(), s.command("ship1", "reload"))
+	auditHas(t, c, 1, "ship1.command.reload.nginx")
+	if err := c.EnsureStorage(t.Context(), subjects.Settings{}); err != nil {
+		t.Fatal(err)
+	}
+	auditHas(t, c, 2, "fleet.rollout.order.A1")
+}
+
+// auditHas waits for the audit to end with a message of a subject, at a sequence.
+func auditHas(t *testing.T, c *bus.Conn, sequence uint64, subject string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	err := c.Read(ctx, subjects.Audit, bus.ReadOptions{After: sequence - 1, Follow: true}, func(i bus.Item) error {
+		if i.Subject != subject || i.Sequence != sequence {
+			t.Errorf("%d is %s, want %d %s", i.Sequence, i.Subject, sequence, subject)
+		}
+		cancel()
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Fatal(err)
 	}
 }
 
