@@ -104,6 +104,8 @@ type Stream struct {
 type Transform struct {
 	From string `json:"from"`
 	To   string `json:"to"`
+	// Bare leaves bodies out: what is stored is told of and read by itself.
+	Bare bool `json:"bare,omitempty"`
 }
 
 // Source copies a stream into another one.
@@ -166,7 +168,7 @@ func Streams(s Settings) []Stream {
 // Buckets are all key-value buckets.
 func Buckets(s Settings) []Bucket {
 	s = s.Or(DefaultSettings())
-	desired := Transform{From: KeySubject(Desired, ">"), To: "live.desired.>"}
+	desired := Transform{From: KeySubject(Desired, ">"), To: "live.desired.>", Bare: true}
 	trust := Transform{From: KeySubject(Trust, ">"), To: "live.trust.>"}
 	return []Bucket{
 		{Name: Desired, History: 64, Shown: &desired, Replicas: s.Replicas},

@@ -54,7 +54,7 @@ func (i *inbox) subscribe() error {
 	if err != nil {
 		return err
 	}
-	desired, err := a.conn.Listen(subjects.DesiredShown(a.cfg.Name), func(string, []byte) { a.state.changed() })
+	desired, err := a.conn.Listen(subjects.DesiredShown(a.cfg.Name), func(string, []byte) { a.state.told() })
 	if err != nil {
 		return err
 	}
@@ -62,7 +62,7 @@ func (i *inbox) subscribe() error {
 	if err != nil {
 		return err
 	}
-	trust, err := a.conn.FollowTrust(a.trust, a.state.changed)
+	trust, err := a.conn.FollowTrust(a.trust, a.state.told)
 	if err != nil {
 		return err
 	}
@@ -84,8 +84,12 @@ func (i *inbox) stop() {
 	i.stopped, i.held = true, nil
 }
 
-// wake asks for a sync soon; why is for the log.
+// wake asks for a sync soon; why is for the log. But for the slow timer something
+// says that the node may not have heard of everything.
 func (i *inbox) wake(why string) {
+	if why != slowTimer {
+		i.agent.state.mayDiffer()
+	}
 	select {
 	case i.wakes <- why:
 	default:
@@ -131,6 +135,9 @@ const (
 	lastRetry  = time.Minute
 )
 
+// slowTimer is why a sync begins that nothing asked for.
+const slowTimer = "timer"
+
 // run syncs whenever it is woken and on a slow timer.
 func (i *inbox) run(ctx context.Context) error {
 	retry := firstRetry
@@ -143,7 +150,7 @@ func (i *inbox) run(ctx context.Context) error {
 			return nil
 		case why = <-i.wakes:
 		case <-timer.C:
-			why = "timer"
+			why = slowTimer
 		}
 		timer.Stop()
 		select {

@@ -23,7 +23,20 @@ type state struct {
 	storing  sync.Mutex // held while a report is on its way
 	mu       sync.Mutex
 	reported map[string]report // by key
+	news     uint64            // counts what may have brought another desired state
+	seen     map[string]seen   // by key: the last read from the broker
 }
+
+// seen is when a desired state was read from the broker.
+type seen struct {
+	news uint64 // what was told of by then
+	at   time.Duration
+}
+
+// seenFor is for how long a node believes that it has the newest desired state where
+// nothing told it of another. A change is told of as it is stored and once more by
+// a command that waits until it is answered, so this is for what nobody thought of.
+const seenFor = time.Hour
 
 type report struct {
 	method, domain string
@@ -32,11 +45,42 @@ type report struct {
 	stored         bool
 }
 
-// stateTime bounds one read or write of a bucket.
+// stateTime bounds one write of a bucket.
 const stateTime = 5 * time.Second
 
+// readTime bounds one read: a desired state that is long takes its time over a slow link.
+const readTime = 2 * time.Minute
+
 func newState(a *Agent) *state {
-	return &state{agent: a, wakes: make(chan struct{}, 1), reported: make(map[string]report)}
+	return &state{agent: a, wakes: make(chan struct{}, 1), reported: make(map[string]report), seen: make(map[string]seen)}
+}
+
+// told says that there is another desired state at the broker.
+func (s *state) told() {
+	s.mayDiffer()
+	s.changed()
+}
+
+// mayDiffer says that the node may not have heard of one.
+func (s *state) mayDiffer() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.news++
+}
+
+// Known is Desired without a question to the broker where the copy is the newest as
+// far as the node was told: what looks every minute must not cost the link a
+// document each time.
+func (s *state) Known(ctx context.Context, method, domain string) ([]byte, error) {
+	key := subjects.StateKey(s.agent.cfg.Name, method, domain)
+	s.mu.Lock()
+	last, ok := s.seen[key]
+	newest := ok && last.news == s.news && host.BootClock()-last.at < seenFor
+	s.mu.Unlock()
+	if !newest {
+		return s.Desired(ctx, method, domain)
+	}
+	return s.copied(key, domain)
 }
 
 // changed says that the desired state may be another.
@@ -61,6 +105,11 @@ func (s *state) Desired(ctx context.Context, method, domain string) ([]byte, err
 		}
 		s.agent.log.Info("desired state is read from disk", "error", err)
 	}
+	return s.copied(key, domain)
+}
+
+// copied is the copy on the node's own disk.
+func (s *state) copied(key, domain string) ([]byte, error) {
 	_, copied, found, err := s.agent.journal.Desired(key)
 	if err != nil {
 		return nil, fleet.Errorf(fleet.Internal, "read the journal: %w", err)
@@ -72,9 +121,12 @@ func (s *state) Desired(ctx context.Context, method, domain string) ([]byte, err
 }
 
 func (s *state) read(ctx context.Context, key, method, domain string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, stateTime)
+	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	entry, err := s.agent.conn.Get(ctx, subjects.Desired, key)
+	s.mu.Lock()
+	now := seen{s.news, host.BootClock()} // before: what is told of meanwhile may be newer
+	s.mu.Unlock()
+	entry, err := s.agent.conn.GetSlowly(ctx, subjects.Desired, key)
 	if fleet.KindOf(err) == fleet.Unknown {
 		return nil, fleet.Errorf(fleet.Unknown, "%s has no desired state for %s: apply a resource that selects it", s.agent.cfg.Name, domain)
 	}
@@ -98,6 +150,9 @@ func (s *state) read(ctx context.Context, key, method, domain string) ([]byte, e
 	if err := s.agent.journal.PutDesired(key, numbered.Revision, document.Body); err != nil {
 		return nil, fleet.Errorf(fleet.Refused, "desired state of %s: the broker holds an older revision than this node has seen: %w", domain, err)
 	}
+	s.mu.Lock()
+	s.seen[key] = now
+	s.mu.Unlock()
 	return document.Body, nil
 }
 
@@ -235,7 +290,7 @@ func (a *Agent) convergence(ctx context.Context) error {
 // converged reports whether nothing is to be done: nginx runs the newest
 // desired revision and has said so, or that revision failed and it has said so.
 func (a *Agent) converged(ctx context.Context) bool {
-	body, err := a.state.Desired(ctx, handlers.MethodNginxConfig, desiredDomain)
+	body, err := a.state.Known(ctx, handlers.MethodNginxConfig, desiredDomain)
 	if err != nil {
 		if fleet.KindOf(err) != fleet.Unknown {
 			a.log.Warn("desired state cannot be read", "error", err)

@@ -26,12 +26,7 @@ const headerKept = "Nats-TTL"
 // there, Failed where something else lies in its place, Unavailable where the link
 // broke: nobody answers then, however long one waits.
 func (c *Conn) Blob(ctx context.Context, digest string) ([]byte, error) {
-	rctx, done := c.untilReconnect(ctx)
-	defer done()
-	e, err := c.Get(rctx, subjects.Blobs, digest)
-	if err != nil && rctx.Err() != nil && ctx.Err() == nil {
-		return nil, fleet.Errorf(fleet.Unavailable, "the link broke while %s was read", digest)
-	}
+	e, err := c.GetSlowly(ctx, subjects.Blobs, digest)
 	if fleet.KindOf(err) == fleet.Unknown {
 		return nil, fleet.Errorf(fleet.Unknown, "the broker does not have %s, or has it no more", digest)
 	}

@@ -61,7 +61,28 @@ const (
 // Get reads a key's newest entry; the error is Unknown where there is none.
 // It needs no permission but the direct read of that very key.
 func (c *Conn) Get(ctx context.Context, bucket, key string) (Entry, error) {
-	stored, err := c.lastOn(ctx, subjects.BucketStream(bucket), subjects.KeySubject(bucket, key))
+	return c.getWithin(ctx, bucket, key, directAnswer)
+}
+
+// GetSlowly is Get for what may be long, over a link that may be slow: it waits for
+// the answer as long as ctx does. The error is Unavailable once the link broke,
+// since nobody answers then.
+func (c *Conn) GetSlowly(ctx context.Context, bucket, key string) (Entry, error) {
+	rctx, done := c.untilReconnect(ctx)
+	defer done()
+	e, err := c.getWithin(rctx, bucket, key, slowAnswer)
+	if err != nil && rctx.Err() != nil && ctx.Err() == nil {
+		return e, fleet.Errorf(fleet.Unavailable, "the link broke while %s of bucket %s was read", key, bucket)
+	}
+	return e, err
+}
+
+func (c *Conn) getWithin(ctx context.Context, bucket, key string, limit time.Duration) (Entry, error) {
+	reply, err := c.directWithin(ctx, subjects.BucketStream(bucket)+"."+subjects.KeySubject(bucket, key), nil, limit)
+	if err != nil {
+		return Entry{}, kinded(err, "read "+subjects.KeySubject(bucket, key))
+	}
+	stored, err := direct(reply, subjects.KeySubject(bucket, key))
 	if err != nil {
 		return Entry{}, err
 	}
@@ -254,6 +275,9 @@ func (c *Conn) directAll(ctx context.Context, stream string, read map[string]any
 // an answer may be lost, as while an account is given other bounds.
 const directAnswer = 10 * time.Second
 
+// slowAnswer is the same for what takes long itself.
+const slowAnswer = 10 * time.Minute
+
 // directly asks for stored messages and hands over the answers until they are
 // over. The client library does it too, but takes a stored message without a body
 // that bears a header called Status for the broker's word that nobody answers.
@@ -289,7 +313,11 @@ func (c *Conn) directly(ctx context.Context, what string, question []byte, each 
 // directOne asks for one stored message. Many questions share a subscription, but
 // where the client library says that nobody answers it is asked again.
 func (c *Conn) directOne(ctx context.Context, what string, question []byte) (*nats.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, directAnswer)
+	return c.directWithin(ctx, what, question, directAnswer)
+}
+
+func (c *Conn) directWithin(ctx context.Context, what string, question []byte, limit time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	reply, err := c.nc.RequestWithContext(ctx, "$JS.API.DIRECT.GET."+what, question)
 	if !errors.Is(err, nats.ErrNoResponders) {

@@ -99,7 +99,7 @@ func republish(t *subjects.Transform) *jetstream.RePublish {
 	if t == nil {
 		return nil
 	}
-	return &jetstream.RePublish{Source: t.From, Destination: t.To}
+	return &jetstream.RePublish{Source: t.From, Destination: t.To, HeadersOnly: t.Bare}
 }
 
 // StreamState is what a stream holds at one moment of the broker's clock.
