@@ -38,7 +38,7 @@ func TestAttackWithANodesCredentials(t *testing.T) {
 		{what: "a token", subject: "$KV.tokens.x", control: ownEvent},
 		{what: "the use of a token", subject: "$KV.tokens.x.use.1", control: ownEvent},
 		{what: "a checkpoint of the audit", subject: subjects.Checkpoint, control: ownEvent},
-		{what: "a bundle", subject: "$O.bundles.M.x", control: ownEvent},
+		{what: "a part of a file", subject: "$KV.blobs.x", control: "$JS.API.DIRECT.GET.KV_blobs.$KV.blobs.x"},
 		{what: "a trust set past the store", subject: subjects.TrustShown, control: ownEvent},
 		{what: "a desired state past the store", subject: "live.desired.node1.nginxconfig.nginx", control: ownEvent},
 		{what: "a nudge", subject: subjects.Nudge(node1), control: ownEvent},
