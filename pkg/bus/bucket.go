@@ -53,6 +53,12 @@ func (e Entry) After() (sequence uint64, ok bool) {
 	return sequence, err == nil
 }
 
+// Halfway reports whether an entry was written in one step with others, PutAll's,
+// that are stored behind it.
+func (e Entry) Halfway() bool {
+	return len(e.Headers[headerBatch]) > 0 && len(e.Headers[headerCommit]) == 0
+}
+
 const (
 	headerOperation = "KV-Operation"
 	operationDelete = "DEL"

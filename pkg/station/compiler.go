@@ -36,6 +36,7 @@ type compiler struct {
 	mu        sync.Mutex
 	resources map[string]resource      // by key in the fleet bucket
 	sequence  uint64                   // of the fleet bucket, as read
+	halfway   time.Time                // when a part of a step was read that is not its last, zero where all is read
 	causes    map[string]cause         // by key in the fleet bucket: the change that made it what it is, or removed it
 	last      map[string]uint64        // by key in the fleet bucket: the sequence that it is at, whoever wrote there
 	spoils    map[string]spoil         // entries that are not believed, by key
@@ -119,8 +120,13 @@ func (c *compiler) followResources(ctx context.Context, caughtUp func()) error {
 		c.station.clock.Observe(e.At)
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		defer c.wake()
 		defer c.station.rollouts.wake()
+		c.halfway = time.Time{}
+		if e.Halfway() {
+			c.halfway = time.Now()
+		} else {
+			defer c.wake()
+		}
 		c.last[e.Key] = max(c.last[e.Key], e.Sequence)
 		r, err := c.read(e)
 		if err != nil {
@@ -316,6 +322,10 @@ const (
 	mostCalm  = 2 * time.Second
 )
 
+// stepTime bounds the wait for the rest of a step: what was written in one step is
+// stored at once and read one after the other, and each node is to hear of it once.
+const stepTime = 5 * time.Second
+
 // reconcileEvery is the pause between looks for desired revisions whose
 // command was never published, because a station ended between the two.
 const reconcileEvery = 30 * time.Second
@@ -375,6 +385,10 @@ func (c *compiler) calm(ctx context.Context, d time.Duration) {
 func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	nodes := c.station.register.records()
 	c.mu.Lock()
+	if time.Since(c.halfway) < stepTime { // the last of it wakes this
+		c.mu.Unlock()
+		return false, nil
+	}
 	sequence, stored, causes := c.sequence, maps.Clone(c.resources), maps.Clone(c.causes)
 	c.mu.Unlock()
 	faults, unfit := make(map[string]string), make(map[string][]nginx.Unfit)
