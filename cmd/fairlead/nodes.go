@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -63,11 +64,14 @@ func presenceWord(n station.NodeStatus) string {
 	return word
 }
 
-// twins are the agents that live under one name.
+// twins are the agents that live under one name: where they run on one host, that host.
 func twins(n station.NodeStatus) string {
 	var all []string
 	for _, i := range n.Agents {
 		all = append(all, cmp.Or(i.Host, "?")+" boot "+shortID(i.BootID))
+	}
+	if one := slices.Compact(slices.Clone(all)); len(one) == 1 && len(all) > 1 {
+		return fmt.Sprintf("%d on one host, %s", len(all), one[0])
 	}
 	return strings.Join(all, ", ")
 }

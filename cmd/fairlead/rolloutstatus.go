@@ -219,7 +219,11 @@ func (a *app) watchRollout(ctx context.Context, c *client.Client, id string, tim
 			if ctx.Err() != nil {
 				return ctx.Err()
 			}
-			a.say("it goes on; `fairlead rollout status -w` watches it")
+			if r.State.Phase == rollout.Paused {
+				a.say("it is paused: `fairlead rollout resume` goes on with it, `fairlead rollout abort` takes it back")
+			} else {
+				a.say("it goes on; `fairlead rollout status -w` watches it")
+			}
 			return exitError(message.ExitPending)
 		}
 		r, now, err = c.Rollout(wctx, id)

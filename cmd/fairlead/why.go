@@ -203,7 +203,7 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 	at(n.LastSeen, "%s was seen last; it is %s", n.Name, n.Presence)
 	if n.Presence == station.Duplicate {
 		add("two agents live under its name, as where a disk was copied: %s", twins(n.NodeStatus))
-		add("each takes what is sent to it: stop one, and have its host join under a name of its own")
+		add("each takes what is sent to it: stop one, and where it has another host, have that join under a name of its own")
 	}
 	add("%s", conclusion(n))
 	return chain

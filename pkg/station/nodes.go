@@ -154,7 +154,7 @@ type Summary struct {
 	Expired  int    `json:"expired,omitempty"`
 	Expiring int    `json:"expiring,omitempty"`
 	Ends     string `json:"ends,omitempty"`
-	// Worst is a node that is not in sync, by name the first.
+	// Worst is a node that is not in sync, or lives twice, by name the first.
 	Worst string    `json:"worst,omitempty"`
 	Now   time.Time `json:"now"` // the broker's clock
 }
@@ -177,7 +177,7 @@ func (s *Summary) Add(n NodeStatus) {
 	if n.Drained != nil {
 		s.Drained++
 	}
-	if s.Worst == "" && !slices.Contains([]string{InSync, NoneDue}, n.Sync) {
+	if s.Worst == "" && (n.Presence == Duplicate || !slices.Contains([]string{InSync, NoneDue}, n.Sync)) {
 		s.Worst = n.Name
 	}
 	if n.Expiring == nil || n.Expiring.NotAfter.Sub(s.Now) >= ExpiresSoon {

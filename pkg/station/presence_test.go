@@ -152,6 +152,9 @@ func TestAnIdentityThatIsUsedTwiceIsTold(t *testing.T) {
 		a.beat()
 		return s.node("ship1").Presence == station.Duplicate
 	})
+	if all, err := s.client.Summary(within(t), station.NodesQuestion{}); err != nil || all.Worst != "ship1" {
+		t.Errorf("the summary names %q to be looked at (%v)", all.Worst, err)
+	}
 	nodes, _, err := s.client.Nodes(within(t), station.NodesQuestion{})
 	if err != nil || len(nodes) != 2 || len(nodes[0].Agents) != 2 || nodes[0].Agents[0].ID != a.instance || nodes[0].Agents[1].ID != b.instance ||
 		nodes[0].Agents[1].Host != "127.0.0.1" || nodes[1].Presence != station.Online || nodes[1].Agents != nil {
