@@ -58,6 +58,7 @@ func TestNodesBehindALeafnodeAreAsIfTheyWereAtTheHub(t *testing.T) {
 		"$JS.API.DIRECT.GET.KV_trust.$KV.trust.set":                         "",
 		"$JS.API.DIRECT.GET.KV_trust":                                       `{"last_by_subj":"$KV.trust.set"}`,
 		"$JS.API.DIRECT.GET.KV_desired.$KV.desired.ship1.nginxconfig.nginx": "",
+		"$JS.API.DIRECT.GET.KV_blobs.$KV.blobs.x":                           "",
 		"$JS.API.CONSUMER.CREATE.COMMANDS.ship1.fleet.ship1.command.>":      `{"stream_name":"COMMANDS","config":{"name":"ship1","filter_subject":"fleet.ship1.command.>","ack_policy":"none","mem_storage":true}}`,
 		"$KV.reported.ship1.nginxconfig.test":                               "{}",
 		subjects.Stored(subjects.Subject{Node: "ship1", Direction: subjects.Event, Method: "lifecycle", Domain: "test"}, "ID1"): "{}",
