@@ -39,7 +39,7 @@ The exit code is 1 where something has ended already or cannot be read, 3 where 
 			nodes, unknown := a.nodesExpiring(cmd.Context(), before, known)
 			all = append(all, nodes...)
 			slices.SortStableFunc(all, func(x, y identity.Expiry) int { return x.Expires.Compare(y.Expires) })
-			err = a.printExpiring(all, now, unknown)
+			err = a.printExpiring(all, now, within, unknown)
 			return firstOf(a.partly(unread), err)
 		},
 	}
@@ -75,8 +75,8 @@ func (a *app) nodesExpiring(ctx context.Context, before time.Time, known map[str
 	return all, nil
 }
 
-// printExpiring shows what ends; unknown is why more may end that nobody told of.
-func (a *app) printExpiring(all []identity.Expiry, now time.Time, unknown error) error {
+// printExpiring shows what ends within a time; unknown is why more may end that nobody told of.
+func (a *app) printExpiring(all []identity.Expiry, now time.Time, within days, unknown error) error {
 	if all == nil {
 		all = []identity.Expiry{}
 	}
@@ -108,6 +108,6 @@ func (a *app) printExpiring(all []identity.Expiry, now time.Time, unknown error)
 	if len(all) > 0 || unknown != nil {
 		return exitError(message.ExitPending)
 	}
-	a.say("nothing ends")
+	a.say("nothing ends within %s", within.String())
 	return nil
 }

@@ -176,6 +176,9 @@ func kindAndName(args []string) (kind, name string, err error) {
 			return k, name, nil
 		}
 	}
+	if near := fleet.Nearest(kind, fleet.Kinds()); near != "" {
+		return "", "", usagef("no kind %q: did you mean %s?", kind, near)
+	}
 	return "", "", usagef("no kind %q: use one of %s", kind, strings.Join(fleet.Kinds(), ", "))
 }
 

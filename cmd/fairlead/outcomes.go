@@ -173,6 +173,9 @@ func stateOf(o client.Outcome, seen map[string]string) string {
 	case o.State == client.Unsent:
 		return "not sent"
 	case o.State == client.Queued:
+		if where := seen[o.Node]; where != "" { // a node that is not there has no turn until it is
+			return "queued: its turn has not come (" + where + ")"
+		}
 		return "queued: its turn has not come"
 	}
 	word := "pending"

@@ -40,6 +40,9 @@ made of it, the command that told the node, what the node did with it, and what 
 			if err != nil {
 				return err
 			}
+			if happened == nil {
+				happened = []client.Happening{}
+			}
 			err = a.print(map[string]any{"node": n.Name, "sync": n.Sync, "causes": texts(chain), "steps": chain, "events": happened}, func(t *table) {
 				for i, link := range chain {
 					t.row(fmt.Sprintf("%d.", i+1), when(link.At, n.Now), link.Text)

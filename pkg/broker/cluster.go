@@ -48,7 +48,7 @@ func (c ClusterConfig) validate(whole Config, faults *fleet.Faults) {
 		faults.Addf("cluster.listen", "%v", err)
 	}
 	if len(c.Routes) == 0 {
-		faults.Addf("cluster.routes", "missing: name the other brokers' addresses for routes")
+		faults.Addf("cluster.routes", "missing: name the other brokers' addresses for routes, each with --route HOST:PORT; a cluster has two brokers or more")
 	}
 	for _, address := range c.Routes {
 		if _, _, err := route(address); err != nil {

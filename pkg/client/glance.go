@@ -29,6 +29,9 @@ func (c *Client) Glance(ctx context.Context, q station.NodesQuestion, some int) 
 	if g.Rollouts, err = c.Rollouts(ctx, station.RolloutsQuestion{Open: true}); err != nil {
 		return g, err
 	}
+	if g.Rollouts == nil {
+		g.Rollouts = []station.RolloutStatus{}
+	}
 	g.Amiss = []station.NodeStatus{}
 	if g.Summary.Worst != "" && some > 0 {
 		q.Most = some
@@ -37,7 +40,7 @@ func (c *Client) Glance(ctx context.Context, q station.NodesQuestion, some int) 
 		if err != nil {
 			return g, err
 		}
-		g.Amiss = page.Nodes
+		g.Amiss = append(g.Amiss, page.Nodes...)
 	}
 	commands, err := c.conn.State(ctx, subjects.Commands)
 	if err != nil {
