@@ -32,7 +32,8 @@ func newCancel(a *app) *cobra.Command {
 		Short: "call off commands that have not begun",
 		Long: `Calls off waiting commands: one by its ID, or all that wait for some nodes, of a method, of an order, or for a while.
 To a node that is not there the cancellation waits beside the command, as long as that and longer, and is read first: the
-command does not run. One that runs or has ended is left alone, and the answer says so. The audit keeps who called off what.
+command does not run. One that runs or has ended is left alone, and the answer says so; but a file on its way to a node (push)
+is called off while it comes. The audit keeps who called off what.
 
 Cancellations themselves are never called off by a choice of nodes, and nginxconfig only with --method nginxconfig: a node
 takes its newest desired state also without being told.`,
@@ -254,6 +255,9 @@ func (a *app) became(ctx context.Context, c *client.Client, all []cancelled, out
 		switch {
 		case o.State == message.Succeeded || ended && end.State == message.Cancelled:
 			x.State, x.Message = message.Cancelled, "it did not run"
+			if s, err := subjects.Parse(x.Subject); err == nil && s.Method == subjects.MethodPush {
+				x.Message = "no file was put in place; what had come of it stays for the next push"
+			}
 		case ended:
 			x.State, x.Message, x.Exit = end.State, "had ended already: "+end.Answer.Message, message.ExitRefused
 		case o.State.Final():
