@@ -299,7 +299,7 @@ func (a *app) showPlan(plan client.Plan) error {
 	if a.output == "json" || a.output == "yaml" {
 		return a.print(plan, nil, nil)
 	}
-	a.showResources(plan.Resources)
+	a.showResources(plan.Resources, " of what %s wrote")
 	a.showNodes(plan.Nodes, "would run")
 	for _, text := range plan.Warnings {
 		a.say("%s", text)
@@ -316,10 +316,15 @@ func (a *app) showPlan(plan client.Plan) error {
 	return nil
 }
 
-// showResources prints what becomes of each resource.
-func (a *app) showResources(all []client.ResourceChange) {
+// showResources prints what becomes of each resource, and what its writer has to do
+// with it.
+func (a *app) showResources(all []client.ResourceChange, writer string) {
 	for _, r := range all {
-		fmt.Fprintf(a.stdout, "%s: %s%s\n", r.Resource, r.Action, by(map[bool]string{true: r.By}[r.Action != client.Unchanged]))
+		who := ""
+		if r.By != "" && r.Action != client.Unchanged {
+			who = fmt.Sprintf(writer, r.By)
+		}
+		fmt.Fprintf(a.stdout, "%s: %s%s\n", r.Resource, r.Action, who)
 		fmt.Fprint(a.stdout, a.paintDiff(r.Diff))
 		for _, name := range r.Passwords {
 			fmt.Fprintf(a.stdout, "password of %s changed\n", name)

@@ -100,7 +100,7 @@ func (a *app) printBetween(b client.Between) error {
 	if a.output == "json" || a.output == "yaml" {
 		return a.print(b, nil, nil)
 	}
-	a.showResources(b.Resources)
+	a.showResources(b.Resources, " by %s")
 	a.showNodes(b.Nodes, "changed to")
 	for _, id := range b.NotKept {
 		a.say("what %s was is not kept any more", id)
