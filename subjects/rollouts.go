@@ -13,26 +13,22 @@ const (
 // RolloutLease is the key under which stations agree who of them drives.
 const RolloutLease = "lease"
 
-// Rollout is the second token of the subjects under which the audit keeps what people
-// order of rollouts, "fleet.rollout.<plan|order>.<id>"; nobody publishes on them.
+// Rollout is the second token of the subjects that the signatures of rollouts' parts
+// cover, "fleet.rollout.<what>.<id>"; nobody publishes on them.
 const Rollout Direction = "rollout"
 
 // RolloutSubject is what the signature of a part of a rollout covers.
 func RolloutSubject(id, what string) Subject { return Subject{prefix, Rollout, what, id} }
 
-// audited copies a part of every rollout from the bucket to the audit.
-func audited(what string) Transform {
-	return Transform{From: KeySubject(Rollouts, RolloutKey("*", what)), To: RolloutSubject("{{wildcard(1)}}", what).String()}
-}
-
-// ParseRollout reads the subject of a part of a rollout in the audit.
+// ParseRollout reads the subject of what people order of a rollout as the audit has
+// it, that of the bucket.
 func ParseRollout(subject string) (s Subject, ok bool) {
-	tokens := strings.Split(subject, ".")
-	if len(tokens) != 4 {
+	key, ok := strings.CutPrefix(subject, KeySubject(Rollouts, ""))
+	if !ok {
 		return s, false
 	}
-	s = RolloutSubject(tokens[3], tokens[2])
-	return s, s.String() == subject && (s.Method == RolloutPlan || s.Method == RolloutOrder)
+	id, what, _, ok := ParseRolloutKey(key)
+	return RolloutSubject(id, what), ok && (what == RolloutPlan || what == RolloutOrder)
 }
 
 // RolloutKey is the key of a rollout's plan, state or orders.

@@ -108,10 +108,17 @@ type Transform struct {
 	Bare bool `json:"bare,omitempty"`
 }
 
-// Source copies a stream into another one.
+// Source copies a stream into another one: all of it under other subjects, or what
+// lies on one filter as it is.
+//
+// What is copied seldom needs a filter. A broker that was killed looks for the last
+// message of each source from the stream's end; of one without a filter it looks at
+// every message on the way, and at every subject of the block for each: 22 s for
+// 9,000 messages (nats-server 2.15.2).
 type Source struct {
 	Stream string    `json:"stream"`
-	As     Transform `json:"as"`
+	As     Transform `json:"as,omitzero"`
+	Filter string    `json:"filter,omitempty"`
 }
 
 // Bucket is a key-value bucket's settings.
@@ -149,8 +156,9 @@ func Streams(s Settings) []Stream {
 		{Name: Commands, Subjects: []string{commands.From}, Shown: &commands, MaxAge: MaxCommandAge, Replicas: s.Replicas},
 		{Name: Events, Subjects: []string{storedEvents(MethodAck), storedEvents(MethodLifecycle)}, Shown: &events,
 			MaxAge: s.EventsAge, Replicas: s.Replicas},
-		{Name: Audit, Sources: []Source{{Commands, commands}, {Events, events},
-			{BucketStream(Rollouts), audited(RolloutPlan)}, {BucketStream(Rollouts), audited(RolloutOrder)}},
+		{Name: Audit, Sources: []Source{{Stream: Commands, As: commands}, {Stream: Events, As: events},
+			{Stream: BucketStream(Rollouts), Filter: KeySubject(Rollouts, RolloutKey("*", RolloutPlan))},
+			{Stream: BucketStream(Rollouts), Filter: KeySubject(Rollouts, RolloutKey("*", RolloutOrder))}},
 			MaxAge: s.AuditAge, Replicas: s.Replicas, Immutable: true},
 		{Name: Checkpoints, Subjects: []string{Checkpoint}, MaxAge: s.AuditAge + CheckpointsLonger,
 			Replicas: s.Replicas, Immutable: true},

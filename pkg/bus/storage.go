@@ -71,10 +71,11 @@ func streamConfig(s subjects.Stream) jetstream.StreamConfig {
 		cfg.MaxMsgsPerSubject = -1
 	}
 	for _, source := range s.Sources {
-		cfg.Sources = append(cfg.Sources, &jetstream.StreamSource{
-			Name:              source.Stream,
-			SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: source.As.From, Destination: source.As.To}},
-		})
+		copied := &jetstream.StreamSource{Name: source.Stream, FilterSubject: source.Filter}
+		if source.Filter == "" {
+			copied.SubjectTransforms = []jetstream.SubjectTransformConfig{{Source: source.As.From, Destination: source.As.To}}
+		}
+		cfg.Sources = append(cfg.Sources, copied)
 	}
 	return cfg
 }

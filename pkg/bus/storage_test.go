@@ -129,7 +129,7 @@ func TestAnAuditOfBeforeLearnsToCopyMore(t *testing.T) {
 	if err := c.EnsureStorage(t.Context(), subjects.Settings{}); err != nil {
 		t.Fatal(err)
 	}
-	auditHas(t, c, 2, "fleet.rollout.order.A1")
+	auditHas(t, c, 2, "$KV.rollouts.A1.order")
 }
 
 // auditHas waits for the audit to end with a message of a subject, at a sequence.
@@ -186,7 +186,7 @@ func TestTheAuditCopiesWhatPeopleOrderOfRollouts(t *testing.T) {
 	if !errors.Is(err, context.Canceled) {
 		t.Fatal(err)
 	}
-	for _, subject := range []string{"fleet.rollout.plan.A1", "fleet.rollout.order.A1", "ship1.command.reload.nginx"} {
+	for _, subject := range []string{"$KV.rollouts.A1.plan", "$KV.rollouts.A1.order", "ship1.command.reload.nginx"} {
 		if !seen[subject] {
 			t.Errorf("%s is not in the audit: %v", subject, seen)
 		}
