@@ -219,9 +219,14 @@ func TestTheAuditTellsOfThousandsWhatTheyWere(t *testing.T) {
 	desired := make(map[string]nginx.Desired)
 	eventually(t, "all are compiled", func() bool {
 		err := s.client.Conn().Entries(within(t), subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "nginx"), func(e bus.Entry) error {
+			name, _, _ := strings.Cut(e.Key, ".")
+			text, err := e.Plain(message.DesiredSubject(name, handlers.MethodNginxConfig, "nginx"))
+			if err != nil {
+				return err
+			}
 			var d nginx.Desired
-			err := json.Unmarshal(e.Body, &d)
-			desired[strings.Split(e.Key, ".")[0]] = d
+			err = json.Unmarshal(text, &d)
+			desired[name] = d
 			return err
 		})
 		return err == nil && len(desired) == count

@@ -271,7 +271,10 @@ func (r *rig) desired() (m message.Message, d nginx.Desired) {
 	if m, err = e.Message(message.DesiredSubject("node1", handlers.MethodNginxConfig, "nginx")); err != nil {
 		r.t.Fatal(err)
 	}
-	if err := json.Unmarshal(e.Body, &d); err != nil {
+	if err = m.Unpack(); err == nil {
+		err = json.Unmarshal(m.Body, &d)
+	}
+	if err != nil {
 		r.t.Fatal(err)
 	}
 	return m, d

@@ -166,8 +166,12 @@ func TestTwoStationsWriteAndTellEachRevisionOnce(t *testing.T) {
 		}
 		var want []string
 		for _, i := range s.items(subjects.BucketStream(subjects.Desired), subjects.KeySubject(subjects.Desired, desiredKey(name))) {
+			text, err := bus.EntryOf(subjects.Desired, i.Stored).Plain(message.DesiredSubject(name, handlers.MethodNginxConfig, "nginx"))
 			var d nginx.Desired
-			if err := json.Unmarshal(i.Body, &d); err != nil {
+			if err == nil {
+				err = json.Unmarshal(text, &d)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			want = append(want, station.CommandFor(name, d).ID)

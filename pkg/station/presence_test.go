@@ -162,8 +162,13 @@ func TestAnIdentityThatIsUsedTwiceIsTold(t *testing.T) {
 	}
 	told := func() (all []message.Lifecycle) {
 		for _, i := range s.items(subjects.Audit, subjects.LifecycleOf("ship1")) {
+			d := message.ReceiveCopied(i.Stored, i.Origin)
 			var l message.Lifecycle
-			if err := json.Unmarshal(i.Body, &l); err != nil {
+			err := d.Message.Unpack()
+			if err == nil {
+				err = json.Unmarshal(d.Message.Body, &l)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 			all = append(all, l)
