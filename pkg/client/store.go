@@ -88,6 +88,7 @@ type content struct {
 	digest string
 	size   int // of the file's own bytes
 	read   func() ([]byte, error)
+	keep   time.Duration // what lacks is to be kept for so long
 }
 
 // storing is one Store on its way.
@@ -105,19 +106,20 @@ func (s *storing) contents(file io.ReaderAt, index [][]byte, list []byte) (all [
 	for i := range s.blob.Parts.Count() {
 		if digest := s.blob.Parts.At(i); !known[digest] {
 			known[digest] = true
-			all = append(all, content{digest, s.blob.PartSize(i), func() ([]byte, error) { return s.part(file, i) }})
+			all = append(all, content{digest: digest, size: s.blob.PartSize(i), read: func() ([]byte, error) { return s.part(file, i) }})
 		}
 	}
 	for _, text := range append(index, list) {
 		if digest := message.Digest(text); !known[digest] {
 			known[digest] = true
-			all = append(all, content{digest, 0, func() ([]byte, error) { return text, nil }})
+			all = append(all, content{digest: digest, read: func() ([]byte, error) { return text, nil }})
 		}
 	}
 	return all
 }
 
 // lacking are those contents that the broker does not have, or not for long enough.
+// None is kept for less than it is already: an earlier command may name it.
 func (s *storing) lacking(ctx context.Context, all []content, o StoreOptions) (lacking []content, err error) {
 	digests := make([]string, len(all))
 	for i, c := range all {
@@ -131,14 +133,13 @@ func (s *storing) lacking(ctx context.Context, all []content, o StoreOptions) (l
 			return err
 		}
 		now = state.Now
-		if !o.Whole {
-			until, err = s.client.conn.BlobsUntil(ctx, digests)
-		}
+		until, err = s.client.conn.BlobsUntil(ctx, digests)
 		return err
 	})
 	needed := now.Add(o.For + keepSlack)
 	for _, c := range all {
-		if until[c.digest].Before(needed) {
+		if o.Whole || until[c.digest].Before(needed) {
+			c.keep = max(s.keep, until[c.digest].Sub(now))
 			lacking = append(lacking, c)
 		}
 	}
@@ -168,7 +169,7 @@ func (s *storing) sendSome(ctx context.Context, some []content) (left []content,
 		if err != nil {
 			return some, err
 		}
-		if under[i], err = s.client.conn.PutBlob(c.digest, text, s.keep); err != nil {
+		if under[i], err = s.client.conn.PutBlob(c.digest, text, c.keep); err != nil {
 			failed = err
 			break
 		}

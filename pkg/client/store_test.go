@@ -105,6 +105,28 @@ func TestAWholeStoreHealsWhatSomebodyForged(t *testing.T) {
 	}
 }
 
+// An earlier command that waits for a node may name the same parts.
+func TestAWholeStoreKeepsNothingForLessThanBefore(t *testing.T) {
+	s := open(t)
+	text := content(2 * message.BlobPart)
+	s.store(text, client.StoreOptions{For: 20 * 24 * time.Hour})
+	f := s.store(text, client.StoreOptions{Whole: true})
+	digests := []string{f.List, f.Parts.At(0), f.Parts.At(1)}
+	until, err := s.client.Conn().BlobsUntil(within(t), digests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := s.client.Conn().State(within(t), subjects.BucketStream(subjects.Blobs))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, digest := range digests {
+		if left := until[digest].Sub(state.Now); left < 20*24*time.Hour {
+			t.Errorf("%s is kept for %s", digest, left)
+		}
+	}
+}
+
 // interrupted calls a function once, when a part is read for the second time.
 type interrupted struct {
 	io.ReaderAt
