@@ -213,6 +213,9 @@ func (b FilePushBody) there(ctx context.Context, p host.Placing) (same, changed 
 	if hex.EncodeToString(sum.Sum(nil)) != b.Digest {
 		return false, false, nil
 	}
+	if shared, err := p.Shared(file); shared || err != nil {
+		return false, false, err // it is put there anew, and its other names stay as they are
+	}
 	changed, err = p.Adjust(file)
 	return true, changed, err
 }

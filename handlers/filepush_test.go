@@ -181,6 +181,9 @@ func TestNothingOutsideOfThePushDirectoryIsTouched(t *testing.T) {
 	must(os.WriteFile(filepath.Join(n.dir, "file"), []byte("mine"), 0o644))
 	// A hard link is the same file: it is replaced, and the other name stays.
 	must(os.Link(filepath.Join(n.outside, "victim"), filepath.Join(n.dir, "hard")))
+	// Also where it has the content already, and lacks but the mode.
+	must(os.WriteFile(filepath.Join(n.outside, "twin"), []byte("evil"), 0o600))
+	must(os.Link(filepath.Join(n.outside, "twin"), filepath.Join(n.dir, "same")))
 	for path, want := range map[string]struct {
 		kind fleet.Kind
 		says string
@@ -214,11 +217,13 @@ func TestNothingOutsideOfThePushDirectoryIsTouched(t *testing.T) {
 			t.Errorf("%.60q: %v (%s), want %s and %q", path, err, fleet.KindOf(err), want.kind, want.says)
 		}
 	}
-	if _, err := run(t, n.Node, "filepush", push("evil", "hard", nil)); err != nil {
-		t.Error(err)
+	for _, path := range []string{"hard", "same"} {
+		if _, err := run(t, n.Node, "filepush", push("evil", path, nil)); err != nil {
+			t.Error(err)
+		}
 	}
-	holds(t, n.outside, "victim 0600 good")
-	holds(t, n.dir, "file 0644 mine", "hard 0644 evil")
+	holds(t, n.outside, "twin 0600 evil", "victim 0600 good")
+	holds(t, n.dir, "file 0644 mine", "hard 0644 evil", "same 0644 evil")
 }
 
 func TestAPushThatIsNotInOrderIsRefused(t *testing.T) {

@@ -74,16 +74,35 @@ func (p Placing) Adjust(file *os.File) (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); ok && (p.UID >= 0 && int(owner.Uid) != p.UID || p.GID >= 0 && int(owner.Gid) != p.GID) {
+	owner, mode := p.differs(info)
+	if owner {
 		if err := file.Chown(p.UID, p.GID); err != nil {
 			return false, err
 		}
-		changed = true
 	}
-	if info.Mode() != p.Mode {
+	if mode {
 		return true, file.Chmod(p.Mode)
 	}
-	return changed, nil
+	return owner, nil
+}
+
+func (p Placing) differs(info fs.FileInfo) (owner, mode bool) {
+	if is, ok := info.Sys().(*syscall.Stat_t); ok {
+		owner = p.UID >= 0 && int(is.Uid) != p.UID || p.GID >= 0 && int(is.Gid) != p.GID
+	}
+	return owner, info.Mode() != p.Mode
+}
+
+// Shared reports whether Adjust would change a file that has more names than this
+// one. They may lie outside of Root, where somebody linked it from.
+func (p Placing) Shared(file *os.File) (bool, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return false, err
+	}
+	owner, mode := p.differs(info)
+	is, ok := info.Sys().(*syscall.Stat_t)
+	return (owner || mode) && ok && is.Nlink > 1, nil
 }
 
 // Put puts content in the file's place in one step that nothing can halve, makes
