@@ -61,18 +61,30 @@ func (d *door) before(c *tls.Config) *tls.Config {
 
 // enter waits for a place. Leaving twice does no harm; a handshake that ends leaves.
 func (d *door) enter(handshake context.Context) (leave func(), err error) {
-	timer := time.NewTimer(d.wait)
-	defer timer.Stop()
 	select {
-	case d.places <- struct{}{}:
-	case <-handshake.Done():
-		return nil, handshake.Err()
-	case <-timer.C:
-		return nil, fleet.Errorf(fleet.Busy, "too many handshakes: this one had no turn within %s", d.wait)
+	case d.places <- struct{}{}: // by itself: who need not wait cannot have waited too long
+	default:
+		if err := d.queue(handshake); err != nil {
+			return nil, err
+		}
 	}
 	held, cancel := context.WithTimeout(handshake, d.hold)
 	var once sync.Once
 	free := func() { once.Do(func() { <-d.places }) }
 	context.AfterFunc(held, free)
 	return func() { free(); cancel() }, nil
+}
+
+// queue returns with a place.
+func (d *door) queue(handshake context.Context) error {
+	timer := time.NewTimer(d.wait)
+	defer timer.Stop()
+	select {
+	case d.places <- struct{}{}:
+		return nil
+	case <-handshake.Done():
+		return handshake.Err()
+	case <-timer.C:
+		return fleet.Errorf(fleet.Busy, "too many handshakes: this one had no turn within %s", d.wait)
+	}
 }

@@ -84,6 +84,17 @@ func TestWhoWaitsTooLongAtADoorIsTurnedAway(t *testing.T) {
 	conn.Close()
 }
 
+func TestWhoFindsAPlaceAtADoorIsNotLate(t *testing.T) {
+	d := &door{places: make(chan struct{}, 1), hold: long} // no time to wait at all
+	for range 200 {
+		leave, err := d.enter(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		leave()
+	}
+}
+
 // A place is for what the server computes. A client that says nothing more, or is
 // far away, or is gone, keeps none.
 func TestASilentClientKeepsNobodyOutOfADoor(t *testing.T) {
