@@ -40,14 +40,18 @@ const (
 
 func newBlobs(a *Agent) blobs {
 	b := blobs{a, filepath.Join(a.cfg.State, "files")}
+	b.sweep()
+	return b
+}
+
+// sweep removes what no command asks for any more.
+func (b blobs) sweep() {
 	begun, _ := filepath.Glob(filepath.Join(b.dir, "*"))
 	for _, path := range begun {
-		// No command asks for them any more.
 		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > subjects.MaxCommandAge {
 			_ = os.Remove(path)
 		}
 	}
-	return b
 }
 
 func (b blobs) path(list string) string { return filepath.Join(b.dir, list) }
@@ -66,6 +70,7 @@ func (b blobs) Forget(list string) { _ = os.Remove(b.path(list)) }
 
 // Fetch brings what lacks of a file.
 func (b blobs) Fetch(ctx context.Context, list string, until time.Time) (_ *os.File, err error) {
+	b.sweep()
 	blob, err := b.blob(ctx, list, until)
 	if err != nil {
 		return nil, err

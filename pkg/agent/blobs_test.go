@@ -3,6 +3,7 @@ package agent_test
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"math/rand/v2"
 	"net"
 	"os"
@@ -235,11 +236,32 @@ func TestAFetchEndsWithItsCommandAndKeepsWhatCame(t *testing.T) {
 	n.start(t, slowly)
 	command := n.push(t, f, "x")
 	command.Expires = 2 * time.Second
-	_, end := n.do(t, command)
+	id := n.send(t, command)[0]
+	over := time.Now().Add(command.Expires)
+	eventually(t, "a part is there, or the time is over", func() bool { return n.fetched(f) > 0 || time.Now().After(over) })
+	came := n.fetched(f) > 0
+	end := n.end(t, id)
 	if end.State != message.Expired {
 		t.Errorf("it ended %s: %s", end.State, end.Message)
 	}
-	if strings.Contains(end.Message, "is kept") && n.fetched(f) == 0 {
+	if came && n.fetched(f) == 0 {
 		t.Error("nothing is kept of what came")
 	}
+}
+
+func TestWhatNobodyAsksForAnyMoreMakesRoomForANewFile(t *testing.T) {
+	t.Parallel()
+	n := sharedSystem(t).newNode(t)
+	text, f := n.newFile(t, 2)
+	n.start(t, nil)
+	command := n.push(t, f, "x")
+	old := filepath.Join(n.state, "files", message.Digest([]byte("old")))
+	at := time.Now().Add(-subjects.MaxCommandAge - time.Hour)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(old), 0o700), os.WriteFile(old, nil, 0o600), os.Chtimes(old, at, at)); err != nil {
+		t.Fatal(err)
+	}
+	if _, end := n.do(t, command); end.State != message.Succeeded {
+		t.Errorf("ended %s: %s", end.State, end.Message)
+	}
+	n.has(t, "x", text)
 }
