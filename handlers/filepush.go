@@ -56,9 +56,8 @@ type Blobs interface {
 	Begun(list string) (dir string, bytes int64)
 	// Fetch brings what lacks of a file, for as long as it takes but not past a
 	// moment of the broker's clock, and opens it. Each part was compared with its
-	// digest. What was fetched stays when it fails. The error is Unknown where the
-	// broker has not all of it, Failed where it has something else, Expired when
-	// the time is over.
+	// digest. What was fetched stays when it fails. The error is Failed where the
+	// broker has not all of it or something else, Expired when the time is over.
 	Fetch(ctx context.Context, list string, until time.Time) (*os.File, error)
 	// Forget removes what was fetched.
 	Forget(list string)
