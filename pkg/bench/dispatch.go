@@ -126,8 +126,12 @@ func command(i int) client.Command {
 	return client.Command{Subject: subjects.Subject{Node: nodeName(i), Direction: subjects.Command, Method: method, Domain: "bench"}}
 }
 
-// fanTime bounds the wait for the answers of one measurement.
-const fanTime = 5 * time.Minute
+// fanTime bounds the wait for the answers of one measurement, and fanEach is what
+// each command adds to it.
+const (
+	fanTime = 5 * time.Minute
+	fanEach = 10 * time.Millisecond
+)
 
 // bareTime bounds one bare exchange.
 const bareTime = 5 * time.Second
@@ -202,7 +206,7 @@ func (d *Dispatched) count(outcomes []client.Outcome) error {
 
 // fan sends commands all at once and waits for their answers.
 func (s *system) fan(ctx context.Context, name string, count int, of func(int) client.Command) ([]client.Outcome, Figures, error) {
-	ctx, cancel := context.WithTimeout(ctx, fanTime)
+	ctx, cancel := context.WithTimeout(ctx, fanTime+time.Duration(count)*fanEach)
 	defer cancel()
 	w, err := s.client.Listen(ctx, "*")
 	if err != nil {

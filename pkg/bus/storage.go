@@ -62,7 +62,7 @@ func streamConfig(s subjects.Stream) jetstream.StreamConfig {
 		Name: s.Name, Subjects: s.Subjects, Storage: jetstream.FileStorage,
 		MaxAge: s.MaxAge, MaxBytes: s.MaxBytes, MaxMsgsPerSubject: s.MaxPerSubject,
 		Replicas: s.Replicas, DenyDelete: s.Immutable, DenyPurge: s.Immutable,
-		AllowDirect: true, Duplicates: dedupeWindow, RePublish: republish(s.Shown),
+		AllowDirect: true, AllowMsgTTL: s.Ages, Duplicates: dedupeWindow, RePublish: republish(s.Shown),
 	}
 	if cfg.MaxBytes == 0 {
 		cfg.MaxBytes = -1
