@@ -52,7 +52,7 @@ func (s *system) bareOne(ctx context.Context, i int) (*bus.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	conn, err := bus.Connect(ctx, bus.Options{URL: s.url, TLS: s.secure, Credentials: creds, Ping: barePing})
+	conn, err := bus.Connect(ctx, bus.Options{URL: s.url, TLS: s.secure, Credentials: creds, Ping: barePing, Dial: dialBroker})
 	if err != nil {
 		return nil, err
 	}

@@ -33,7 +33,7 @@ func (g *gate) Dial(network, address string) (net.Conn, error) {
 		if over := time.Until(until); over > 0 {
 			time.Sleep(rand.N(over))
 		}
-		conn, err := net.Dial(network, address)
+		conn, err := dialBroker(network, address)
 		if err != nil {
 			return nil, err
 		}
