@@ -26,7 +26,7 @@ A change goes to every node at once, and another in the four waves of a rollout,
 must have proven it.
 
 Before the agents the same users connect without one, which is the floor that memory and commands are compared with. At the
-end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back, 500 a
+end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back, 250 a
 second, as agents do by themselves.
 
 --broker measures one that runs already, on this host or another. DIR of --data then holds its identities; its own processor

@@ -78,6 +78,7 @@ type Conn struct {
 	trying  atomic.Pointer[nats.Conn] // nc, for what nats.go calls while Connect runs still
 	refused atomic.Pointer[refusal]   // the next one
 	alone   atomic.Bool               // the last link broke on this side
+	last    atomic.Pointer[watchedConn]
 	told    atomic.Value              // why it cannot connect, as it was last logged
 
 	trustMu sync.Mutex // held while trust sets are read

@@ -44,14 +44,20 @@ func (o Options) delay(attempts int, alone bool) time.Duration {
 	return d
 }
 
-// watched notes when a link breaks on this side.
+// watched notes when a link breaks on this side, and ends each connection before the
+// next: nats.go leaves one open whose handshake failed.
 func (c *Conn) watched(dial dialer) dialer {
 	return func(network, address string) (net.Conn, error) {
+		if last := c.last.Swap(nil); last != nil {
+			_ = last.Close()
+		}
 		conn, err := dial(network, address)
 		if err != nil {
 			return nil, err
 		}
-		return &watchedConn{conn, &c.alone}, nil
+		w := &watchedConn{conn, &c.alone}
+		c.last.Store(w)
+		return w, nil
 	}
 }
 

@@ -1,6 +1,7 @@
 package bus_test
 
 import (
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -43,4 +44,36 @@ func TestWhoWasCutOffByTheBrokerSpreadsItsReturnAndWhoLostItsOwnLinkDoesNot(t *t
 	if asked.Load() == 0 {
 		t.Error("the broker went away, and it did not spread its return")
 	}
+}
+
+// A handshake that fails leaves no connection open: an agent that tries for weeks
+// would keep one for each time, here and at the broker.
+func TestAConnectionWhoseHandshakeFailedIsEnded(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	ended := make(chan error, 10)
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = conn.Write([]byte("no broker\r\n")) // and says nothing more
+				_, err := io.Copy(io.Discard, conn)
+				ended <- err
+			}()
+		}
+	}()
+	s := open(t)
+	c, err := bus.Connect(within(t), bus.Options{URL: "tls://" + l.Addr().String(), TLS: s.tls(), Credentials: s.credentials("ship1", subjects.Node), Persist: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	next(t, ended)
+	next(t, ended)
 }

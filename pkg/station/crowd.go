@@ -34,9 +34,11 @@ const (
 	syncsASecond = 2000
 	// afterASecond is how many nodes may report, converge and send logs in a second.
 	afterASecond = 1000
-	// returnsASecond is how many nodes may connect in a second: 2 to 3 ms of a broker's
-	// processor each.
-	returnsASecond = 500
+	// returnsASecond is how many nodes may connect in a second: 3 ms of a broker's
+	// processor each and 1.2 ms of a station's, half of what two cores give.
+	returnsASecond = 250
+	// mostReturn bounds over how long they are asked to spread it.
+	mostReturn = time.Minute
 	// mostSpread bounds how long somebody is asked to wait.
 	mostSpread = 30 * time.Second
 	// leastPause is what one is told to wait who came at a bad moment.
@@ -46,7 +48,7 @@ const (
 // ReturnOver is over how long so many nodes are to spread their return when their
 // broker went away: what they all want in one moment it gives to none in time.
 func ReturnOver(nodes int) time.Duration {
-	return min(time.Second*time.Duration(nodes)/returnsASecond, mostSpread)
+	return min(time.Second*time.Duration(nodes)/returnsASecond, mostReturn)
 }
 
 // enter lets a node in until leave is called. The error is Busy and says, as a
