@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -176,7 +177,11 @@ func (s *state) Report(ctx context.Context, method, domain string, document any)
 	if !s.agent.link.stands() {
 		return nil
 	}
-	return s.store(ctx, key, r)
+	err = s.store(ctx, key, r)
+	if err != nil && s.agent.link.stands() {
+		s.changed() // it is tried again soon, and then with every look at what nginx runs
+	}
+	return err
 }
 
 // untimed is a report without its time, to compare.
@@ -194,10 +199,10 @@ func untimed(body []byte) []byte {
 }
 
 func (s *state) store(ctx context.Context, key string, r report) error {
-	ctx, cancel := context.WithTimeout(ctx, stateTime)
-	defer cancel()
 	s.storing.Lock() // the older of two never comes last
 	defer s.storing.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, stateTime)
+	defer cancel()
 	s.mu.Lock()
 	r = s.reported[key]
 	s.mu.Unlock()
@@ -223,8 +228,8 @@ func (s *state) store(ctx context.Context, key string, r report) error {
 	return nil
 }
 
-// flush stores the reports that have not been.
-func (s *state) flush(ctx context.Context) {
+// flush stores the reports that have not been, and reports whether all are stored now.
+func (s *state) flush(ctx context.Context) (all bool) {
 	s.mu.Lock()
 	due := make(map[string]report)
 	for key, r := range s.reported {
@@ -233,12 +238,19 @@ func (s *state) flush(ctx context.Context) {
 		}
 	}
 	s.mu.Unlock()
+	all = true
 	for key, r := range due {
 		if err := s.store(ctx, key, r); err != nil {
 			s.agent.log.Info("a report waits", "error", err)
+			all = false
 		}
 	}
+	return all
 }
+
+// flushAgain is how long reports wait that could not be stored over a link that
+// stands: that long, and up to as much again.
+const flushAgain = 5 * time.Second
 
 // settleTime is how long after a change of the desired state the agent waits
 // for the command that goes with it before it converges by itself.
@@ -247,15 +259,12 @@ const settleTime = 2 * time.Second
 // convergence brings nginx to the desired state when nothing else does: after
 // a connection, after a change whose command did not come, and on a timer.
 func (a *Agent) convergence(ctx context.Context) error {
-	if a.engine == nil || a.cfg.ConvergeEvery < 0 {
+	if a.cfg.ConvergeEvery < 0 {
 		<-ctx.Done()
 		return nil
 	}
 	handler, err := a.cfg.Registry.Find(handlers.MethodNginxConfig)
-	if err != nil {
-		<-ctx.Done()
-		return nil
-	}
+	brings := err == nil && a.engine != nil // else there are reports to store alone
 	wait := settleTime
 	for {
 		timer := time.NewTimer(wait)
@@ -271,8 +280,15 @@ func (a *Agent) convergence(ctx context.Context) error {
 			wait = a.cfg.ConvergeEvery
 		}
 		if a.link.stands() {
-			_ = a.tellDrift(ctx) // what is not stored is flushed
-			a.state.flush(ctx)
+			if brings {
+				_ = a.tellDrift(ctx) // what is not stored is flushed
+			}
+			if !a.state.flush(ctx) {
+				wait = min(wait, flushAgain+rand.N(flushAgain))
+			}
+		}
+		if !brings {
+			continue
 		}
 		if a.lanes.busy(handler.Lane) {
 			wait = settleTime // what runs may bring the newest revision
