@@ -79,7 +79,7 @@ type Conn struct {
 	refused atomic.Pointer[refusal]   // the next one
 	alone   atomic.Bool               // the last link broke on this side
 	last    atomic.Pointer[watchedConn]
-	told    atomic.Value              // why it cannot connect, as it was last logged
+	told    atomic.Value // why it cannot connect, as it was last logged
 
 	trustMu sync.Mutex // held while trust sets are read
 	trust   trustRead
