@@ -71,19 +71,18 @@ func (c *Conn) BlobsUntil(ctx context.Context, digests []string) (map[string]tim
 func (c *Conn) PutBlob(digest string, content []byte, keep time.Duration) (*PendingBlob, error) {
 	msg := &nats.Msg{Subject: subjects.KeySubject(subjects.Blobs, digest), Data: content,
 		Header: nats.Header{headerKept: {strconv.Itoa(int(keep.Seconds()))}}}
-	after := c.refused.Load()
-	future, err := c.js.PublishMsgAsync(msg, jetstream.WithRetryAttempts(0))
+	sent, err := c.send(msg)
 	if err != nil {
-		return nil, kinded(err, "store a part of a file")
+		return nil, kinded(err, storeBlob)
 	}
-	return &PendingBlob{future, after}, nil
+	return &PendingBlob{sent}, nil
 }
 
+// storeBlob is what is done, for errors.
+const storeBlob = "store a part of a file"
+
 // PendingBlob is a content on its way into the store.
-type PendingBlob struct {
-	future jetstream.PubAckFuture
-	after  *refusal
-}
+type PendingBlob struct{ sent }
 
 // codeNotStored is how JetStream says that a bounded stream is full.
 const codeNotStored = 10077
@@ -91,28 +90,14 @@ const codeNotStored = 10077
 // Wait returns once the content is stored. The error is Busy where there is no
 // room for it.
 func (p *PendingBlob) Wait(ctx context.Context) error {
-	const doing = "store a part of a file"
-	for {
-		select {
-		case <-p.future.Ok():
-			return nil
-		case err := <-p.future.Err():
-			var api *jetstream.APIError
-			if errors.As(err, &api) && api.ErrorCode == codeNotStored {
-				return fleet.Errorf(fleet.Busy, "the broker's store of files is full: a file leaves it a day after its command's time is over, "+
-					"see --expires, and `fairlead station --files-bytes` gives it more room: %w", err)
-			}
-			if errors.Is(err, nats.ErrNoResponders) {
-				err = fmt.Errorf("the broker has no store of files: a station makes it when it starts, if the disk and the tenant's quota have room: %w", err)
-			}
-			return kinded(err, doing)
-		case <-p.after.told:
-			if p.after.subject == p.future.Msg().Subject {
-				return kinded(p.after.err, doing)
-			}
-			p.after = p.after.next
-		case <-ctx.Done():
-			return kinded(ctx.Err(), doing)
-		}
+	_, err := p.wait(ctx)
+	var api *jetstream.APIError
+	switch {
+	case errors.As(err, &api) && api.ErrorCode == codeNotStored:
+		return fleet.Errorf(fleet.Busy, "the broker's store of files is full: a file leaves it a day after its command's time is over, "+
+			"see --expires, and `fairlead station --files-bytes` gives it more room: %w", err)
+	case errors.Is(err, nats.ErrNoResponders):
+		err = fmt.Errorf("the broker has no store of files: a station makes it when it starts, if the disk and the tenant's quota have room: %w", err)
 	}
+	return kinded(err, storeBlob)
 }
