@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fairlead/pkg/bus"
@@ -189,6 +190,29 @@ func TestTheAuditCopiesWhatPeopleOrderOfRollouts(t *testing.T) {
 	for _, subject := range []string{"$KV.rollouts.A1.plan", "$KV.rollouts.A1.order", "ship1.command.reload.nginx"} {
 		if !seen[subject] {
 			t.Errorf("%s is not in the audit: %v", subject, seen)
+		}
+	}
+}
+
+// AUDIT allows times to live, for how a broker reads it after a kill. What it copies takes
+// none, so nobody can have a record of what was done run out before its time.
+func TestNothingThatTheAuditCopiesTakesATimeToLive(t *testing.T) {
+	s := open(t)
+	s.station() // makes the streams
+	alice, ship1 := s.foreign("alice", subjects.Admin), s.foreign("ship1", subjects.Node)
+	for subject, by := range map[string]*nats.Conn{
+		s.command("ship1", "reload").StoredSubject():                                             alice,
+		s.event("ship1", subjects.MethodAck, "reload").StoredSubject():                           ship1,
+		subjects.KeySubject(subjects.Rollouts, subjects.RolloutKey("A1", subjects.RolloutOrder)): alice,
+	} {
+		msg := nats.NewMsg(subject)
+		msg.Header.Set("Nats-TTL", "1s")
+		reply, err := by.RequestMsgWithContext(within(t), msg)
+		if err != nil {
+			t.Fatal(subject, err)
+		}
+		if !strings.Contains(string(reply.Data), "TTL is disabled") {
+			t.Errorf("%s: the broker says %s", subject, reply.Data)
 		}
 	}
 }
