@@ -45,8 +45,10 @@ type Definition[Body any] struct {
 	Timeout time.Duration
 	// Role is the least role that may send it.
 	Role subjects.Role
-	// Domain is the usual domain, for help.
+	// Domain is the domain that it takes: what the node has one of.
 	Domain string
+	// AnyDomain: the domain is a parameter, as the method that cancel calls off; Domain is one, for help.
+	AnyDomain bool
 	// Example is a body for help and documentation.
 	Example Body
 	// Returns is a zero value of what Result.Data holds, for documentation;
@@ -90,6 +92,7 @@ type Result struct {
 type Handler struct {
 	Method, Summary, Details, Lane, Domain string
 	Latest, Once, Durable, Stoppable       bool
+	AnyDomain                              bool
 	Timeout                                time.Duration
 	Role                                   subjects.Role
 	Example                                json.RawMessage
@@ -111,7 +114,7 @@ func (d Definition[Body]) handler() Handler {
 		d.Timeout = defaultTimeout
 	}
 	return Handler{
-		Method: d.Method, Summary: d.Summary, Details: d.Details, Lane: d.Lane, Domain: d.Domain,
+		Method: d.Method, Summary: d.Summary, Details: d.Details, Lane: d.Lane, Domain: d.Domain, AnyDomain: d.AnyDomain,
 		Latest: d.Latest, Once: d.Once, Durable: d.Durable || d.Once, Stoppable: d.Stoppable,
 		Timeout: d.Timeout, Role: d.Role, Example: example, Serve: d.Serve,
 		Body: reflect.TypeFor[Body](), Returns: reflect.TypeOf(d.Returns),

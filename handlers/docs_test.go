@@ -42,7 +42,11 @@ func TestTheDocsAreTheDefinitions(t *testing.T) {
 
 func section(t *testing.T, b *strings.Builder, h handlers.Handler) {
 	fmt.Fprintf(b, "## %s\n\n%s.\n\n%s\n\n", h.Method, strings.ToUpper(h.Summary[:1])+h.Summary[1:], h.Details)
-	fmt.Fprintf(b, "- least role: `%s`\n- usual domain: `%s`\n- time for one run: %s\n", h.Role, h.Domain, h.Timeout)
+	domain := "`" + h.Domain + "`"
+	if h.AnyDomain {
+		domain = "any, such as " + domain
+	}
+	fmt.Fprintf(b, "- least role: `%s`\n- domain: %s\n- time for one run: %s\n", h.Role, domain, h.Timeout)
 	if h.Latest {
 		b.WriteString("- of several that wait, only the newest runs; the older ones end superseded\n")
 	}

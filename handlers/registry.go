@@ -45,6 +45,15 @@ func (r Registry) Find(method string) (Handler, error) {
 	return h, nil
 }
 
+// Takes says whether a command to a domain means anything; the error is Unknown
+// and names the domain that there is.
+func (h Handler) Takes(domain string) error {
+	if h.AnyDomain || domain == h.Domain {
+		return nil
+	}
+	return fleet.Errorf(fleet.Unknown, "%s has no domain %q: it is %s.%s", h.Method, domain, h.Method, h.Domain)
+}
+
 // Methods are the names of all methods, sorted.
 func (r Registry) Methods() []string {
 	names := make([]string, 0, len(r.byMethod))

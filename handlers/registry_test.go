@@ -101,6 +101,26 @@ func TestAnUnknownMethodIsToldWithThoseThereAre(t *testing.T) {
 	}
 }
 
+func TestAMethodTakesItsOwnDomainAlone(t *testing.T) {
+	for _, c := range []struct {
+		method, domain string
+		takes          bool
+	}{
+		{handlers.MethodReload, "nginx", true}, {handlers.MethodReload, "apache", false}, {handlers.MethodReload, "", false},
+		{subjects.MethodCancel, handlers.MethodReload, true}, {subjects.MethodCancel, "mine", true},
+	} {
+		h, err := handlers.All().Find(c.method)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err = h.Takes(c.domain); (err == nil) != c.takes {
+			t.Errorf("%s.%s: %v", c.method, c.domain, err)
+		} else if err != nil {
+			kind(t, err, fleet.Unknown)
+		}
+	}
+}
+
 func TestARoleMaySendWhatIsForItAndForLesserOnes(t *testing.T) {
 	of := func(method string, role subjects.Role) handlers.Handler {
 		return handlers.Of(handlers.Definition[struct{}]{Method: method, Role: role})

@@ -177,6 +177,12 @@ func commandSubject(text string) (subjects.Subject, error) {
 	if s.Direction != subjects.Command {
 		return s, fleet.Errorf(fleet.Invalid, "subject %q is an event: only nodes send those; a command is <node>.command.<method>.<domain>", text)
 	}
+	// Of a method that is not known here a node may know more.
+	if h, err := handlers.All().Find(s.Method); err == nil {
+		if err := h.Takes(s.Domain); err != nil {
+			return s, fleet.Errorf(fleet.Invalid, "subject %q: %w", text, err)
+		}
+	}
 	return s, nil
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fairlead/handlers"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
@@ -134,6 +135,8 @@ func refusals(t *testing.T, n, other *node) map[string]struct {
 	rejected("packed, and no body of the method", encoded(m), m.ID, fleet.Invalid, "body of work: ")
 	m = n.signed(t, "admin", "flywheel", nil)
 	rejected("unknown method", encoded(m), m.ID, fleet.Unknown, `no method "flywheel" here: there are cancel, `)
+	m = n.signed(t, "admin", handlers.MethodFilePush, nil)
+	rejected("domain that the method lacks", encoded(m), m.ID, fleet.Unknown, `filepush has no domain "refused": it is filepush.files`)
 
 	m = good(nil)
 	garbage := encoded(m)

@@ -125,7 +125,7 @@ func registry(e effects, interrupt func()) handlers.Registry {
 		return handlers.Result{Changed: made, Message: "done"}, nil
 	}
 	define := func(method string, change func(*handlers.Definition[workBody])) handlers.Handler {
-		d := handlers.Definition[workBody]{Method: method, Summary: method, Role: subjects.Operator, Handle: run}
+		d := handlers.Definition[workBody]{Method: method, Summary: method, Role: subjects.Operator, AnyDomain: true, Handle: run}
 		if change != nil {
 			change(&d)
 		}

@@ -92,6 +92,9 @@ func (a *Agent) verify(d message.Delivery) (handlers.Handler, error) {
 	if err != nil {
 		return handler, err
 	}
+	if err := handler.Takes(m.Subject.Domain); err != nil {
+		return handler, err
+	}
 	if !handler.Allows(owner.Role) {
 		return handler, fleet.Errorf(fleet.Refused, "%s is %s, and %s takes at least %s", owner.Name, owner.Role, m.Subject.Method, handler.Role)
 	}

@@ -16,7 +16,7 @@ import (
 
 // busy is a handler that keeps nginx's lane until a file is there.
 func busy(gate string, begun chan<- struct{}) handlers.Handler {
-	return handlers.Of(handlers.Definition[struct{}]{Method: "busy", Summary: "wait", Lane: "nginx", Role: subjects.Operator,
+	return handlers.Of(handlers.Definition[struct{}]{Method: "busy", Summary: "wait", Lane: "nginx", Role: subjects.Operator, Domain: "nginx",
 		Handle: func(ctx context.Context, _ *handlers.Node, _ handlers.Command[struct{}]) (handlers.Result, error) {
 			close(begun)
 			tick := time.NewTicker(10 * time.Millisecond)
