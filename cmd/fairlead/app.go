@@ -124,7 +124,7 @@ func (a *app) open(ctx context.Context) (*client.Client, error) {
 	c, err := client.Open(ctx, client.Options{URL: url, TLS: secure, Credentials: creds, Trust: trust, Logger: a.logger(slog.LevelError)})
 	switch fleet.KindOf(err) {
 	case fleet.Unavailable, fleet.Timeout:
-		return nil, fmt.Errorf("%w: is the broker running there? `fairlead dev` starts one, `fairlead context ls` lists others", err)
+		return nil, fmt.Errorf("%w: is the broker running? `fairlead dev` starts one, `fairlead context ls` lists others", err)
 	case fleet.Refused:
 		return nil, fmt.Errorf("%w (credentials: %s)", err, creds.File)
 	}

@@ -160,10 +160,10 @@ esac`, address))
 		stations string // its log
 	}{
 		"bad":     {2, "the station's join helper refuses it: not in the inventory", ""},
-		"odd":     {1, "does not answer as it should", `label key .*not a label`},
-		"astray":  {1, "does not answer as it should", `the harbour.* is not an IP address`},
-		"garbage": {1, "does not answer as it should", `answered what cannot be read`},
-		"broken":  {1, "does not answer as it should", `exit code 3: the inventory is away`},
+		"odd":     {3, "does not answer as it should", `label key .*not a label`},
+		"astray":  {3, "does not answer as it should", `the harbour.* is not an IP address`},
+		"garbage": {3, "does not answer as it should", `answered what cannot be read`},
+		"broken":  {3, "does not answer as it should", `exit code 3: the inventory is away`},
 	} {
 		stdout, stderr := fairlead(t, elsewhere, c.code, "join", token, "--name", name, "--state", in(name), "--run")
 		if !strings.Contains(stderr, c.says) || stdout != "" {

@@ -82,8 +82,8 @@ Begin with everything on this host:
 and in a second terminal:
   fairlead status
 
-Exit codes: 0 done, or all is as it should be; 1 failed; 2 refused, or a mistake; 3 pending or not known; 4 nothing of
-that name; 130 interrupted.`,
+Exit codes: 0 done, or all is as it should be; 1 failed; 2 refused, or a mistake; 3 pending or not known, as where no
+broker or no station answers; 4 nothing of that name; 130 interrupted.`,
 		Example: `  fairlead dev --apply examples/hello
   fairlead apply -f examples/proxy --wait
   fairlead audit --replay`,

@@ -53,7 +53,7 @@ func TestARolloutEndsRightWhenItsBrokerAndItsStationAreKilled(t *testing.T) {
 	// With SIGKILL, whichever of the stations drives it.
 	p.broker.kill()
 	p.station.kill()
-	fairlead(t, p.env, 1, "rollout", "status") // that nobody answers is not good
+	fairlead(t, p.env, 3, "rollout", "status") // that nobody answers is not good
 	p.startBroker(strings.TrimPrefix(p.url, "tls://"))
 	p.eventually(0, `paused|waiting|running`, "rollout", "approve", "--timeout", "20s")
 	p.eventually(1, `^state +rolled back$`, "rollout", "status")

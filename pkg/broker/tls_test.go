@@ -92,7 +92,7 @@ func TestWhyAConnectionDoesNotComeAboutIsSaidAtOnce(t *testing.T) {
 		"TLS to plain": {strings.Replace(plain.URL(), "nats://", "tls://", 1), trusts(s.Authority), alice, []string{"greets before TLS"}},
 		"another name": {named.URL(), bus.TLS{CA: root}, alice, []string{"is for broker.example.org, and not for 127.0.0.1", "--host 127.0.0.1"}},
 		"expired":      {old.URL(), bus.TLS{CA: root}, alice, []string{"is good from", "and here it is", "renew it"}},
-		"no broker":    {"tls://127.0.0.1:1", trusts(s.Authority), alice, []string{"no servers available"}},
+		"no broker":    {"tls://127.0.0.1:1", trusts(s.Authority), alice, []string{"nobody listens there"}},
 		"no CA file":   {s.URL(), bus.TLS{CA: "/nowhere/ca.pem"}, alice, []string{"certificates to trust", "/nowhere/ca.pem"}},
 		"another authority's user": {s.URL(), trusts(s.Authority), user(t, other, "bob", subjects.Admin),
 			[]string{`does not take the credentials of "bob"`, "revoked, or made by the identity directory of another fleet"}},

@@ -43,6 +43,8 @@ func (o Options) explain(err error) error {
 		return refused("what listens at %s does not speak TLS: look at the address", o.URL)
 	case errors.As(err, &far) && far.Op == "remote error":
 		return o.ended(far.Err)
+	case errors.Is(err, nats.ErrNoServers): // what nats.go makes of a connection that is refused
+		return fleet.Errorf(fleet.Unavailable, "nobody listens there")
 	case errors.Is(err, nats.ErrAuthExpired):
 		return refused("the broker does not take the credentials of %q: %s", o.Credentials.UserName(), o.expired("they have expired"))
 	case errors.Is(err, nats.ErrAuthRevoked):

@@ -11,7 +11,7 @@ const (
 	ExitOK      = 0 // all succeeded
 	ExitFailed  = 1 // some failed
 	ExitRefused = 2 // bad input, or refused
-	ExitPending = 3 // some have not ended yet
+	ExitPending = 3 // some have not ended yet, or nobody answered who would know
 	ExitNothing = 4 // nothing matched
 )
 
@@ -35,8 +35,8 @@ var settlements = map[fleet.Kind]Settlement{
 	fleet.Cancelled:   {Cancelled, ExitFailed, http.StatusGone},
 	fleet.Superseded:  {Superseded, ExitOK, http.StatusOK},
 	fleet.Failed:      {FailedEnd, ExitFailed, http.StatusUnprocessableEntity},
-	fleet.Timeout:     {FailedEnd, ExitFailed, http.StatusGatewayTimeout},
-	fleet.Unavailable: {FailedEnd, ExitFailed, http.StatusServiceUnavailable},
+	fleet.Timeout:     {FailedEnd, ExitPending, http.StatusGatewayTimeout},
+	fleet.Unavailable: {FailedEnd, ExitPending, http.StatusServiceUnavailable},
 	fleet.Interrupted: {FailedEnd, ExitFailed, http.StatusInternalServerError},
 	fleet.Internal:    {FailedEnd, ExitFailed, http.StatusInternalServerError},
 }
@@ -59,7 +59,7 @@ func ExitOf(s State, k fleet.Kind) int {
 	case Succeeded, Superseded:
 		return ExitOK
 	case Rejected:
-		if settlements[k].Exit == ExitPending {
+		if later := settlements[k]; later.State == Rejected && later.Exit == ExitPending {
 			return ExitPending
 		}
 		return ExitRefused
