@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -119,17 +120,49 @@ func (a *app) printNodeHistory(ctx context.Context, c *client.Client, node, kind
 	})
 }
 
-// changeOf is the rollout, or the resource whose change, made a node's revision.
+// changeOf is the rollout, or the resources whose change, made a node's revision.
 func changeOf(r client.NodeRevision) string {
 	switch {
 	case r.Rollout != "":
-		return "rollout " + r.Rollout
+		return "rollout " + r.Rollout + namely(changedIn(r))
 	case r.Change != "":
-		return fmt.Sprintf("%s %d", r.Change, r.Cause)
+		return fmt.Sprintf("%s %d", changedIn(r), r.Cause)
 	case r.Cause > 0:
 		return number(r.Cause)
 	}
 	return "-"
+}
+
+// changedIn names what was changed where that made a node's revision, "" where it is not
+// known. Of several, those that the node has no more are marked unless all are.
+func changedIn(r client.NodeRevision) string {
+	if len(r.Changes) < 2 {
+		for _, made := range r.Changes {
+			return made.Resource
+		}
+		return r.Change
+	}
+	names := make([]string, len(r.Changes))
+	for i, made := range r.Changes {
+		names[i] = made.Resource
+		if made.Action == client.Remove && !removal(r) {
+			names[i] += " (gone)"
+		}
+	}
+	return client.NameFew(names, "resources")
+}
+
+// removal reports whether a node's revision came of nothing but resources that were deleted.
+func removal(r client.NodeRevision) bool {
+	return r.Removed && !slices.ContainsFunc(r.Changes, func(made client.ResourceMade) bool { return made.Action != client.Remove })
+}
+
+// namely is text for the end of a line, "" for none.
+func namely(text string) string {
+	if text == "" {
+		return ""
+	}
+	return ": " + text
 }
 
 // endOf is what became of a node's revision.

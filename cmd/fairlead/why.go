@@ -142,13 +142,13 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 	} else {
 		if t.Change != "" {
 			did := "changed"
-			if t.Removed {
+			if removal(t.NodeRevision) {
 				did = "deleted"
 			}
-			at(t.Changed, "%s %s %s: revision %d of the fleet%s", cmp.Or(n.Desired.By, "somebody"), did, t.Change, t.Cause, because(n.Desired.Message))
+			at(t.Changed, "%s %s %s: revision %d of the fleet%s", cmp.Or(n.Desired.By, "somebody"), did, changedIn(t.NodeRevision), t.Cause, because(n.Desired.Message))
 		}
 		if r := n.Desired.Rollout; r != "" {
-			at(n.Desired.At, "rollout %s%s made it another%s", r, by(n.Desired.By), because(n.Desired.Message))
+			at(n.Desired.At, "rollout %s%s made it another%s%s", r, by(n.Desired.By), namely(changedIn(t.NodeRevision)), because(n.Desired.Message))
 		}
 		at(n.Desired.At, "revision %d of %s (%s) was made from %s%s", n.DesiredRevision, n.Name, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By))
 	}

@@ -131,10 +131,13 @@ func (s stored) faultsWith(resources []fleet.Resource, node string) []string {
 }
 
 // NameNodes names a few nodes, or some and how many more there are.
-func NameNodes(nodes []string) string {
+func NameNodes(nodes []string) string { return NameFew(nodes, "nodes") }
+
+// NameFew names a few of what there may be thousands of, or some and how many more there are.
+func NameFew(names []string, what string) string {
 	const few = 5
-	if len(nodes) <= few {
-		return strings.Join(nodes, ", ")
+	if len(names) <= few {
+		return strings.Join(names, ", ")
 	}
-	return fmt.Sprintf("%s and %d more nodes", strings.Join(nodes[:few], ", "), len(nodes)-few)
+	return fmt.Sprintf("%s and %d more %s", strings.Join(names[:few], ", "), len(names)-few, what)
 }

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,9 @@ type NodeRevision struct {
 	Fleet  uint64 `json:"fleet,omitempty"`
 	Cause  uint64 `json:"cause,omitempty"`
 	Change string `json:"change,omitempty"`
+	// Changes are the resources by which it differs from the revision before it, by
+	// name; nil where that one is not kept.
+	Changes []ResourceMade `json:"changes,omitempty"`
 	// Rollout released the node to it, or took it back.
 	Rollout string `json:"rollout,omitempty"`
 	// Changed is when that was, and Removed says that it was a removal.
@@ -45,11 +49,19 @@ type NodeRevision struct {
 	Ended   time.Time     `json:"ended,omitzero"` // when the final answer was stored
 }
 
+// ResourceMade is what became of a resource of a node: Create where the node had none of
+// that name, Remove where it has none any more, which may be for its selector.
+type ResourceMade struct {
+	Resource string `json:"resource"` // "<Kind>/<name>"
+	Action   string `json:"action"`
+}
+
 // NodeHistory are the kept desired states of a node's nginx, the oldest first. The
 // error is Unknown where it never had one.
 func (c *Client) NodeHistory(ctx context.Context, node string) (all []NodeRevision, err error) {
 	key := subjects.StateKey(node, handlers.MethodNginxConfig, "nginx")
 	at := make(map[string]int) // by id of the command
+	var before nginx.Desired   // the one of which all is known
 	err = c.conn.History(ctx, subjects.Desired, key, func(e bus.Entry) error {
 		d, problem := c.desiredIn(ctx, e, node)
 		r := NodeRevision{Revision: d.Revision, Digest: d.Digest, At: e.At, By: d.By, Message: d.Message, Fleet: d.Fleet, Cause: d.Cause, Rollout: d.Rollout, Resources: len(d.Resources),
@@ -57,6 +69,10 @@ func (c *Client) NodeHistory(ctx context.Context, node string) (all []NodeRevisi
 		if r.Proven {
 			r.Command = station.CommandFor(node, d).ID
 			at[r.Command] = len(all)
+			if before.Revision == d.Revision-1 {
+				r.Changes = madeOf(before.Resources, d.Resources)
+			}
+			before = d
 		}
 		all = append(all, r)
 		return nil
@@ -95,6 +111,28 @@ func (c *Client) NodeHistory(ctx context.Context, node string) (all []NodeRevisi
 		}
 	}
 	return all, c.nameCauses(ctx, all)
+}
+
+// madeOf is what makes a node's resources others than before. Whom their secrets are
+// sealed to makes no difference.
+func madeOf(before, after []fleet.Resource) (made []ResourceMade) {
+	had := make(map[string]fleet.Resource, len(before))
+	for _, r := range before {
+		had[r.ID()] = r
+	}
+	for _, r := range after {
+		if old, there := had[r.ID()]; !there {
+			made = append(made, ResourceMade{r.ID(), Create})
+		} else if !same(fleet.Shown(old), fleet.Shown(r)) {
+			made = append(made, ResourceMade{r.ID(), Update})
+		}
+		delete(had, r.ID())
+	}
+	for id := range had {
+		made = append(made, ResourceMade{id, Remove})
+	}
+	slices.SortFunc(made, func(a, b ResourceMade) int { return strings.Compare(a.Resource, b.Resource) })
+	return made
 }
 
 // nameCauses says which resource was changed, where that is still kept.

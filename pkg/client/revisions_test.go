@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -150,16 +151,19 @@ func TestANodesHistorySaysWhatEachRevisionCameTo(t *testing.T) {
 		t.Fatalf("%+v, %v", all, err)
 	}
 	for i, want := range []client.NodeRevision{
-		{Revision: 1, By: "alice", Message: "the first", Change: "VirtualHost/a", Cause: 1, State: message.Succeeded, Answer: "done", Resources: 1},
-		{Revision: 2, By: "bob", Message: "the second", Change: "VirtualHost/b", Cause: two, State: message.FailedEnd, Answer: "done", Resources: 2},
-		{Revision: 3, By: "alice", Change: "VirtualHost/a", Cause: two + 1, State: message.Published, Resources: 2},
+		{Revision: 1, By: "alice", Message: "the first", Change: "VirtualHost/a", Cause: 1, State: message.Succeeded, Answer: "done", Resources: 1,
+			Changes: []client.ResourceMade{{Resource: "VirtualHost/a", Action: client.Create}}},
+		{Revision: 2, By: "bob", Message: "the second", Change: "VirtualHost/b", Cause: two, State: message.FailedEnd, Answer: "done", Resources: 2,
+			Changes: []client.ResourceMade{{Resource: "VirtualHost/b", Action: client.Create}}},
+		{Revision: 3, By: "alice", Change: "VirtualHost/a", Cause: two + 1, State: message.Published, Resources: 2,
+			Changes: []client.ResourceMade{{Resource: "VirtualHost/a", Action: client.Update}}},
 	} {
 		got := all[i]
 		if got.Command == "" || len(got.Digest) != 64 || !got.Proven || got.At.IsZero() || got.Ended.IsZero() == got.State.Final() || got.Fleet != got.Cause || got.Changed.IsZero() {
 			t.Errorf("%+v", got)
 		}
 		got.Command, got.Digest, got.Proven, got.At, got.Ended, got.Fleet, got.Changed = "", "", false, want.At, want.Ended, 0, want.Changed
-		if got != want {
+		if !reflect.DeepEqual(got, want) {
 			t.Errorf("%+v\nwant %+v", got, want)
 		}
 	}
@@ -171,6 +175,30 @@ func TestANodesHistorySaysWhatEachRevisionCameTo(t *testing.T) {
 	all, err = s.client.NodeHistory(context.WithoutCancel(within(t)), "ship1")
 	if err != nil || len(all) < 4 || all[3].Proven || all[3].Problem == "" || all[3].State != "" {
 		t.Errorf("%+v, %v", all, err)
+	}
+}
+
+func TestANodesHistoryNamesAllThatWasChangedInOneStep(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1")
+	changes := func() []client.ResourceMade {
+		t.Helper()
+		all, err := s.client.NodeHistory(within(t), "ship1")
+		if err != nil || len(all) == 0 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		return all[len(all)-1].Changes
+	}
+	s.because(s.client, "", host("a", "", "one")+host("b", "", "one")+host("c", "", "one"))
+	want := []client.ResourceMade{{Resource: "VirtualHost/a", Action: client.Create}, {Resource: "VirtualHost/b", Action: client.Create}, {Resource: "VirtualHost/c", Action: client.Create}}
+	if got := changes(); !slices.Equal(got, want) {
+		t.Errorf("of three new ones: %v", got)
+	}
+	// One that is as it was is not named; one whose selector leaves the node out is gone for it.
+	s.because(s.client, "", host("a", "", "two")+host("b", "", "one")+host("c", "role=other", "one"))
+	want = []client.ResourceMade{{Resource: "VirtualHost/a", Action: client.Update}, {Resource: "VirtualHost/c", Action: client.Remove}}
+	if got := changes(); !slices.Equal(got, want) {
+		t.Errorf("of two that were changed: %v", got)
 	}
 }
 
