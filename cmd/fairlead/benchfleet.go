@@ -29,20 +29,29 @@ Before the agents the same users connect without one, which is the floor that me
 end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back, 250 a
 second, as agents do by themselves.
 
---broker measures one that runs already, on this host or another. DIR of --data then holds its identities; its own processor
-time and memory are not seen, and it is not killed: the links alone are cut.
+--broker measures one that runs already, best on another host. DIR of --data is a directory with a copy of its identity directory,
+DIR/identity, with the keys that make users; for the rest of what the broker's host has there is no need. Nothing of those
+identities changes but that users n00000 and on are added. Every node of the tenant serves what is measured, so a tenant with
+nodes or resources is refused: --tenant names one of its own, which ` + "`fairlead tenant create`" + ` makes. Nodes and resources are
+taken out of it at the end; its audit stays. Processor time and memory of the broker are not seen, and it is not killed: the
+links of all nodes are cut, while it goes on. Several addresses, separated by commas, are a cluster; streams are kept
+--replicas times.
 
 --light is for as many nodes as memory holds: connections within the process of the broker, without TLS, that verify a command,
 answer it signed and say that they live, without journal and handlers. Of a node it counts both ends together.`,
 		Example: `  fairlead bench fleet
   fairlead bench fleet --nodes 10000 --json
   fairlead bench fleet --nodes 200 --plain --steady 10s
-  fairlead bench fleet --nodes 100000 --light`,
+  fairlead bench fleet --nodes 100000 --light
+
+  # on another host than the broker's
+  rsync -a broker.example.org:/var/lib/fairlead/identity bench/
+  fairlead bench fleet --broker tls://broker.example.org:4222 --data bench`,
 		Args:    cobra.NoArgs,
 		PreRunE: positive,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if o.Broker != "" && o.Data == "" {
-				return usagef("--broker goes with --data DIR, where DIR/identity holds the identities of that broker")
+			if err := checkExternal(cmd, o); err != nil {
+				return err
 			}
 			if err := a.benchOptions(&o.Options); err != nil {
 				return err
@@ -72,9 +81,32 @@ answer it signed and say that they live, without journal and handlers. Of a node
 	f.StringVar(&o.Sync, "sync", "2m", "when the broker's disk is synced: an interval, or always")
 	f.BoolVar(&o.Plain, "plain", false, "without TLS, to see what it costs")
 	f.StringVar(&o.Broker, "broker", "", "`URL` of a broker that runs already (default one is started)")
-	f.StringVar(&o.Data, "data", "", "directory of the broker (default a temporary one)")
+	f.StringVar(&o.Tenant, "tenant", "", "with --broker: tenant to measure in, one without nodes and resources (default main)")
+	f.IntVar(&o.Replicas, "replicas", 1, "with --broker: replicas of streams and buckets, 3 on a cluster")
+	f.StringVar(&o.Data, "data", "", "directory of the broker (default a temporary one); with --broker one with a copy of its identities")
 	f.StringVar(&o.Journals, "journals", "", "directory of the agents' journals (default in memory: one disk must not stand for a fleet)")
 	return c
+}
+
+// checkExternal holds that flags go together where a broker runs already.
+func checkExternal(cmd *cobra.Command, o bench.ScaleOptions) error {
+	if o.Broker == "" {
+		for _, name := range []string{"tenant", "replicas"} {
+			if cmd.Flags().Changed(name) {
+				return usagef("--%s goes with --broker: what is started here has one tenant and is no cluster", name)
+			}
+		}
+		return nil
+	}
+	for _, name := range []string{"light", "plain", "sync"} {
+		if cmd.Flags().Changed(name) {
+			return usagef("--%s is of a broker that is started here, and --broker is one that runs already", name)
+		}
+	}
+	if o.Data == "" {
+		return usagef("--broker goes with --data DIR, where DIR/identity is a copy of that broker's identity directory")
+	}
+	return nil
 }
 
 func scaleTable(t *table, r bench.Scaled) {
@@ -102,9 +134,14 @@ func scaleTable(t *table, r bench.Scaled) {
 		t.row("machine", machine(r.Machine))
 		return
 	}
-	t.row("memory of each node", fmt.Sprintf("%s broker (%s without an agent), %s station, %s agent",
-		kib(r.Memory.Broker), kib(r.Memory.Bare), kib(r.Memory.Station), kib(r.Memory.Agents)))
-	t.row("processor at rest", fmt.Sprintf("%.1f %% of a core broker, %.1f %% station, %.1f %% all agents", 100*r.Idle.Broker, 100*r.Idle.Station, 100*r.Idle.Agents))
+	if r.Broker != "" {
+		t.row("memory of each node", fmt.Sprintf("%s station, %s agent; the broker's is not seen from here", kib(r.Memory.Station), kib(r.Memory.Agents)))
+		t.row("processor at rest", fmt.Sprintf("%.1f %% of a core station, %.1f %% all agents", 100*r.Idle.Station, 100*r.Idle.Agents))
+	} else {
+		t.row("memory of each node", fmt.Sprintf("%s broker (%s without an agent), %s station, %s agent",
+			kib(r.Memory.Broker), kib(r.Memory.Bare), kib(r.Memory.Station), kib(r.Memory.Agents)))
+		t.row("processor at rest", fmt.Sprintf("%.1f %% of a core broker, %.1f %% station, %.1f %% all agents", 100*r.Idle.Broker, 100*r.Idle.Station, 100*r.Idle.Agents))
+	}
 	t.row("rollout in waves", fmt.Sprintf("%d nodes in %d waves: %d have proven it, %d failed, %d pending; %s of it planning, %s baking", r.Nodes, r.Rollout.Waves,
 		r.Rollout.AtEnd.Applied, r.Rollout.AtEnd.Failed, r.Rollout.AtEnd.Pending, micros(r.Rollout.Plan), micros(time.Duration(r.Rollout.Waves)*r.Rollout.Bake)))
 	var states []string
@@ -113,6 +150,9 @@ func scaleTable(t *table, r bench.Scaled) {
 	}
 	t.row("all come back", fmt.Sprintf("over %s; %d missed commands ended in %s, %.0f a second: %s", r.Storm.Over, r.Storm.Missed, micros(r.Storm.Took), r.Storm.Rate, strings.Join(states, ", ")))
 	t.row("", fmt.Sprintf("%s agents, %s broker, %s station for each command", micros(r.Storm.Agents), micros(r.Storm.Broker), micros(r.Storm.Station)))
+	if r.Broker != "" {
+		t.row("", "their links alone were cut: the broker ran on")
+	}
 	t.row("load before", fmt.Sprintf("%.1f", r.LoadBefore))
 	t.row("machine", machine(r.Machine))
 }

@@ -33,7 +33,9 @@ type Options struct {
 	Journals string // directory of the agents' journals; below /dev/shm when empty, where there is one
 	Sync     string // of the broker, see package broker
 	Plain    bool   // no TLS
-	Broker   string // address of a broker that runs already, with the identities of Data; one is started when empty
+	Broker   string // addresses of a broker that runs already, with the identities of Data; one is started when empty
+	Tenant   string // of that broker; main when empty
+	Replicas int    // of streams and buckets, where Broker is a cluster; 1 when 0
 	Nodes    int
 	Commands int // for the fan-out
 	Singles  int // one after the other
@@ -117,15 +119,14 @@ func start(ctx context.Context, o Options) (*system, error) {
 }
 
 // identities makes directories and users.
-func (s *system) identities(methods map[subjects.Role][]string) (err error) {
+func (s *system) identities(methods map[subjects.Role][]string) error {
 	if err := s.directories(); err != nil {
 		return err
 	}
-	s.options.Progress("making %d identities", s.options.Nodes)
-	s.authority, err = identity.Open(filepath.Join(s.options.Data, "identity"), identity.Options{Methods: methods})
-	if err != nil {
+	if err := s.openAuthority(methods); err != nil {
 		return err
 	}
+	s.options.Progress("making %d identities", s.options.Nodes)
 	for i := range s.options.Nodes {
 		u, err := s.authority.User(nodeName(i), subjects.Node)
 		if err != nil {
@@ -136,7 +137,33 @@ func (s *system) identities(methods map[subjects.Role][]string) (err error) {
 	return nil
 }
 
-func (s *system) directories() error {
+// openAuthority makes the identities of a broker that is started here, or loads those
+// of one that runs already. What roles may do there stays as it is: simulated nodes
+// know other methods, and the administrator may send all.
+func (s *system) openAuthority(methods map[subjects.Role][]string) (err error) {
+	dir := filepath.Join(s.options.Data, "identity")
+	if s.options.Broker == "" {
+		s.authority, err = identity.Open(dir, identity.Options{Methods: methods})
+		return err
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return fmt.Errorf("copy the identity directory of the broker at %s there: %w", s.options.Broker, err)
+	}
+	s.authority, err = identity.Load(dir, identity.Options{Tenant: s.options.Tenant, Methods: handlers.All().Sent()})
+	return err
+}
+
+// directories makes those that were not named. Processes that are started have
+// another working directory, so all are absolute.
+func (s *system) directories() (err error) {
+	for _, dir := range []*string{&s.options.Data, &s.options.Journals} {
+		if *dir == "" {
+			continue
+		}
+		if *dir, err = filepath.Abs(*dir); err != nil {
+			return err
+		}
+	}
 	if s.options.Data == "" {
 		dir, err := os.MkdirTemp("", "fairlead-bench-")
 		if err != nil {
@@ -169,15 +196,20 @@ func (s *system) daemons(ctx context.Context) error {
 
 // user is the file of a user's credentials.
 func (s *system) user(name string) string {
-	return filepath.Join(s.options.Data, "identity", "tenants", "main", "users", name+".creds")
+	return filepath.Join(s.authority.Dir(), "tenants", s.authority.Tenant(), "users", name+".creds")
 }
 
 // startBroker starts the broker, where it was before if there was one, and opens
 // the client.
 func (s *system) startBroker(ctx context.Context) error {
 	for name, role := range map[string]subjects.Role{"admin": subjects.Admin, "station": subjects.Station} {
-		if _, err := s.authority.User(name, role); err != nil {
+		u, err := s.authority.User(name, role)
+		if err != nil {
 			return err
+		}
+		if u.CredsFile == "" {
+			return fleet.Errorf(fleet.Invalid, "the private key of %s %q was given away and is not in %s: "+
+				"`fairlead tenant create NAME` makes a tenant with both, for --tenant NAME", role, name, s.user(name))
 		}
 	}
 	if err := s.runBroker(); err != nil {
@@ -187,22 +219,24 @@ func (s *system) startBroker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = eventually(ctx, s.broker, func() error {
+	open := func() (err error) {
 		if s.client != nil {
 			s.client.Close()
 		}
-		var err error
 		s.client, err = client.Open(ctx, client.Options{URL: s.url, TLS: s.secure, Credentials: admin})
 		return err
-	})
-	return s.explain("broker", err)
+	}
+	if s.broker == nil { // it runs already, or does not
+		return open()
+	}
+	return s.explain("broker", eventually(ctx, s.broker, open))
 }
 
 // runBroker starts the process, unless a broker was named that runs elsewhere.
 func (s *system) runBroker() (err error) {
 	if s.options.Broker != "" {
 		s.url = s.options.Broker
-		if strings.HasPrefix(s.url, "tls://") {
+		if isTLS(s.url) {
 			s.secure = bus.TLS{CA: s.authority.CAFile()}
 		}
 		return nil
@@ -223,6 +257,8 @@ func (s *system) runBroker() (err error) {
 	return err
 }
 
+func isTLS(url string) bool { return strings.HasPrefix(url, "tls://") }
+
 func (s *system) startStation(ctx context.Context) (err error) {
 	if err := s.runStation(); err != nil {
 		return err
@@ -237,8 +273,11 @@ func (s *system) startStation(ctx context.Context) (err error) {
 // runStation starts the process.
 func (s *system) runStation() (err error) {
 	s.options.Progress("starting the station")
-	s.station, err = s.daemon("station", "station", "--url", s.url, "--creds", s.user("station"),
-		"--trust", s.authority.TrustFile(), "--logs-bytes", "67108864")
+	args := []string{"station", "--url", s.url, "--creds", s.user("station"), "--trust", s.authority.TrustFile(), "--logs-bytes", "67108864"}
+	if s.options.Replicas > 0 {
+		args = append(args, "--replicas", fmt.Sprint(s.options.Replicas))
+	}
+	s.station, err = s.daemon("station", args...)
 	return err
 }
 

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"sync"
@@ -30,9 +31,9 @@ type Scaled struct {
 	Machine     Machine       `json:"machine"`
 	Nodes       int           `json:"nodes"`
 	Plain       bool          `json:"plain"`
-	Light       bool          `json:"light,omitempty"`  // see Light
-	Broker      string        `json:"broker,omitempty"` // its address, where it ran already
-	Sync        string        `json:"brokerSync"`
+	Light       bool          `json:"light,omitempty"`      // see Light
+	Broker      string        `json:"broker,omitempty"`     // its address, where it ran already
+	Sync        string        `json:"brokerSync,omitempty"` // of a broker that was started here
 	NginxDelay  time.Duration `json:"nginxDelayNs"`
 	HealthEvery time.Duration `json:"healthEveryNs"`
 	Steady      time.Duration `json:"steadyNs"`
@@ -91,8 +92,14 @@ const steady = 100 * time.Second
 // Scale measures a fleet of simulated nodes: how it comes, what it costs while
 // nothing happens, questions, commands to all of it, a change at once and in waves,
 // and its return after the broker was killed. Bare connections of the same users come before it.
-func Scale(ctx context.Context, o ScaleOptions) (Scaled, error) {
+//
+// A broker that runs already is not killed: the nodes' links are cut, and it goes on. Its tenant must have neither nodes nor
+// resources, since the measurement changes what every node serves; it has none afterwards.
+func Scale(ctx context.Context, o ScaleOptions) (r Scaled, err error) {
 	o.Options = o.complete()
+	if o.Broker != "" {
+		o.Sync, o.Plain = "", !isTLS(o.Broker)
+	}
 	set(&o.NginxDelay, 50*time.Millisecond)
 	set(&o.HealthEvery, 30*time.Second)
 	set(&o.Settle, 5*time.Second)
@@ -101,7 +108,7 @@ func Scale(ctx context.Context, o ScaleOptions) (Scaled, error) {
 	set(&o.Questions, 20)
 	set(&o.Asked, 1000)
 	o.Asked = min(o.Asked, o.Nodes)
-	r := Scaled{Machine: ThisMachine(), Nodes: o.Nodes, Plain: o.Plain, Broker: o.Broker, Sync: o.Sync, NginxDelay: o.NginxDelay,
+	r = Scaled{Machine: ThisMachine(), Nodes: o.Nodes, Plain: o.Plain, Broker: o.Broker, Sync: o.Sync, NginxDelay: o.NginxDelay,
 		HealthEvery: o.HealthEvery, Steady: o.Steady, Missed: o.Missed, LoadBefore: load()}
 	debug.SetGCPercent(400) // the nodes live in processes of their own
 	s := &system{options: o.Options, stop: func() {}, every: o.HealthEvery, labels: labelsOf}
@@ -110,6 +117,7 @@ func Scale(ctx context.Context, o ScaleOptions) (Scaled, error) {
 		return r, err
 	}
 	m := scaling{system: s, o: o, result: &r}
+	defer func() { err = errors.Join(err, m.leave(ctx)) }()
 	for _, phase := range []func(context.Context) error{m.begin, m.floors, m.join, m.steady, m.ask, m.questions, m.commands, m.rollout, m.storm} {
 		if err := phase(ctx); err != nil {
 			return r, err
@@ -125,6 +133,7 @@ type scaling struct {
 	o      ScaleOptions
 	result *Scaled
 	before [3]uint64 // memory of this process, the broker and the station before there were nodes
+	taken  bool      // the tenant of a broker that runs already
 	floor  Figures   // commands to bare connections
 	raw    Figures   // the same question to bare connections
 }
@@ -137,6 +146,9 @@ func labelsOf(i int) map[string]string {
 // begin starts broker and station and registers the nodes.
 func (m *scaling) begin(ctx context.Context) error {
 	if err := m.daemons(ctx); err != nil {
+		return err
+	}
+	if err := m.vacant(ctx); err != nil {
 		return err
 	}
 	if err := m.startCrew(ctx, m.o.NginxDelay); err != nil {
