@@ -29,12 +29,11 @@ Before the agents the same users connect without one, which is the floor that me
 end all links are cut, the broker is killed and started again, every node misses --missed commands, and all come back, 250 a
 second, as agents do by themselves.
 
---broker measures one that runs already, best on another host. DIR of --data is a directory with a copy of its identity directory,
-DIR/identity, with the keys that make users; for the rest of what the broker's host has there is no need. Nothing of those
-identities changes but that users n00000 and on are added. Every node of the tenant serves what is measured, so a tenant with
-nodes or resources is refused: --tenant names one of its own, which ` + "`fairlead tenant create`" + ` makes. Nodes and resources are
-taken out of it at the end; its audit stays. Processor time and memory of the broker are not seen, and it is not killed: the
-links of all nodes are cut, while it goes on. Several addresses, separated by commas, are a cluster; streams are kept
+--broker measures one that runs already, best on another host. DIR/identity of --data is a copy of its identity directory, with the
+keys that make users; the only change there are users n00000 and on. Every node of the tenant serves what is measured, so
+a tenant with nodes or resources is refused: --tenant names another, which ` + "`fairlead tenant create`" + ` makes. What the bench put
+there it takes out at its end; the audit stays. Processor time and memory of the broker are not seen, and it is not killed: the
+links of all nodes are cut, while it goes on. Several addresses, separated by commas, are a cluster, which keeps streams
 --replicas times.
 
 --light is for as many nodes as memory holds: connections within the process of the broker, without TLS, that verify a command,

@@ -149,6 +149,9 @@ func (s *system) openAuthority(methods map[subjects.Role][]string) (err error) {
 	if _, err := os.Stat(dir); err != nil {
 		return fmt.Errorf("copy the identity directory of the broker at %s there: %w", s.options.Broker, err)
 	}
+	if identity.Encrypted(dir) { // the keys of thousands of nodes would lie beside
+		return fleet.Errorf(fleet.Refused, "%s is encrypted, and a measurement leaves keys there: take a broker with identities of its own", dir)
+	}
 	s.authority, err = identity.Load(dir, identity.Options{Tenant: s.options.Tenant, Methods: handlers.All().Sent()})
 	return err
 }
