@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"sync"
 
 	"github.com/klauspost/compress/zstd"
@@ -58,6 +59,30 @@ func (m Message) Wire() []byte {
 // Drop forgets the body of a message that is kept for its envelope. Its signature
 // fits no longer.
 func (m *Message) Drop() { m.Body, m.packed = nil, nil }
+
+// Kept is a body that is kept for later as it travelled, packed or not, and nothing
+// else of its message.
+type Kept struct {
+	wire   []byte
+	packed int // the most that it may hold when unpacked, in bytes; 0 is one that is not packed
+}
+
+// Keep is the body of a message that was verified.
+func (m Message) Keep() Kept {
+	if m.packed != nil {
+		return Kept{bytes.Clone(m.packed), mostUnpacked(m.Subject)}
+	}
+	return Kept{bytes.Clone(m.Body), 0}
+}
+
+// Body is what was kept, nil for nothing.
+func (k Kept) Body() []byte {
+	if k.packed == 0 {
+		return k.wire
+	}
+	body, _ := unpack(k.wire, k.packed) // as it was before it was kept
+	return body
+}
 
 // Unpack fills in Body where the message arrived packed. It bounds what is taken
 // from memory, and not who may have it done: do it when the message is verified.

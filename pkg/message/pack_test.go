@@ -293,3 +293,19 @@ func FuzzUnpack(f *testing.F) {
 		}
 	})
 }
+
+func TestABodyThatIsKeptIsAsItWasPackedOrNot(t *testing.T) {
+	for _, body := range [][]byte{{}, []byte("short"), lengthy(100)} {
+		m := sample()
+		m.Body = bytes.Clone(body)
+		m = signed(t, m, newSigner(t))
+		kept := m.Keep()
+		clear(m.Wire()) // it is a piece of what came, and that goes
+		if got := kept.Body(); !bytes.Equal(got, body) {
+			t.Errorf("a body of %d bytes is kept as one of %d: %.40q", len(body), len(got), got)
+		}
+	}
+	if got := (message.Kept{}).Body(); got != nil {
+		t.Errorf("nothing was kept as %q", got)
+	}
+}

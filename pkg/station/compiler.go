@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
-	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -49,6 +48,8 @@ type compiler struct {
 
 	sent map[string]sentDesired // by node: what this station has written and not read back
 
+	making making
+
 	told map[string]uint64 // by node: the revision whose command is published; of run alone
 }
 
@@ -67,16 +68,23 @@ type cause struct {
 	note     string // why
 }
 
+// desiredState is what a station keeps of a node's desired state: all but its
+// resources, which made stands for.
+type desiredState struct {
+	nginx.Desired // without resources
+	made          *made
+}
+
 type desiredEntry struct {
 	sequence uint64 // of the desired bucket
 	own      bool   // this station wrote it
-	nginx.Desired
+	desiredState
 }
 
 // sentDesired is a desired state as this station signed it.
 type sentDesired struct {
 	document message.Message
-	nginx.Desired
+	desiredState
 }
 
 // is reports whether an entry holds it, to the byte: then there is nothing to prove.
@@ -252,7 +260,7 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if known := c.desired[name].sequence; e.Sequence > known || refused && e.Sequence == known {
-			c.desired[name] = desiredEntry{sequence: e.Sequence, Desired: d}
+			c.desired[name] = desiredEntry{e.Sequence, false, d}
 		}
 		return nil
 	})
@@ -268,14 +276,14 @@ func (c *compiler) wroteIt(name string, e bus.Entry) bool {
 	}
 	delete(c.sent, name) // the same again, later, is somebody else's doing
 	if e.Sequence > c.desired[name].sequence {
-		c.desired[name] = desiredEntry{e.Sequence, true, own.Desired}
+		c.desired[name] = desiredEntry{e.Sequence, true, own.desiredState}
 	}
 	return true
 }
 
 // readDesired proves that a station wrote a node's desired state: one that is
 // believed now, or at a moment at which the state was stored.
-func (c *compiler) readDesired(e bus.Entry, at time.Time, name string) (d nginx.Desired, err error) {
+func (c *compiler) readDesired(e bus.Entry, at time.Time, name string) (d desiredState, err error) {
 	m, err := e.Message(message.DesiredSubject(name, handlers.MethodNginxConfig, desiredDomain))
 	if err != nil {
 		return d, err
@@ -286,10 +294,22 @@ func (c *compiler) readDesired(e bus.Entry, at time.Time, name string) (d nginx.
 	if e.Deleted {
 		return d, fleet.Errorf(fleet.Invalid, "it was deleted")
 	}
-	if err := json.Unmarshal(m.Body, &d); err != nil {
-		return nginx.Desired{}, err
+	var stored storedDesired
+	if err := json.Unmarshal(m.Body, &stored); err != nil {
+		return d, err
 	}
-	return d, nil
+	is, err := c.making.from(stored.Resources)
+	if err != nil {
+		return d, err
+	}
+	return c.kept(stored.Desired, is), nil
+}
+
+// kept is a desired state as a station keeps it.
+func (c *compiler) kept(d nginx.Desired, is *made) desiredState {
+	s := &c.station.shared
+	d.Resources, d.Digest, d.Address, d.By, d.Message, d.Rollout = nil, s.text(d.Digest), s.text(d.Address), s.text(d.By), s.text(d.Message), s.text(d.Rollout)
+	return desiredState{d, is}
 }
 
 // lastRevision is the newest revision that a station ever gave a node, as far
@@ -443,7 +463,7 @@ type due struct {
 // once, and adds to faults why a node cannot have its own. It reports true when
 // another station wrote one of them first.
 func (c *compiler) write(ctx context.Context, all []due, sequence uint64, secrets *secrets, faults map[string]string) (again bool, err error) {
-	var sent []nginx.Desired
+	var sent []desiredState
 	changes := func(yield func(bus.Change) bool) {
 		for _, one := range all {
 			if err != nil {
@@ -481,7 +501,7 @@ func (c *compiler) write(ctx context.Context, all []due, sequence uint64, secret
 }
 
 // wrote takes what this station has written.
-func (c *compiler) wrote(name string, sequence uint64, d nginx.Desired) {
+func (c *compiler) wrote(name string, sequence uint64, d desiredState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if sequence >= c.desired[name].sequence {
@@ -492,7 +512,7 @@ func (c *compiler) wrote(name string, sequence uint64, d nginx.Desired) {
 
 // renewed is a node's next desired state; its revision is 0 where it is what it was.
 // The error is fleet.Faults where the node cannot have it.
-func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secrets *secrets) (change bus.Change, d nginx.Desired, err error) {
+func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secrets *secrets) (change bus.Change, d desiredState, err error) {
 	if owner, _ := c.station.trust.Find(c.station.register.key(plan.Node)); owner.Why != "" {
 		return change, d, fleet.Faults{{Path: plan.Node, Message: owner.Why}}
 	}
@@ -508,13 +528,13 @@ func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secre
 		if err != nil {
 			return change, d, err
 		}
-		before.Desired = nginx.Desired{Revision: max(revision, c.station.register.tried(plan.Node))}
+		before.desiredState = desiredState{Desired: nginx.Desired{Revision: max(revision, c.station.register.tried(plan.Node))}}
 	}
 	curve := ""
 	if hasSecrets(plan.Resources) {
 		curve = c.station.register.curve(ctx, plan.Node)
 	}
-	same := before.Digest == plan.Bundle.Digest && slices.Equal(before.Unfit, plan.Unfit) && !outdated(before.Resources, curve)
+	same := before.Digest == plan.Bundle.Digest && slices.Equal(before.Unfit, plan.Unfit) && !before.made.outdated(curve)
 	if same || before.Revision == 0 && len(plan.Resources) == 0 {
 		return change, d, nil
 	}
@@ -522,17 +542,21 @@ func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secre
 	if err != nil {
 		return change, d, err
 	}
+	is, raw, err := c.making.of(resources)
+	if err != nil {
+		return change, d, err
+	}
 	// What was compiled already makes no difference now: the register does.
-	why := causeOf(before.Resources, plan.Resources, plan.causes, max(before.Fleet, compiled))
+	why := causeOf(before.made, is, plan.causes, max(before.Fleet, compiled))
 	next := nginx.Desired{
-		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Resources: resources, Unfit: plan.Unfit,
+		Revision: before.Revision + 1, Digest: plan.Bundle.Digest, Address: plan.Address, Unfit: plan.Unfit,
 		By: why.by, Message: why.note, Fleet: sequence, Cause: why.sequence,
 		At: c.station.clock.Now().UTC().Truncate(time.Millisecond),
 	}
 	if why.sequence == newest { // it is no revision of the fleet's
 		next.Cause, next.Rollout = 0, why.id
 	}
-	body, err := json.Marshal(next)
+	body, err := json.Marshal(storedDesired{next, raw})
 	if err != nil {
 		return change, d, err
 	}
@@ -543,41 +567,36 @@ func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secre
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.sent[plan.Node] = sentDesired{m, next}
-	return bus.Change{Key: key, Document: m, Expect: before.sequence}, next, nil
+	d = c.kept(next, is)
+	c.sent[plan.Node] = sentDesired{m, d}
+	return bus.Change{Key: key, Document: m, Expect: before.sequence}, d, nil
 }
 
 // causeOf is the newest change of a resource since a sequence that makes a node's
 // resources others than before, zero where none does: then its labels, facts or
 // address did.
-func causeOf(before, after []fleet.Resource, causes map[string]cause, since uint64) (why cause) {
-	had := make(map[string]fleet.Resource, len(before))
-	for _, r := range before {
-		had[r.ID()] = r
+func causeOf(before, after *made, causes map[string]cause, since uint64) (why cause) {
+	had := make(map[string]print)
+	if before != nil {
+		for _, p := range before.prints {
+			had[p.key()] = p
+		}
 	}
-	look := func(r fleet.Resource) {
-		made := causes[subjects.ResourceKey(r.Kind, r.Metadata.Name)]
-		if made.sequence > max(since, why.sequence) {
+	look := func(key string) {
+		if made := causes[key]; made.sequence > max(since, why.sequence) {
 			why = made
 		}
 	}
-	for _, r := range after {
-		if old, there := had[r.ID()]; !there || !reflect.DeepEqual(old, r) && !alike(old, r) {
-			look(r)
+	for _, p := range after.prints {
+		if old, there := had[p.key()]; !there || old.digest != p.digest {
+			look(p.key())
 		}
-		delete(had, r.ID())
+		delete(had, p.key())
 	}
-	for _, r := range had {
-		look(r)
+	for key := range had {
+		look(key)
 	}
 	return why
-}
-
-// alike reports whether two resources are the same, whoever their secrets are sealed to.
-func alike(a, b fleet.Resource) bool {
-	x, _ := json.Marshal(fleet.Shown(a)) // of plain fields: cannot fail
-	y, _ := json.Marshal(fleet.Shown(b))
-	return string(x) == string(y)
 }
 
 // announce publishes the command for every desired revision of which its node

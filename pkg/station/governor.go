@@ -336,7 +336,7 @@ func (l *ledger) storedAt(m message.Message) (time.Time, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c, ok := l.byKey[ledgerKey(m.Subject.Node, m.Subject.Method, m.Subject.Domain, m.ID)]
-	if !ok || c.state.Final() {
+	if !ok {
 		return time.Time{}, false
 	}
 	return c.stored.At, true

@@ -19,7 +19,8 @@ import (
 type ledger struct {
 	station *Station
 	mu      sync.Mutex
-	byKey   map[string]*command
+	byKey   map[string]*command   // without a final answer
+	over    map[string]uint64     // those that have one and were not cleared away: their sequence, by key
 	byNode  map[string][]*command // without a final answer, as they were stored
 	nodeOf  map[string]string     // by id: whose command it is, of those in byNode and recent
 	ended   []ended               // have one and wait to be cleared
@@ -67,7 +68,7 @@ const (
 )
 
 func newLedger(s *Station) *ledger {
-	return &ledger{station: s, byKey: make(map[string]*command), byNode: make(map[string][]*command), nodeOf: make(map[string]string),
+	return &ledger{station: s, byKey: make(map[string]*command), over: make(map[string]uint64), byNode: make(map[string][]*command), nodeOf: make(map[string]string),
 		early: make(map[string]message.Delivery), moved: make(chan struct{}), wedges: make(map[uint64]wedge), recent: make(map[string][]Ended)}
 }
 
@@ -111,19 +112,19 @@ func (l *ledger) published(stored message.Stored) {
 	defer l.mu.Unlock()
 	l.reached(stored.Sequence)
 	l.read = max(l.read, stored.Sequence)
-	if c, known := l.byKey[key]; known {
-		l.again(key, c, stored.Sequence)
+	if l.again(key, stored.Sequence) {
 		return
 	}
 	if d.Message.Subject.Node == "" { // nobody hears it and nobody can answer: the audit has it, and the mailbox has no use for it
 		l.station.log.Warn("a command to nobody is cleared away", "subject", stored.Subject, "error", d.Fault)
-		l.ended, l.lastEnd = append(l.ended, ended{stored.Sequence, key}), time.Now()
+		l.end(key, stored.Sequence)
 		return
 	}
 	c := &command{stored: stored, message: d.Message, state: message.Published}
 	l.byKey[key] = c
-	l.byNode[d.Message.Subject.Node] = append(l.byNode[d.Message.Subject.Node], c)
-	l.nodeOf[d.Message.ID] = d.Message.Subject.Node
+	node := l.station.register.nameOf(d.Message.Subject.Node)
+	l.byNode[node] = append(l.byNode[node], c)
+	l.nodeOf[strings.Clone(d.Message.ID)] = node
 	if answer, came := l.early[key]; came {
 		delete(l.early, key)
 		l.settle(key, c, answer)
@@ -145,16 +146,25 @@ func (l *ledger) advance(sequence uint64) {
 	l.reached(sequence)
 }
 
-// again notes that a command was published a second time, under the same
-// subject. It goes when the first goes. The lock is held.
-func (l *ledger) again(key string, c *command, sequence uint64) {
-	switch {
-	case sequence <= c.stored.Sequence: // read again, as after an interruption
-	case c.state.Final():
-		l.ended, l.lastEnd = append(l.ended, ended{sequence, key}), time.Now()
-	default:
+// again notes that a command that is known was published a second time, under the
+// same subject, and reports whether it was. It goes when the first goes. The lock is held.
+func (l *ledger) again(key string, sequence uint64) bool {
+	if first, over := l.over[key]; over {
+		if sequence > first { // and not read again, as after an interruption
+			l.end(key, sequence)
+		}
+		return true
+	}
+	c, known := l.byKey[key]
+	if known && sequence > c.stored.Sequence {
 		c.copies = append(c.copies, sequence)
 	}
+	return known
+}
+
+// end has a message cleared away once the audit has it. The lock is held.
+func (l *ledger) end(key string, sequence uint64) {
+	l.ended, l.lastEnd = append(l.ended, ended{sequence, key}), time.Now()
 }
 
 // until waits for the ledger to have seen a sequence.
@@ -231,14 +241,14 @@ func (l *ledger) answered(d message.Delivery) {
 	key := ledgerKey(d.Message.Subject.Node, d.Message.Subject.Domain, d.Message.AnsweredDomain(), d.Message.Command)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, known := l.byKey[key]
-	if !known {
-		if d.Message.State.Final() {
-			l.keepEarly(key, d)
-		}
-		return
+	c, waits := l.byKey[key]
+	_, over := l.over[key]
+	switch {
+	case waits:
+		l.settle(key, c, d)
+	case d.Message.State.Final() && !over:
+		l.keepEarly(key, d)
 	}
-	l.settle(key, c, d)
 }
 
 // keepEarly remembers an end whose command has not been read yet: commands
@@ -259,9 +269,6 @@ func (l *ledger) keepEarly(key string, d message.Delivery) {
 
 // settle moves a command on. The lock is held.
 func (l *ledger) settle(key string, c *command, d message.Delivery) {
-	if c.state.Final() {
-		return
-	}
 	c.state, c.answered = d.Message.State, d.StoredAt
 	if !c.state.Final() {
 		return
@@ -269,27 +276,29 @@ func (l *ledger) settle(key string, c *command, d message.Delivery) {
 	if c.message.Order != "" {
 		l.station.governor.wake()
 	}
-	name := c.message.Subject.Node
+	name := l.station.register.nameOf(c.message.Subject.Node)
+	delete(l.byKey, key)
+	l.over[key] = c.stored.Sequence
 	l.byNode[name] = slices.DeleteFunc(l.byNode[name], func(o *command) bool { return o == c })
 	if len(l.byNode[name]) == 0 {
 		delete(l.byNode, name)
 	}
 	for _, sequence := range append(c.copies, c.stored.Sequence) {
-		l.ended, l.lastEnd = append(l.ended, ended{sequence, key}), time.Now()
+		l.end(key, sequence)
 	}
 	answer, err := d.Message.ReadAnswer()
 	if err != nil {
 		l.station.log.Warn("an answer cannot be read", "id", d.Message.ID, "error", err)
 	}
 	answer.Result, answer.Message = nil, clip(answer.Message) // the streams have them
-	recent := append(l.recent[name], Ended{c.message.ID, c.message.Subject.String(), c.message.From, c.state, answer, d.StoredAt})
+	text := &l.station.shared
+	recent := append(l.recent[name], Ended{strings.Clone(c.message.ID), c.message.Subject.String(), text.text(c.message.From),
+		message.State(text.text(string(c.state))), answer, d.StoredAt})
 	if len(recent) > recentMost {
 		delete(l.nodeOf, recent[0].ID)
 		recent = recent[1:]
 	}
 	l.recent[name] = recent
-	c.stored.Body, c.stored.Headers = nil, nil
-	c.message.Drop()
 }
 
 // withoutResult is an answer's body without what its handler returned.
@@ -398,6 +407,7 @@ func (l *ledger) find(id string) (w Waiting, e Ended, state message.State) {
 func (l *ledger) holds(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.byKey[key]
-	return ok
+	_, over := l.over[key]
+	_, waits := l.byKey[key]
+	return over || waits
 }

@@ -88,7 +88,7 @@ func (p *presence) pulse(name string) *pulse {
 	n, ok := p.nodes[name]
 	if !ok {
 		n = &pulse{}
-		p.nodes[name] = n
+		p.nodes[strings.Clone(name)] = n
 	}
 	return n
 }
@@ -153,6 +153,7 @@ func (p *presence) linked(l bus.Link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	now, _ := p.now()
+	l.Server, l.Host = p.station.shared.text(l.Server), p.station.shared.text(l.Host)
 	p.pulse(l.User).linked(l, now)
 }
 

@@ -2,6 +2,7 @@ package station
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"fairlead/pkg/bus"
@@ -97,6 +98,12 @@ func (p *pulse) beat(h message.Heartbeat, now time.Time, skew time.Duration) err
 	if sent.After(i.seen) {
 		i.seen = sent
 	}
+	h.Instance = i.id // h's texts are pieces of all that came
+	if h.BootID == i.last.BootID {
+		h.BootID = i.last.BootID
+	} else {
+		h.BootID = strings.Clone(h.BootID)
+	}
 	i.last, i.touched = h, now
 	return nil
 }
@@ -148,7 +155,7 @@ func (p *pulse) add(id string, now time.Time) *instance {
 		}
 		p.instances = slices.Delete(p.instances, oldest, oldest+1)
 	}
-	p.instances = append(p.instances, instance{id: id, touched: now})
+	p.instances = append(p.instances, instance{id: strings.Clone(id), touched: now})
 	return &p.instances[len(p.instances)-1]
 }
 
@@ -167,6 +174,9 @@ func (p *pulse) living(now time.Time) (all []instance) {
 // other had begun to. An agent that was started anew is none, since the one before
 // it speaks no more.
 func (p *pulse) twins(now time.Time) []instance {
+	if len(p.instances) < 2 {
+		return nil
+	}
 	all := p.living(now)
 	for n := 1; n < len(all); n++ {
 		for _, older := range all[:n] {

@@ -249,16 +249,14 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 	d.Commands, d.Waiting = s.ledger.waiting(q.Name, mostCommands)
 	desired, _ := s.compiler.of(q.Name)
 	d.Desired = DesiredSummary{Revision: desired.Revision, Digest: desired.Digest, By: desired.By, Message: desired.Message, Cause: desired.Cause, Rollout: desired.Rollout, At: desired.At}
-	for _, r := range desired.Resources {
-		d.Desired.Resources = append(d.Desired.Resources, r.ID())
-	}
+	d.Desired.Resources = desired.made.ids()
 	n := s.register.get(q.Name)
 	d.Agents = s.presence.of(q.Name, n, now).alive
 	d.Reported, d.Lifecycle, d.Facts = n.reported, n.lifecycle, n.facts
 	d.Desired.Unfit = s.compiler.unfitOf(q.Name)
 	d.Rollout = s.rollouts.rolloutOf(q.Name)
-	if len(n.health) <= mostHealth {
-		d.Health = n.health
+	if health := n.health.Body(); len(health) <= mostHealth {
+		d.Health = health
 	}
 	return d, nil
 }

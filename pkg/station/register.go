@@ -97,7 +97,7 @@ type node struct {
 	every     time.Duration
 	lifecycle message.Lifecycle
 	toldAt    time.Time // broker's time of lifecycle
-	health    json.RawMessage
+	health    message.Kept
 	healthAt  time.Time // broker's time of health
 	linkDay   string    // of linkBytes, UTC
 	linkBytes uint64    // that the link carried on that day, by health
@@ -209,7 +209,9 @@ func (r *register) read(e bus.Entry) (record NodeRecord, by signature, err error
 	if record.Name != e.Key {
 		return record, by, fleet.Errorf(fleet.Invalid, "the entry of %s says it is %s", e.Key, record.Name)
 	}
-	return record, signature{m.Key, e.At}, nil
+	s := &r.station.shared
+	record.Labels, record.Address = s.labelsOf(record.Labels), s.text(record.Address)
+	return record, signature{s.text(m.Key), e.At}, nil
 }
 
 // removes proves that who may removed a node, and returns who. A mark of
@@ -286,6 +288,7 @@ type signature struct {
 func (r *register) node(name string) *node {
 	n, ok := r.nodes[name]
 	if !ok {
+		name = strings.Clone(name)
 		n = &node{record: NodeRecord{Name: name}}
 		r.nodes[name] = n
 		r.sorted = nil
@@ -327,7 +330,10 @@ func (r *register) says(name string, body []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	n := r.node(name)
+	text := &r.station.shared
 	reported.Message = clip(reported.Message)
+	reported.Status, reported.Digest = text.text(reported.Status), text.text(reported.Digest)
+	reported.RunningDigest, reported.DiskDigest = text.text(reported.RunningDigest), text.text(reported.DiskDigest)
 	n.reported, n.said = reported, true
 	r.station.rollouts.wake()
 	return nil
@@ -343,6 +349,9 @@ func (r *register) tellFacts(name string, body []byte) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if n := r.node(name); !reflect.DeepEqual(n.facts, &facts) {
+		s := &r.station.shared
+		facts.OS, facts.Arch, facts.Nginx, facts.Link = s.text(facts.OS), s.text(facts.Arch), s.text(facts.Nginx), s.text(facts.Link)
+		facts.Features, facts.Modules = s.list(facts.Features), s.list(facts.Modules)
 		n.facts = &facts
 		r.station.compiler.wakeForNode()
 	}
@@ -405,8 +414,8 @@ func (r *register) followHealth(ctx context.Context, caughtUp func()) error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if n, ok := r.nodes[s.Node]; ok {
-			n.health, n.healthAt = d.Message.Body, i.At
-			n.linkDay, n.linkBytes = beat.Link.Day, beat.Link.Bytes()
+			n.health, n.healthAt = d.Message.Keep(), i.At
+			n.linkDay, n.linkBytes = r.station.shared.text(beat.Link.Day), beat.Link.Bytes()
 			n.servers = unused(beat.Nginx.Servers)
 			n.every = time.Duration(beat.EverySeconds * float64(time.Second))
 			n.see(i.At)
@@ -454,6 +463,8 @@ func (r *register) lifecycleEvent(name string, at time.Time, body []byte) {
 		r.station.presence.stopped(name, l.Instance)
 	}
 	if l.Event != message.LifecycleRecovered {
+		text := &r.station.shared
+		l.Event, l.Version, l.Methods = text.text(l.Event), text.text(l.Version), text.list(l.Methods)
 		n.lifecycle, n.toldAt = l, at
 	}
 	if l.EverySeconds > 0 {
@@ -468,6 +479,16 @@ func (r *register) saw(name string, at time.Time) {
 	if n, ok := r.nodes[name]; ok {
 		n.see(at)
 	}
+}
+
+// nameOf is a name as the register has it, so that who keeps it keeps no more.
+func (r *register) nameOf(name string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if n, ok := r.nodes[name]; ok {
+		return n.record.Name
+	}
+	return strings.Clone(name)
 }
 
 func (r *register) key(name string) string {

@@ -251,7 +251,7 @@ func (g *gates) health(t *travel, s rollout.State, gate rollout.Gate, well, now 
 		}
 		v, why := 0.0, ""
 		if why = n.measuredSince(well); why == "" {
-			v, why = reported(n.health, gate.What)
+			v, why = reported(n.health.Body(), gate.What)
 		}
 		switch {
 		case why != "":
@@ -315,7 +315,7 @@ func (g *gates) errors(t *travel, s rollout.State, gate rollout.Gate, well, now 
 		}
 		var report struct{ Nginx nginx.Status }
 		why := n.measuredSince(well)
-		if why == "" && (json.Unmarshal(n.health, &report) != nil || report.Nginx.Answered == nil) {
+		if why == "" && (json.Unmarshal(n.health.Body(), &report) != nil || report.Nginx.Answered == nil) {
 			why = "its nginx counts no answers: a NodePolicy with a bake has it do so"
 		}
 		if why != "" {

@@ -125,14 +125,6 @@ func hasSecrets(resources []fleet.Resource) bool {
 	return slices.ContainsFunc(resources, func(r fleet.Resource) bool { return len(fleet.SealedTo(r.Spec)) > 0 })
 }
 
-// outdated reports whether a node's desired state holds a secret that was
-// sealed to another key than the node has now.
-func outdated(resources []fleet.Resource, curve string) bool {
-	return curve != "" && slices.ContainsFunc(resources, func(r fleet.Resource) bool {
-		return slices.ContainsFunc(fleet.SealedTo(r.Spec), func(to string) bool { return to != curve })
-	})
-}
-
 // secrets opens what is sealed to the stations, each once while one change is
 // compiled.
 type secrets struct {

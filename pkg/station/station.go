@@ -31,6 +31,7 @@ type Station struct {
 	tokens   *tokens
 	rollouts *rollouts
 	governor *governor
+	shared   shared
 	refusals refusals
 	renewed  chan struct{} // there may be a renewed JWT for this station
 	ready    chan struct{}

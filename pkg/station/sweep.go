@@ -166,8 +166,8 @@ func (l *ledger) each(f func(*command)) {
 func (l *ledger) hasEnded(m message.Message) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	c, ok := l.byKey[ledgerKey(m.Subject.Node, m.Subject.Method, m.Subject.Domain, m.ID)]
-	return !ok || c.state.Final()
+	_, waits := l.byKey[ledgerKey(m.Subject.Node, m.Subject.Method, m.Subject.Domain, m.ID)]
+	return !waits
 }
 
 func (l *ledger) anyEnded() bool {
@@ -210,7 +210,7 @@ func (l *ledger) cleared(gone []ended) {
 	sequences := make(map[uint64]bool, len(gone))
 	for _, e := range gone {
 		sequences[e.sequence] = true
-		delete(l.byKey, e.key)
+		delete(l.over, e.key)
 	}
 	l.ended = slices.DeleteFunc(l.ended, func(e ended) bool { return sequences[e.sequence] })
 }
