@@ -20,7 +20,7 @@ func newAudit(a *app) *cobra.Command {
 	var o client.AuditOptions
 	var replay bool
 	var to string
-	since := days(24 * time.Hour)
+	since := lately(24 * time.Hour)
 	w := waiting{timeout: days(time.Minute)}
 	c := &cobra.Command{
 		Use:   "audit [--node N] [--by NAME] [--since 24h] [--id ID | --order ID] [-f] [--replay [--to-node X]]",
@@ -52,7 +52,7 @@ since every node converges to its own desired state.`,
 			return usagef("-o name: messages have no names; use table, json or yaml")
 		}
 		if !replay || c.Flags().Changed("since") {
-			o.Since = time.Now().Add(-time.Duration(since))
+			o.Since = since.Time
 		}
 		if to != "" {
 			return a.replayTo(ctx, cl, o, to, w)
@@ -72,7 +72,7 @@ since every node converges to its own desired state.`,
 			if o.Since.IsZero() {
 				a.say("nothing matches in the whole audit")
 			} else {
-				a.say("nothing matches in the last %s: --since 7d looks further back, --replay at the whole audit", since.String())
+				a.say("nothing matches %s: --since 7d looks further back, --replay at the whole audit", since.since())
 			}
 			return exitError(message.ExitNothing)
 		}
@@ -84,7 +84,7 @@ since every node converges to its own desired state.`,
 	f.StringVar(&o.ID, "id", "", "only one command and its answers, or one rollout")
 	f.StringVar(&o.Order, "order", "", "only the commands of one order and the answers to them")
 	f.BoolVarP(&o.Follow, "follow", "f", false, "go on with what comes, until interrupted")
-	f.Var(&since, "since", "how far to look back")
+	since.flag(f, "how far to look back")
 	f.BoolVar(&replay, "replay", false, "the whole history from its beginning")
 	f.StringVar(&to, "to-node", "", "publish the selected commands again, to this node")
 	f.Var(&w.timeout, "timeout", "with --to-node: how long to wait for the answers")

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,7 +15,7 @@ import (
 
 func newAuditCheck(a *app) *cobra.Command {
 	var o client.EndsOptions
-	var since days
+	var since pastTime
 	c := &cobra.Command{
 		Use:   "check [--node N] [--since 24h]",
 		Short: "prove from the audit that every command ended once, or still can",
@@ -33,9 +32,7 @@ Exit codes: 0 every command ended once, 1 some did not, 3 some still wait, 4 the
 		if a.output == "name" {
 			return usagef("-o name: what is counted has no names; use table, json or yaml")
 		}
-		if c.Flags().Changed("since") {
-			o.Since = time.Now().Add(-time.Duration(since))
-		}
+		o.Since = since.Time
 		a.progress("reading the audit …")
 		ends, err := cl.Ends(ctx, o)
 		a.clearProgress()
@@ -60,8 +57,7 @@ Exit codes: 0 every command ended once, 1 some did not, 3 some still wait, 4 the
 	})
 	f := c.Flags()
 	f.StringVar(&o.Node, "node", "", "only commands to one node")
-	f.Var(&since, "since", "only what was stored later (default all that the audit holds)")
-	f.Lookup("since").DefValue = ""
+	since.flag(f, "only what was stored later (default all that the audit holds)")
 	if err := c.RegisterFlagCompletionFunc("node", a.completeNodes); err != nil {
 		panic(err) // the flag was made above
 	}

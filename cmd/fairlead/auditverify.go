@@ -19,7 +19,7 @@ import (
 )
 
 func newAuditVerify(a *app) *cobra.Command {
-	var since days
+	var since pastTime
 	var heads []string
 	var forget bool
 	c := &cobra.Command{
@@ -46,14 +46,11 @@ Exit codes: 0 all is as it was signed, 1 it is not, 4 nothing was signed yet.`,
 			}
 			o.Heads = append(o.Heads, h)
 		}
-		if c.Flags().Changed("since") {
-			o.Since = time.Now().Add(-time.Duration(since))
-		}
+		o.Since = since.Time
 		return a.verifyAudit(ctx, cl, o, forget)
 	})
 	f := c.Flags()
-	f.Var(&since, "since", "leave out what was signed longer ago, such as faults that are known")
-	f.Lookup("since").DefValue = "" // all
+	since.flag(f, "leave out what was signed longer ago, such as faults that are known")
 	f.StringArrayVar(&heads, "head", nil, "a HEAD that somebody wrote down; it must be part of the chain")
 	f.BoolVar(&forget, "forget", false, "forget the HEAD that is remembered here, after a restore from a backup")
 	return c

@@ -124,7 +124,7 @@ func (a *app) printNodeHistory(ctx context.Context, c *client.Client, node, kind
 func changeOf(r client.NodeRevision) string {
 	switch {
 	case r.Rollout != "":
-		return "rollout " + r.Rollout + namely(changedIn(r))
+		return "rollout " + r.Rollout + prefixed(": ", changedIn(r))
 	case r.Change != "":
 		return fmt.Sprintf("%s %d", changedIn(r), r.Cause)
 	case r.Cause > 0:
@@ -155,14 +155,6 @@ func changedIn(r client.NodeRevision) string {
 // removal reports whether a node's revision came of nothing but resources that were deleted.
 func removal(r client.NodeRevision) bool {
 	return r.Removed && !slices.ContainsFunc(r.Changes, func(made client.ResourceMade) bool { return made.Action != client.Remove })
-}
-
-// namely is text for the end of a line, "" for none.
-func namely(text string) string {
-	if text == "" {
-		return ""
-	}
-	return ": " + text
 }
 
 // endOf is what became of a node's revision.

@@ -13,7 +13,7 @@ import (
 
 func newLogs(a *app) *cobra.Command {
 	var follow bool
-	since := days(time.Hour)
+	since := lately(time.Hour)
 	c := &cobra.Command{
 		Use:   "logs [NODE] [-f]",
 		Short: "show the log lines that nodes forwarded",
@@ -26,7 +26,7 @@ func newLogs(a *app) *cobra.Command {
 			if a.output == "name" {
 				return usagef("-o name: log lines have no names; use table, json or yaml")
 			}
-			o := client.LogOptions{Since: time.Now().Add(-time.Duration(since)), Follow: follow}
+			o := client.LogOptions{Since: since.Time, Follow: follow}
 			if len(args) == 1 {
 				if _, err := c.Node(ctx, args[0]); err != nil {
 					return err
@@ -42,14 +42,14 @@ func newLogs(a *app) *cobra.Command {
 				return nil
 			}
 			if err == nil && lines == 0 {
-				a.say("no log lines in the last %s: --since 7d looks further back, -f waits for the next", since.String())
+				a.say("no log lines %s: --since 7d looks further back, -f waits for the next", since.since())
 				return exitError(message.ExitNothing)
 			}
 			return err
 		}),
 	}
 	c.Flags().BoolVarP(&follow, "follow", "f", false, "go on with what comes, until interrupted")
-	c.Flags().Var(&since, "since", "how far to look back")
+	since.flag(c.Flags(), "how far to look back")
 	return c
 }
 

@@ -35,19 +35,19 @@ func noSubcommand(c *cobra.Command, args []string) error {
 }
 
 func newOrderList(a *app) *cobra.Command {
-	since := days(24 * time.Hour)
+	since := lately(24 * time.Hour)
 	c := &cobra.Command{
 		Use: "ls", Short: "list orders, the newest last",
 		Example: `  fairlead order ls
   fairlead order ls --since 7d -o json`,
 		Args: cobra.NoArgs,
 		RunE: a.with(func(ctx context.Context, c *client.Client, _ []string) error {
-			all, err := c.Orders(ctx, time.Now().Add(-time.Duration(since)))
+			all, err := c.Orders(ctx, since.Time)
 			if err != nil {
 				return err
 			}
 			if len(all) == 0 && !a.streams() {
-				a.say("no order in the last %s: --since 7d looks further back", since.String())
+				a.say("no order %s: --since 7d looks further back", since.since())
 			}
 			var shown []orderLine
 			for _, o := range all {
@@ -73,7 +73,7 @@ func newOrderList(a *app) *cobra.Command {
 			return err
 		}),
 	}
-	c.Flags().Var(&since, "since", "how far to look back")
+	since.flag(c.Flags(), "how far to look back")
 	return c
 }
 

@@ -38,11 +38,11 @@ Where a node is not there it is in sync as of when it was, which is unknown (3) 
   fairlead status -l region=eu --json
   fairlead status --field 'sync!=in sync,presence=online'
   fairlead status --at 2h
-  fairlead status node1 --at 2026-11-26T14:00:00Z`,
+  fairlead status node1 --at '2026-11-26 14:00:00'`,
 		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
 			if !at.IsZero() {
-				return a.statusAt(ctx, c, at.Time, &t, args)
+				return a.statusAt(ctx, c, at.whole(), &t, args)
 			}
 			switch how := t.describe(); {
 			case len(args) > 0 && (t.selector != "" || t.fields != ""):
@@ -66,7 +66,7 @@ Where a node is not there it is in sync as of when it was, which is unknown (3) 
 		}),
 	}
 	t.chooseFlags(a, c)
-	c.Flags().Var(&at, "at", "as it was at this `TIME`: 2026-11-26T14:00:00Z, or so long ago, such as 2h or 7d")
+	c.Flags().Var(&at, "at", "as it was at this `TIME`: "+pastForms)
 	c.Flags().BoolVar(&a.lastKnown, "last-known", false, "let nodes that are not there count as what they said last")
 	c.Flags().BoolVar(&all, "all", false, "list every node, however many there are")
 	return c

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,35 +10,6 @@ import (
 	"fairlead/pkg/message"
 	"fairlead/pkg/station"
 )
-
-// pastTime is a flag for a moment that is over: a time, or how long ago.
-type pastTime struct{ time.Time }
-
-func (p *pastTime) Set(text string) error {
-	var ago days
-	at, err := time.Parse(time.RFC3339, text)
-	if err != nil {
-		if ago.Set(text) != nil || ago <= 0 {
-			return fmt.Errorf("%q: write 2026-11-26T14:00:00Z, or how long ago, such as 2h or 7d", text)
-		}
-		at = time.Now().Add(-time.Duration(ago))
-	}
-	if at.After(time.Now()) {
-		return fmt.Errorf("%s is still to come", at.Format(time.RFC3339))
-	}
-	p.Time = at
-	return nil
-}
-
-func (p *pastTime) String() string {
-	if p.IsZero() {
-		return ""
-	}
-	return p.Format(time.RFC3339)
-}
-
-// Type is shown in the help.
-func (p *pastTime) Type() string { return "TIME" }
 
 // statusAt shows what nodes were.
 func (a *app) statusAt(ctx context.Context, c *client.Client, at time.Time, t *targets, args []string) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +12,7 @@ import (
 func userRevoke(a *app) *cobra.Command {
 	var o authorityFlags
 	var reason string
-	var since days
+	var since pastTime
 	var yes bool
 	c := &cobra.Command{
 		Use: "revoke NAME", Short: "take a user's key out of everything, at once", Args: cobra.ExactArgs(1),
@@ -41,11 +40,7 @@ The exit code is 3 where the directory is changed and a broker or the nodes coul
 				}
 			}
 			useless := contextsOf(func(c *identity.Credentials) bool { return c.Key == u.Key })
-			at := time.Time{}
-			if since > 0 {
-				at = time.Now().Add(-time.Duration(since))
-			}
-			if u, err = au.RevokeSince(args[0], reason, at); err != nil {
+			if u, err = au.RevokeSince(args[0], reason, since.Time); err != nil {
 				return err
 			}
 			if err := a.print(u, func(t *table) { t.row("revoked " + u.Name) }, func() []string { return []string{u.Name} }); err != nil {
@@ -62,7 +57,7 @@ The exit code is 3 where the directory is changed and a broker or the nodes coul
 	o.flags(c.Flags())
 	o.pushFlag(c.Flags())
 	c.Flags().StringVar(&reason, "reason", "", "why, for those who read the trust set later")
-	c.Flags().Var(&since, "since", "how long ago the key was stolen: what it wrote since is not believed either (default now)")
+	since.flag(c.Flags(), "when the key was stolen: what it wrote since is not believed either (default now)")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
 }

@@ -148,7 +148,7 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 			at(t.Changed, "%s %s %s: revision %d of the fleet%s", cmp.Or(n.Desired.By, "somebody"), did, changedIn(t.NodeRevision), t.Cause, because(n.Desired.Message))
 		}
 		if r := n.Desired.Rollout; r != "" {
-			at(n.Desired.At, "rollout %s%s made it another%s%s", r, by(n.Desired.By), namely(changedIn(t.NodeRevision)), because(n.Desired.Message))
+			at(n.Desired.At, "rollout %s%s made it another%s%s", r, by(n.Desired.By), prefixed(": ", changedIn(t.NodeRevision)), because(n.Desired.Message))
 		}
 		at(n.Desired.At, "revision %d of %s (%s) was made from %s%s", n.DesiredRevision, n.Name, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By))
 	}
