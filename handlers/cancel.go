@@ -18,8 +18,8 @@ var _ = define(Definition[CancelBody]{
 	Details: "The domain is the method of the command to call off. A waiting command ends cancelled and names this one; " +
 		"one that runs or has ended is left alone, and this command is rejected and says so. " +
 		"To a node that is offline both wait in its mailbox, and cancellations are read first.",
-	Role:    subjects.Operator,
-	Domain:  "reload", AnyDomain: true,
+	Role:   subjects.Operator,
+	Domain: "reload", AnyDomain: true,
 	Example: CancelBody{ID: "01KAM3S2Y1C6Q8Z5V7W9X0ABCD"},
 	Handle: func(ctx context.Context, n *Node, c Command[CancelBody]) (Result, error) {
 		if c.Body.ID == "" {
