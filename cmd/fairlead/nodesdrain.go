@@ -12,14 +12,14 @@ import (
 
 func newNodesDrain(a *app) *cobra.Command {
 	var t targets
-	var reason string
+	var why reason
 	c := &cobra.Command{
 		Use:   "drain " + targetsUse,
 		Short: "leave nodes out of selections and rollouts",
 		Long: `Takes nodes out of what is done to many: no -l, --field or --all chooses them for a command, and no rollout has them in its
 waves. They are shown everywhere, do what somebody tells them by name, and still become what the resources say that select
 them: ` + "`fairlead pause`" + ` leaves a node's nginx as it is. --include-drained chooses them all the same.`,
-		Example: `  fairlead nodes drain ship1 --reason 'in the dockyard until June'
+		Example: `  fairlead nodes drain ship1 -m 'in the dockyard until June'
   fairlead nodes drain -l region=eu`,
 		ValidArgsFunction: a.completeMany,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
@@ -28,8 +28,8 @@ them: ` + "`fairlead pause`" + ` leaves a node's nginx as it is. --include-drain
 				return err
 			}
 			changed, err := c.Edit(ctx, to.names, func(r *station.NodeRecord) error {
-				if r.Drained == nil || reason != "" && r.Drained.Reason != reason {
-					r.Drained = &station.Drain{By: c.Me(), At: time.Now().UTC().Truncate(time.Second), Reason: reason}
+				if r.Drained == nil || why != "" && r.Drained.Reason != string(why) {
+					r.Drained = &station.Drain{By: c.Me(), At: time.Now().UTC().Truncate(time.Second), Reason: string(why)}
 				}
 				return nil
 			})
@@ -37,7 +37,7 @@ them: ` + "`fairlead pause`" + ` leaves a node's nginx as it is. --include-drain
 		}),
 	}
 	t.editFlags(a, c)
-	c.Flags().StringVar(&reason, "reason", "", "why, for those who wonder")
+	why.flagFor(c, "for those who wonder")
 	return c
 }
 

@@ -19,7 +19,7 @@ import (
 func newNodesRemove(a *app) *cobra.Command {
 	var o authorityFlags
 	var yes, revoke bool
-	var reason string
+	var why reason
 	c := &cobra.Command{
 		Use:   "rm NODE",
 		Short: "take a node out of the fleet",
@@ -31,7 +31,7 @@ What the node has still opens a connection to its own subjects, until its JWT en
 that brokers cut it off at once; it needs the identity directory. It can be done later, when the node has gone from the
 register already. The exit code is 3 where a broker or the nodes could not be told yet.`,
 		Example: `  fairlead nodes rm ship1
-  fairlead nodes rm ship1 --revoke --reason 'stolen'`,
+  fairlead nodes rm ship1 --revoke -m 'stolen'`,
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNodes,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
@@ -67,12 +67,12 @@ register already. The exit code is 3 where a broker or the nodes could not be to
 				a.say("what it has opens a connection to its own subjects until its JWT ends; --revoke cuts it off")
 				return nil
 			}
-			return a.revokeNode(ctx, o, au, record, reason)
+			return a.revokeNode(ctx, o, au, record, string(why))
 		}),
 	}
 	f := c.Flags()
 	f.BoolVar(&revoke, "revoke", false, "take its keys back, so that brokers cut it off at once")
-	f.StringVar(&reason, "reason", "", "why, with --revoke; people can read it, and nodes cannot")
+	why.flagFor(c, "with --revoke; people can read it, and nodes cannot")
 	f.BoolVar(&yes, "yes", false, "do not ask")
 	o.flags(f)
 	o.pushFlag(f)

@@ -15,14 +15,14 @@ import (
 func newPause(a *app) *cobra.Command {
 	var t targets
 	var w waiting
-	var reason string
+	var why reason
 	length := days(time.Hour)
 	c := &cobra.Command{
 		Use:   "pause " + targetsUse,
 		Short: "leave nginx as it is for a while, so that you can work on the node",
 		Long: `Until the pause is over nothing that you change by hand on the node is healed, and nothing is applied there;
 the newest revision is applied when it ends. nginx is still started when it dies. A pause ends by itself.`,
-		Example: `  fairlead pause node1 --for 1h --reason 'looking for a slow upstream'
+		Example: `  fairlead pause node1 --for 1h -m 'looking for a slow upstream'
   fairlead pause -l region=eu --for 30m`,
 		ValidArgsFunction: a.completeMany,
 		PreRunE: func(*cobra.Command, []string) error {
@@ -32,7 +32,7 @@ the newest revision is applied when it ends. nginx is still started when it dies
 			return nil
 		},
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
-			body, err := json.Marshal(handlers.PauseBody{For: time.Duration(length).String(), Reason: reason})
+			body, err := json.Marshal(handlers.PauseBody{For: time.Duration(length).String(), Reason: string(why)})
 			if err != nil {
 				return err
 			}
@@ -42,6 +42,6 @@ the newest revision is applied when it ends. nginx is still started when it dies
 	t.flags(a, c)
 	w.flags(a, c)
 	c.Flags().Var(&length, "for", "how long, up to 7d")
-	c.Flags().StringVar(&reason, "reason", "", "why, for those who wonder")
+	why.flagFor(c, "for those who wonder")
 	return c
 }

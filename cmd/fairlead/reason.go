@@ -8,11 +8,18 @@ import (
 	"fairlead/pkg/message"
 )
 
-// reason is a flag that says why something is changed.
+// reason is a flag that says why something is done.
 type reason string
 
-func (r *reason) flag(c *cobra.Command) {
-	c.Flags().VarP(r, "message", "m", fmt.Sprintf("why: one line of at most %d characters, signed and kept with the change", message.MaxNote))
+// flag is of a command that changes resources.
+func (r *reason) flag(c *cobra.Command) { r.flagFor(c, "signed and kept with the change") }
+
+// flagFor is of a command of which what says who reads it.
+func (r *reason) flagFor(c *cobra.Command, what string) {
+	f := c.Flags()
+	f.VarP(r, "message", "m", fmt.Sprintf("why: one line of at most %d characters, %s", message.MaxNote, what))
+	f.Var(r, "reason", "the same")
+	f.Lookup("reason").Hidden = true // as some commands called it once
 }
 
 // Set takes one line of plain text.

@@ -29,11 +29,11 @@ a beginning or an end of an ID does.`,
 	c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	c.AddCommand(rolloutList(a), rolloutStatus(a), rolloutUndo(a),
 		rolloutOrder(a, rollout.OrderPause, "release no more nodes; those released keep the change", "A failure among them is seen when it is resumed.",
-			"  fairlead rollout pause --reason 'the shop is busy'"),
+			"  fairlead rollout pause -m 'the shop is busy'"),
 		rolloutOrder(a, rollout.OrderResume, "go on after a pause, also one that a failure made", "What has failed until now is forgiven: the next failure counts.",
 			"  fairlead rollout resume"),
 		rolloutOrder(a, rollout.OrderAbort, "have all released nodes return to what was before", "What is queued ends at once.",
-			"  fairlead rollout abort --reason 'wrong price list'"),
+			"  fairlead rollout abort -m 'wrong price list'"),
 		rolloutOrder(a, rollout.OrderPromote, "go on with the next wave now, whatever bake, gates and approval say",
 			"Nodes must still prove it, and too many failures still end it. With --all that goes for every wave that follows.",
 			"  fairlead rollout promote\n  fairlead rollout promote --all"),
@@ -77,9 +77,8 @@ func rolloutOrder(a *app, do, short, long, example string) *cobra.Command {
 		c.Flags().BoolVar(&o.All, "all", false, "every wave that follows, too")
 	case rollout.OrderApprove:
 		c.Flags().IntVar(&o.Wave, "wave", 0, "the `NUMBER` of the wave that you approve (default the one under way)")
-	default:
-		c.Flags().StringVar(&o.Why, "reason", "", "why, for those who wonder")
 	}
+	(*reason)(&o.Why).flagFor(c, "signed and kept in the audit")
 	c.Flags().Var(&timeout, "timeout", "how long to wait for a station")
 	return c
 }

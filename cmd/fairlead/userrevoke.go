@@ -11,7 +11,7 @@ import (
 
 func userRevoke(a *app) *cobra.Command {
 	var o authorityFlags
-	var reason string
+	var why reason
 	var since pastTime
 	var yes bool
 	c := &cobra.Command{
@@ -21,8 +21,8 @@ those that are away before they run any command. What it wrote before stands: re
 theft, only those from before it. The name is free again.
 
 The exit code is 3 where the directory is changed and a broker or the nodes could not be told yet.`,
-		Example: `  fairlead user revoke alice --reason 'left the company'
-  fairlead user revoke alice --since 36h --reason 'laptop stolen'
+		Example: `  fairlead user revoke alice -m 'left the company'
+  fairlead user revoke alice --since 36h -m 'laptop stolen'
   fairlead user revoke ship7 --yes`,
 		ValidArgsFunction: a.completeUsers(&o),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -40,7 +40,7 @@ The exit code is 3 where the directory is changed and a broker or the nodes coul
 				}
 			}
 			useless := contextsOf(func(c *identity.Credentials) bool { return c.Key == u.Key })
-			if u, err = au.RevokeSince(args[0], reason, since.Time); err != nil {
+			if u, err = au.RevokeSince(args[0], string(why), since.Time); err != nil {
 				return err
 			}
 			if err := a.print(u, func(t *table) { t.row("revoked " + u.Name) }, func() []string { return []string{u.Name} }); err != nil {
@@ -56,7 +56,7 @@ The exit code is 3 where the directory is changed and a broker or the nodes coul
 	}
 	o.flags(c.Flags())
 	o.pushFlag(c.Flags())
-	c.Flags().StringVar(&reason, "reason", "", "why, for those who read the trust set later")
+	why.flagFor(c, "for those who read the trust set later")
 	since.flag(c.Flags(), "when the key was stolen: what it wrote since is not believed either (default now)")
 	c.Flags().BoolVar(&yes, "yes", false, "do not ask")
 	return c
