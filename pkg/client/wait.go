@@ -196,10 +196,10 @@ func (w *Waiter) look(ctx context.Context, outcomes []Outcome, open map[string]i
 }
 
 // proven reports whether an answer is its node's, or one that a station gives
-// in the node's place: that the command expired.
+// in the node's place: that the command expired, or was called off since the node was removed.
 func (c *Client) proven(ctx context.Context, d message.Delivery) bool {
 	m := d.Message
-	if (m.From == m.Subject.Node || m.State == message.Expired) && c.Proven(ctx, d) {
+	if (m.From == m.Subject.Node || m.State == message.Expired || m.State == message.Cancelled) && c.Proven(ctx, d) {
 		return true
 	}
 	c.log.Warn("ignored an answer: it is not signed by its node", "id", m.ID, "node", m.Subject.Node)

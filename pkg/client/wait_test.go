@@ -154,6 +154,36 @@ func TestAnExpiryIsAStationsWord(t *testing.T) {
 	}
 }
 
+// Who waits is told, and an order knows it afterwards.
+func TestWhatANodeThatWasRemovedHadWaitingIsCancelledByAStationsWord(t *testing.T) {
+	s := open(t)
+	s.nodes(nil, "ship1")
+	o := client.NewOrder([]string{"ship1"}, "--all", "reload", "nginx", time.Hour)
+	if err := s.client.Keep(within(t), o); err != nil {
+		t.Fatal(err)
+	}
+	w := s.listen("*")
+	sent, err := s.client.Send(within(t), client.Commands(o, nil)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.RemoveNode(within(t), "ship1"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.client.EndWaiting(within(t), "ship1"); err != nil {
+		t.Fatal(err)
+	}
+	afterwards, err := s.client.Outcomes(within(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, got := range append(w.Wait(within(t), sent, nil), afterwards...) {
+		if got.State != message.Cancelled || got.From != "station-a" {
+			t.Errorf("%+v", got)
+		}
+	}
+}
+
 func TestANodeThatIsRegisteredLaterIsBelieved(t *testing.T) {
 	s := open(t)
 	s.creds("ship1", subjects.Node)
