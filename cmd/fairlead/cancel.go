@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -113,16 +116,15 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 	if err != nil {
 		return err
 	}
-	found, now, err := a.toCancel(ctx, c, args, o)
+	found, ended, now, err := a.toCancel(ctx, c, args, o)
 	if err != nil {
 		return err
 	}
-	if len(found) == 0 && len(unsent) > 0 {
-		return a.printCancelled(unsent)
+	if gone := slices.Concat(unsent, ended); len(found) == 0 && len(gone) > 0 {
+		return a.endCancelled(gone)
 	}
 	if len(found) == 0 {
-		a.say("no such command waits")
-		return exitError(message.ExitNothing)
+		return a.nothingToCancel(ctx, c, o)
 	}
 	var all []cancelled
 	for _, w := range found {
@@ -133,7 +135,7 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 		all = append(all, cancelled{ID: w.ID, Node: s.Node, Subject: w.Subject, From: w.From, State: w.State, Message: "waits" + since(w.At, now)})
 	}
 	if o.dry {
-		return a.printCancelled(slices.Concat(unsent, all))
+		return a.endCancelled(slices.Concat(unsent, ended, all))
 	}
 	commands := make([]client.Command, len(found))
 	for i, w := range found {
@@ -150,7 +152,12 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 	if err := a.became(ctx, c, all, outcomes); err != nil {
 		return err
 	}
-	if err := a.printCancelled(slices.Concat(unsent, all)); err != nil {
+	return a.endCancelled(slices.Concat(unsent, ended, all))
+}
+
+// endCancelled prints what became of commands, and returns the exit code.
+func (a *app) endCancelled(all []cancelled) error {
+	if err := a.printCancelled(all); err != nil {
 		return err
 	}
 	worst := message.ExitOK
@@ -161,6 +168,39 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 	}
 	if worst != message.ExitOK {
 		return exitError(worst)
+	}
+	return nil
+}
+
+// nothingToCancel says that no command that was meant waits. Of an order all of whose
+// commands were called off that is what was wanted.
+func (a *app) nothingToCancel(ctx context.Context, c *client.Client, o cancelling) error {
+	if o.order == "" {
+		a.say("no such command waits")
+		return exitError(message.ExitNothing)
+	}
+	order, err := c.FindOrder(ctx, o.order)
+	if err != nil {
+		return err
+	}
+	outcomes, err := c.Outcomes(ctx, order)
+	if err != nil {
+		return err
+	}
+	code, states := message.ExitOK, make(map[message.State]int)
+	for _, out := range outcomes {
+		states[out.State]++
+		if out.State != message.Cancelled {
+			code = message.ExitRefused
+		}
+	}
+	var parts []string
+	for _, state := range slices.Sorted(maps.Keys(states)) {
+		parts = append(parts, fmt.Sprintf("%d %s", states[state], state))
+	}
+	a.say("no such command of order %s waits any more: %s", order.ID, strings.Join(parts, ", "))
+	if code != message.ExitOK {
+		return exitError(code)
 	}
 	return nil
 }
@@ -189,15 +229,16 @@ func (a *app) unqueue(ctx context.Context, c *client.Client, o cancelling) (unse
 	return unsent, err
 }
 
-// toCancel finds the commands that are meant.
-func (a *app) toCancel(ctx context.Context, c *client.Client, args []string, o cancelling) (found []station.Waiting, now time.Time, err error) {
+// toCancel finds the commands that are meant; of those that are named also what has
+// ended already.
+func (a *app) toCancel(ctx context.Context, c *client.Client, args []string, o cancelling) (found []station.Waiting, ended []cancelled, now time.Time, err error) {
 	ids := slices.DeleteFunc(slices.Clone(args), func(arg string) bool {
 		_, isID := message.CreatedAt(arg)
 		return !isID
 	})
 	if len(ids) > 0 {
 		if len(ids) < len(args) || o.choosing() || o.from != "" || o.order != "" || o.method != "" || o.older > 0 {
-			return nil, now, usagef("give IDs of commands, or choose them by their nodes and the like, not both")
+			return nil, nil, now, usagef("give IDs of commands, or choose them by their nodes and the like, not both")
 		}
 		return a.waitingByID(ctx, c, ids)
 	}
@@ -206,7 +247,7 @@ func (a *app) toCancel(ctx context.Context, c *client.Client, args []string, o c
 		o.drained = true // what waits for them waits all the same
 		nodes, err := o.find(ctx, a, c, args)
 		if err != nil {
-			return nil, now, err
+			return nil, nil, now, err
 		}
 		q.Names = nodes.names
 	}
@@ -214,24 +255,45 @@ func (a *app) toCancel(ctx context.Context, c *client.Client, args []string, o c
 	return slices.DeleteFunc(found, func(w station.Waiting) bool {
 		s, err := subjects.Parse(w.Subject)
 		return err != nil || s.Method == subjects.MethodCancel || s.Method == handlers.MethodNginxConfig && o.method == ""
-	}), now, err
+	}), nil, now, err
 }
 
-// waitingByID looks for commands by their ids; each must wait.
-func (a *app) waitingByID(ctx context.Context, c *client.Client, ids []string) (found []station.Waiting, now time.Time, err error) {
+// waitingByID looks for commands by their ids.
+func (a *app) waitingByID(ctx context.Context, c *client.Client, ids []string) (found []station.Waiting, ended []cancelled, now time.Time, err error) {
 	for _, id := range ids {
 		answer, err := c.Command(ctx, id)
 		switch {
 		case err != nil:
-			return nil, now, err
+			return nil, nil, now, err
 		case answer.State == "":
-			return nil, now, fleet.Errorf(fleet.Unknown, "no command %s waits or ended lately: `fairlead audit --id %s` looks further back", id, id)
+			if _, err := c.FindOrder(ctx, id); err == nil {
+				return nil, nil, now, usagef("%s is an order: `fairlead cancel --order %s` calls off what has not begun of it", id, id)
+			}
+			return nil, nil, now, fleet.Errorf(fleet.Unknown, "no command %s waits or ended lately: `fairlead audit --id %s` looks further back", id, id)
 		case answer.State.Final():
-			return nil, now, fleet.Errorf(fleet.Conflict, "command %s has ended already: %s", id, answer.State)
+			e := answer.Ended
+			x := cancelled{ID: id, Subject: e.Subject, From: e.From}
+			if s, err := subjects.Parse(e.Subject); err == nil {
+				x.Node = s.Node
+			}
+			x.ended(e.State, e.Answer)
+			ended = append(ended, x)
+		default:
+			found = append(found, answer.Waiting)
 		}
-		found = append(found, answer.Waiting)
 	}
-	return found, time.Now(), nil
+	return found, ended, time.Now(), nil
+}
+
+// ended is of a command that had its end before it could be called off. One that was called
+// off is what it should be.
+func (x *cancelled) ended(state message.State, answer message.Answer) {
+	x.State, x.By = state, cmp.Or(x.By, answer.By)
+	if state == message.Cancelled {
+		x.Message = "had been called off already"
+		return
+	}
+	x.Message, x.Exit = "had ended already: "+answer.Message, message.ExitRefused
 }
 
 // became says what became of each command, by how its cancellation ended.
@@ -259,7 +321,7 @@ func (a *app) became(ctx context.Context, c *client.Client, all []cancelled, out
 				x.Message = "no file was put in place; what had come of it stays for the next push"
 			}
 		case ended:
-			x.State, x.Message, x.Exit = end.State, "had ended already: "+end.Answer.Message, message.ExitRefused
+			x.ended(end.State, end.Answer)
 		case o.State.Final():
 			x.Message, x.Exit = o.Answer.Message, message.ExitRefused
 		default:
