@@ -44,7 +44,8 @@ see docs/files.md.`,
 		Example: `  fairlead push examples/hello/hello.yaml node1:hello.yaml
   fairlead push site.tar node1 node2:/srv/www/ --owner www-data:www-data
   fairlead push site.tar -l role=edge :/srv/www/site.tar --max-per region=2 --expires 14d
-  fairlead push site.tar --nodes-from nodes.txt :site.tar --timeout 1h`,
+  fairlead push site.tar --nodes-from nodes.txt :site.tar --timeout 1h
+  fairlead push site.tar --all :site.tar --expires 14d --wait=false`,
 		Args:              cobra.MinimumNArgs(2),
 		ValidArgsFunction: a.completePush,
 	}
@@ -74,6 +75,7 @@ see docs/files.md.`,
 	}
 	t.flags(a, c)
 	w.flags(a, c)
+	w.waitFlag(c, true)
 	w.timeout = days(10 * time.Minute)
 	f := c.Flags()
 	f.Lookup("timeout").DefValue = w.timeout.String()
@@ -138,11 +140,7 @@ func (a *app) pushFile(ctx context.Context, c *client.Client, file *os.File, siz
 	if err != nil {
 		return err
 	}
-	outcomes, err := a.command(ctx, c, nodes, handlers.MethodFilePush, filesDomain, body, w)
-	if err != nil {
-		return err
-	}
-	return a.printOutcomes(ctx, c, outcomes)
+	return a.sendTo(ctx, c, nodes, handlers.MethodFilePush, filesDomain, body, w)
 }
 
 // completePush completes the file first, then nodes.

@@ -41,6 +41,7 @@ the newest revision is applied when it ends. nginx is still started when it dies
 	}
 	t.flags(a, c)
 	w.flags(a, c)
+	w.waitFlag(c, true)
 	c.Flags().Var(&length, "for", "how long, up to 7d")
 	why.flagFor(c, "for those who wonder")
 	return c

@@ -22,7 +22,6 @@ func newPublish(a *app) *cobra.Command {
 	var t targets
 	var w waiting
 	var data, file string
-	var wait bool
 	c := &cobra.Command{
 		Use:   "publish SUBJECT [--data JSON|@FILE|-] | -f FILE",
 		Short: "send any command",
@@ -41,7 +40,7 @@ A SUBJECT is <node>.command.<method>.<domain>; with * as the node it goes to tho
 	}
 	c.RunE = func(cmd *cobra.Command, args []string) error {
 		if to := t.describe(); len(args) == 1 && (strings.HasPrefix(args[0], "*.") || to != "") {
-			return a.publishToMany(cmd, args[0], data, &t, w, wait)
+			return a.publishToMany(cmd, args[0], data, &t, w)
 		} else if to != "" {
 			return usagef("%s goes with a SUBJECT whose node is *; the messages of a file name their own", to)
 		}
@@ -51,7 +50,7 @@ A SUBJECT is <node>.command.<method>.<domain>; with * as the node it goes to tho
 		}
 		return a.with(func(ctx context.Context, c *client.Client, _ []string) error {
 			a.warnOfStrangers(ctx, c, commands)
-			if wait {
+			if w.wait {
 				outcomes, err := a.sendAndWait(ctx, c, commands, w.timeout)
 				if err != nil {
 					return err
@@ -69,12 +68,12 @@ A SUBJECT is <node>.command.<method>.<domain>; with * as the node it goes to tho
 	w.flags(a, c)
 	c.Flags().StringVar(&data, "data", "", "the body: JSON, @FILE, or - for standard input")
 	c.Flags().StringVarP(&file, "file", "f", "", "file with one message per YAML document, - for standard input")
-	c.Flags().BoolVar(&wait, "wait", false, "wait for the commands' ends")
+	w.waitFlag(c, false)
 	return c
 }
 
 // publishToMany sends one command to all nodes that are chosen.
-func (a *app) publishToMany(cmd *cobra.Command, subject, data string, t *targets, w waiting, wait bool) error {
+func (a *app) publishToMany(cmd *cobra.Command, subject, data string, t *targets, w waiting) error {
 	rest, any := strings.CutPrefix(subject, "*.")
 	if !any {
 		return usagef("write * in the place of the node: '*.%s'", strings.Join(strings.Split(subject, ".")[1:], "."))
@@ -92,18 +91,7 @@ func (a *app) publishToMany(cmd *cobra.Command, subject, data string, t *targets
 		if err != nil {
 			return err
 		}
-		if wait {
-			outcomes, err := a.command(ctx, c, to, s.Method, s.Domain, body, w)
-			if err != nil {
-				return err
-			}
-			return a.printOutcomes(ctx, c, outcomes)
-		}
-		sent, err := a.send(ctx, c, to, s.Method, s.Domain, body, w)
-		if perr := a.printSent(sent); perr != nil {
-			return perr
-		}
-		return err
+		return a.sendTo(ctx, c, to, s.Method, s.Domain, body, w)
 	})(cmd, nil)
 }
 

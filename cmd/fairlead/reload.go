@@ -25,6 +25,7 @@ func newReload(a *app) *cobra.Command {
 	}
 	t.flags(a, c)
 	w.flags(a, c)
+	w.waitFlag(c, true)
 	return c
 }
 
@@ -34,9 +35,5 @@ func (a *app) simple(ctx context.Context, c *client.Client, args []string, t *ta
 	if err != nil {
 		return err
 	}
-	outcomes, err := a.command(ctx, c, nodes, method, domain, body, *w)
-	if err != nil {
-		return err
-	}
-	return a.printOutcomes(ctx, c, outcomes)
+	return a.sendTo(ctx, c, nodes, method, domain, body, *w)
 }

@@ -23,5 +23,6 @@ func newResume(a *app) *cobra.Command {
 	}
 	t.flags(a, c)
 	w.flags(a, c)
+	w.waitFlag(c, true)
 	return c
 }

@@ -17,8 +17,18 @@ import (
 
 // waiting is how long to wait for answers.
 type waiting struct {
+	wait    bool // see waitFlag
 	timeout days
 	expires life
+}
+
+// waitFlag is of commands that can be left to themselves.
+func (w *waiting) waitFlag(c *cobra.Command, byItself bool) {
+	usage := "wait for the commands' ends"
+	if byItself {
+		usage += "; with --wait=false they go on by themselves once they are stored"
+	}
+	c.Flags().BoolVar(&w.wait, "wait", byItself, usage)
 }
 
 func (w *waiting) flags(a *app, c *cobra.Command) {
@@ -31,6 +41,23 @@ func (w *waiting) flags(a *app, c *cobra.Command) {
 func (w *waiting) expiryFlag(c *cobra.Command) {
 	w.expires = life{days(message.DefaultExpiry)}
 	c.Flags().Var(&w.expires, "expires", "how long the command waits for a node that is not there, up to 30d")
+}
+
+// sendTo sends the same command to every node that was chosen, and prints how they end, or
+// where nobody waits for that what was stored.
+func (a *app) sendTo(ctx context.Context, c *client.Client, to chosen, method, domain string, body []byte, w waiting) error {
+	if w.wait {
+		outcomes, err := a.command(ctx, c, to, method, domain, body, w)
+		if err != nil {
+			return err
+		}
+		return a.printOutcomes(ctx, c, outcomes)
+	}
+	sent, err := a.send(ctx, c, to, method, domain, body, w)
+	if perr := a.printSent(sent); perr != nil {
+		return perr
+	}
+	return err
 }
 
 // command sends the same command to every node that was chosen and waits for
