@@ -58,7 +58,11 @@ type Blobs interface {
 	// moment of the broker's clock, and opens it. Each part was compared with its
 	// digest. What was fetched stays when it fails. The error is Failed where the
 	// broker has not all of it or something else, Expired when the time is over.
-	Fetch(ctx context.Context, list string, until time.Time) (*os.File, error)
+	Fetch(ctx context.Context, list string, until time.Time) (io.ReadCloser, error)
+	// Placing keeps in mind, before it is made, a file below a directory that is to be gone or to
+	// have another name when done is called; where the agent is killed before, it removes the file
+	// when it starts again.
+	Placing(dir, name string) (done func(), err error)
 	// Forget removes what was fetched.
 	Forget(list string)
 }
@@ -107,7 +111,13 @@ var _ = define(Definition[FilePushBody]{
 			return Result{}, err
 		}
 		defer file.Close()
-		if err := c.Body.put(ctx, p, file); err != nil {
+		temporary := p.Beside(".fairlead-" + c.Body.List[:16] + ".part")
+		over, err := n.Blobs.Placing(dir, temporary)
+		if err != nil {
+			return Result{}, err
+		}
+		defer over()
+		if err := c.Body.put(ctx, p, file, temporary); err != nil {
 			return Result{}, placed(done.Path, err)
 		}
 		n.Blobs.Forget(c.Body.List)
@@ -244,9 +254,9 @@ func (b FilePushBody) room(dir string, blobs Blobs) error {
 }
 
 // put compares the whole and puts it in its place.
-func (b FilePushBody) put(ctx context.Context, p host.Placing, file io.Reader) error {
+func (b FilePushBody) put(ctx context.Context, p host.Placing, file io.Reader, temporary string) error {
 	sum := sha256.New()
-	return p.Put(ctx, io.TeeReader(file, sum), ".fairlead-"+b.List[:16]+".part", func() error {
+	return p.Put(ctx, io.TeeReader(file, sum), temporary, func() error {
 		if got := hex.EncodeToString(sum.Sum(nil)); got != b.Digest {
 			return fleet.Errorf(fleet.Failed, "its parts make another file, with the digest %s", got)
 		}

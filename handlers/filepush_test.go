@@ -6,10 +6,12 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,12 +29,23 @@ type fakeBlobs struct {
 	err     error
 	fetched int
 	forgot  int
+	placing []string
 }
 
 func (f *fakeBlobs) Begun(string) (string, int64) { return f.dir, 0 }
 func (f *fakeBlobs) Forget(string)                { f.forgot++ }
 
-func (f *fakeBlobs) Fetch(context.Context, string, time.Time) (*os.File, error) {
+// Placing writes down the file and what of it is there when that is over.
+func (f *fakeBlobs) Placing(dir, name string) (func(), error) {
+	f.placing = append(f.placing, name)
+	return func() {
+		if _, err := os.Lstat(filepath.Join(dir, name)); err == nil {
+			f.placing = append(f.placing, name+" is left")
+		}
+	}, nil
+}
+
+func (f *fakeBlobs) Fetch(context.Context, string, time.Time) (io.ReadCloser, error) {
 	f.fetched++
 	if f.err != nil {
 		return nil, f.err
@@ -112,6 +125,9 @@ func TestAPushedFileIsInItsPlaceWithItsMode(t *testing.T) {
 		}
 	}
 	holds(t, n.dir, "a/b/page.html 0640 new")
+	if want := "a/b/.fairlead-abababababababab.part"; !slices.Equal(n.blobs.placing, []string{want}) {
+		t.Errorf("it was kept in mind that these were made: %q, want %q", n.blobs.placing, want)
+	}
 	if n.blobs.fetched != 1 || n.blobs.forgot != 2 {
 		t.Errorf("it was fetched %d times, forgotten %d", n.blobs.fetched, n.blobs.forgot)
 	}

@@ -2,8 +2,8 @@ package handlerstest
 
 import (
 	"context"
+	"io"
 	"log/slog"
-	"os"
 	"time"
 
 	"fairlead/handlers"
@@ -55,7 +55,10 @@ func (poor) Push(string, int, []byte) error                             { return
 func (poor) Peek(int) ([]handlers.Spooled, error)                       { return nil, errPoor }
 func (poor) Done(uint64) error                                          { return errPoor }
 func (poor) Begun(string) (string, int64)                               { return "", 0 }
-func (poor) Fetch(context.Context, string, time.Time) (*os.File, error) { return nil, errPoor }
-func (poor) Forget(string)                                              {}
-func (poor) Empty() bool                                                { return true }
-func (poor) TellDropped() error                                         { return errPoor }
+func (poor) Placing(string, string) (func(), error)                     { return nil, errPoor }
+func (poor) Fetch(context.Context, string, time.Time) (io.ReadCloser, error) {
+	return nil, errPoor
+}
+func (poor) Forget(string)      {}
+func (poor) Empty() bool        { return true }
+func (poor) TellDropped() error { return errPoor }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"os"
@@ -46,6 +47,10 @@ func newBlobs(a *Agent) blobs {
 
 // sweep removes what no command asks for any more.
 func (b blobs) sweep() {
+	notes, _ := filepath.Glob(filepath.Join(b.dir, noted+"*")) // of runs that were cut off: files come one at a time
+	for _, path := range notes {
+		b.placed(path)
+	}
 	begun, _ := filepath.Glob(filepath.Join(b.dir, "*"))
 	for _, path := range begun {
 		if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > subjects.MaxCommandAge {
@@ -68,8 +73,46 @@ func (b blobs) Begun(list string) (dir string, bytes int64) {
 // Forget removes what was fetched of a file.
 func (b blobs) Forget(list string) { _ = os.Remove(b.path(list)) }
 
+// noted begins the names of notes about files that are being placed; each holds a placing.
+const noted = "placing-"
+
+// placing is a file that the agent makes beside the place that it is for.
+type placing struct {
+	Dir  string `json:"dir"`
+	Name string `json:"name"` // relative to Dir
+}
+
+// Placing notes a file on disk until it is over.
+func (b blobs) Placing(dir, name string) (done func(), err error) {
+	note, err := json.Marshal(placing{dir, name})
+	if err != nil {
+		return nil, err
+	}
+	path := filepath.Join(b.dir, noted+message.Digest(note)[:16])
+	if err := host.WriteFile(path, note, 0o600); err != nil {
+		return nil, fleet.Errorf(fleet.Failed, "keep in mind what is placed: %w", err)
+	}
+	return func() { b.placed(path) }, nil
+}
+
+// placed removes what is left of a file that was noted, and then the note. Where its
+// directory is not there, as when its disk is not mounted, that waits.
+func (b blobs) placed(path string) {
+	var p placing
+	note, err := os.ReadFile(path)
+	if err == nil && json.Unmarshal(note, &p) == nil && p.Dir != "" {
+		err = host.RemoveFile(p.Dir, p.Name)
+	}
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		b.agent.log.Warn("what an earlier run left of a file cannot be removed", "dir", p.Dir, "name", p.Name, "error", err)
+	}
+}
+
 // Fetch brings what lacks of a file.
-func (b blobs) Fetch(ctx context.Context, list string, until time.Time) (_ *os.File, err error) {
+func (b blobs) Fetch(ctx context.Context, list string, until time.Time) (_ io.ReadCloser, err error) {
 	b.sweep()
 	blob, err := b.blob(ctx, list, until)
 	if err != nil {
@@ -98,7 +141,21 @@ func (b blobs) Fetch(ctx context.Context, list string, until time.Time) (_ *os.F
 	if _, err := file.Seek(0, io.SeekStart); err != nil {
 		return nil, fleet.Errorf(fleet.Failed, "keep parts of a file: %w", err)
 	}
-	return file, nil
+	return whole{file, b.agent.cfg.Checkpoint}, nil
+}
+
+// whole is a file that was fetched.
+type whole struct {
+	*os.File
+	checkpoint func(string)
+}
+
+func (w whole) Read(p []byte) (int, error) {
+	n, err := w.File.Read(p)
+	if errors.Is(err, io.EOF) {
+		w.checkpoint(PointPlacing)
+	}
+	return n, err
 }
 
 // blob reads what a list names.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -116,6 +117,37 @@ func TestAfterAKillInTheMiddleOnlyTheRestIsFetched(t *testing.T) {
 		t.Errorf("%d bytes were carried for %d parts that lacked", rest, parts-kept)
 	}
 	n.wellAfter(t)
+}
+
+// What was written beside a file's place goes, and nothing that others made.
+func TestAfterAKillWhileAFileIsPlacedNothingOfItIsLeftBesideItsPlace(t *testing.T) {
+	t.Parallel()
+	n := sharedSystem(t).newNode(t)
+	_, f := n.newFile(t, 2)
+	p := spawn(t, child{Part: "agent", Dir: n.dir(), URL: n.url, Node: n.name, State: n.state, KillAt: agent.PointPlacing})
+	id := n.send(t, n.push(t, f, "www/x"))[0]
+	p.killed(t)
+	www := filepath.Join(pushedDir(n.state), "www")
+	left, err := filepath.Glob(filepath.Join(www, ".fairlead-*.part"))
+	if err != nil || len(left) != 1 {
+		t.Fatalf("beside its place lie %q, %v", left, err)
+	}
+	others := filepath.Join(www, ".fairlead-0123456789abcdef.part")
+	if err := os.WriteFile(others, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The command does not run again, so it cannot be what removes that.
+	by := n.send(t, n.cancel(handlers.MethodFilePush, id))[0]
+	n.start(t, nil)
+	if end := n.end(t, id); end.State != message.Cancelled || end.By != by {
+		t.Errorf("it ended %s: %s", end.State, end.Message)
+	}
+	if there, _ := filepath.Glob(filepath.Join(www, "*")); !slices.Equal(there, []string{others}) {
+		t.Errorf("there are %q", there)
+	}
+	if notes, _ := filepath.Glob(filepath.Join(n.state, "files", "placing-*")); len(notes) > 0 {
+		t.Errorf("notes are left: %q", notes)
+	}
 }
 
 // A power cut leaves a part that was not written, or half of it.

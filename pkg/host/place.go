@@ -105,16 +105,18 @@ func (p Placing) Shared(file *os.File) (bool, error) {
 	return (owner || mode) && ok && is.Nlink > 1, nil
 }
 
+// Beside is another name in the file's directory, relative to Root.
+func (p Placing) Beside(name string) string { return path.Join(path.Dir(p.Name), name) }
+
 // Put puts content in the file's place in one step that nothing can halve, makes
 // directories that lack, and returns once it is on disk. check is asked when all
-// of it is written and before it takes its place. temporary is a name that
-// nobody else uses: what an earlier try left under it is removed.
+// of it is written and before it takes its place. temporary is a name beside it,
+// see Beside, that nobody else uses: what an earlier try left under it is removed.
 func (p Placing) Put(ctx context.Context, content io.Reader, temporary string, check func() error) (err error) {
 	dir := path.Dir(p.Name)
 	if err := p.Root.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	temporary = path.Join(dir, temporary)
 	if err := p.Root.Remove(temporary); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -153,6 +155,24 @@ func (p Placing) Put(ctx context.Context, content io.Reader, temporary string, c
 		return err
 	}
 	return errors.Join(at.Sync(), at.Close())
+}
+
+// RemoveFile removes a file below a directory, to whatever else lies there nothing happens.
+// No link leads out of the directory. That there is no such file is no error.
+func RemoveFile(dir, name string) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	info, err := root.Lstat(name)
+	if err == nil && info.Mode().IsRegular() {
+		err = root.Remove(name)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Cancellable is a reader that ends with ctx's error when ctx does.
