@@ -32,15 +32,15 @@ type ledger struct {
 	moved   chan struct{}
 	recent  map[string][]Ended // by node, the newest last
 	wedges  map[uint64]wedge   // by sequence
+	pace    pace               // of answers, as they come
 }
 
 type command struct {
-	stored   message.Stored
-	message  message.Message
-	state    message.State
-	answered time.Time
-	nudged   time.Time
-	copies   []uint64 // sequences under which it was published again
+	stored  message.Stored
+	message message.Message
+	state   message.State
+	nudged  time.Time
+	copies  []uint64 // sequences under which it was published again
 }
 
 type ended struct {
@@ -269,7 +269,8 @@ func (l *ledger) keepEarly(key string, d message.Delivery) {
 
 // settle moves a command on. The lock is held.
 func (l *ledger) settle(key string, c *command, d message.Delivery) {
-	c.state, c.answered = d.Message.State, d.StoredAt
+	c.state = d.Message.State
+	l.pace.count(l.station.clock.Now())
 	if !c.state.Final() {
 		return
 	}

@@ -256,6 +256,37 @@ func TestANodeThatIsThereIsNudgedAboutWhatItMissed(t *testing.T) {
 	}
 }
 
+func TestANodeThatHasAskedLatelyIsNotNudged(t *testing.T) {
+	s := open(t)
+	s.station(func(c *station.Config) { c.NudgeAfter = time.Second })
+	s.nodes(nil, "asks", "silent")
+	nudged := make(map[string]chan struct{})
+	for _, name := range []string{"asks", "silent"} {
+		c := make(chan struct{}, 100)
+		nudged[name] = c
+		if _, err := s.conn(name, subjects.Node).Listen(subjects.Nudge(name), func(string, []byte) { c <- struct{}{} }); err != nil {
+			t.Fatal(err)
+		}
+		s.health(name, 60)
+		s.send(name, "reload", 1, 0, nil)
+	}
+	// As much waits for both, and one of them asks for it again and again by itself.
+	late := time.After(patience)
+	for heard := 0; heard < 2; {
+		s.sync("asks")
+		select {
+		case <-nudged["silent"]:
+			heard++
+		case <-late:
+			t.Fatal("a silent node is not nudged")
+		default:
+		}
+	}
+	if n := len(nudged["asks"]); n != 0 {
+		t.Errorf("a node that asked all the time was nudged %d times", n)
+	}
+}
+
 func TestASyncHasEverythingThatWasStoredBeforeIt(t *testing.T) {
 	s := running(t)
 	s.nodes(nil, "ship1")

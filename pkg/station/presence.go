@@ -328,6 +328,6 @@ func (n node) byEvents(now time.Time) string {
 }
 
 // there reports whether a node speaks, at a moment of the broker's clock.
-func (s *Station) there(name string, now time.Time) bool {
-	return NodeStatus{Presence: s.presence.of(name, s.register.get(name), now).word}.There()
+func (s *Station) there(n node, now time.Time) bool {
+	return NodeStatus{Presence: s.presence.of(n.record.Name, n, now).word}.There()
 }

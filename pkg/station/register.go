@@ -94,6 +94,7 @@ type node struct {
 	sequence  uint64    // its
 	entered   uint64    // sequence of the first record, as far as it was heard
 	seen      time.Time // broker's time of the last event
+	asked     time.Time // broker's time of the last question for what waits
 	every     time.Duration
 	lifecycle message.Lifecycle
 	toldAt    time.Time // broker's time of lifecycle
@@ -471,6 +472,15 @@ func (r *register) lifecycleEvent(name string, at time.Time, body []byte) {
 		n.every = time.Duration(l.EverySeconds * float64(time.Second))
 	}
 	n.see(at)
+}
+
+// asks notes that a node asks for what waits for it.
+func (r *register) asks(name string, at time.Time) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if n, ok := r.nodes[name]; ok {
+		n.asked = at
+	}
 }
 
 func (r *register) saw(name string, at time.Time) {

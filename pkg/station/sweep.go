@@ -66,54 +66,6 @@ func (s *Station) expire(ctx context.Context) error {
 	return nil
 }
 
-// nudge looks after commands to nodes that are there and did not answer: the
-// end may have been missed here, or the command there.
-func (s *Station) nudge(ctx context.Context) error {
-	now := s.clock.Now()
-	var stuck, away []message.Message
-	s.ledger.each(func(c *command) {
-		since := c.stored.At
-		if c.nudged.After(since) {
-			since = c.nudged
-		}
-		// Many nodes may be away; a look at one of them takes the place of one at a node that is there.
-		switch {
-		case c.state != message.Published || now.Sub(since) <= s.cfg.NudgeAfter:
-		case s.there(c.message.Subject.Node, now):
-			if len(stuck) < nudgeMost {
-				c.nudged = now
-				stuck = append(stuck, c.message)
-			}
-		case c.nudged.IsZero() && len(away) < awayMost:
-			c.nudged = now
-			away = append(away, c.message)
-		}
-	})
-	// One that is stored once more after it ended, and was cleared away, has its end
-	// long before a station that started since begins to read. Once is enough.
-	for _, m := range away {
-		if err := s.recall(ctx, m); err != nil {
-			return err
-		}
-	}
-	told := make(map[string]bool)
-	for _, m := range stuck {
-		if err := s.recall(ctx, m); err != nil {
-			return err
-		}
-		if s.ledger.hasEnded(m) {
-			continue
-		}
-		if !told[m.Subject.Node] {
-			told[m.Subject.Node] = true
-			if err := s.conn.Tell(subjects.Nudge(m.Subject.Node), nil); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
 // recall takes a command's end from the stream, where it has one.
 func (s *Station) recall(ctx context.Context, m message.Message) error {
 	final, err := s.conn.Last(ctx, subjects.Events, subjects.FinalAnswer(m.Subject, message.AnswerID(m.ID, m.Subject.Domain, message.Succeeded)))
@@ -123,12 +75,8 @@ func (s *Station) recall(ctx context.Context, m message.Message) error {
 	return err
 }
 
-// Bounds of one sweep.
-const (
-	nudgeMost = 500
-	awayMost  = 100
-	clearMost = 500
-)
+// clearMost bounds what one sweep removes singly.
+const clearMost = 500
 
 // clear removes ended commands from the mailbox, but only those that the audit
 // has copied.

@@ -43,6 +43,7 @@ func (s *Station) sync(ctx context.Context, subject string, body []byte) (any, e
 	if err := json.Unmarshal(body, &request); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "sync request: %w", err)
 	}
+	s.register.asks(name, s.clock.Now())
 	leave, err := s.crowd.enter(time.Now())
 	if err != nil {
 		return nil, err
