@@ -458,18 +458,24 @@ const patience = 2 * time.Minute
 func eventually(ctx context.Context, p *host.Process, f func() error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	tick := time.NewTicker(100 * time.Millisecond)
-	defer tick.Stop()
 	for {
-		alive := p == nil || p.Alive()
+		alive, begun := p == nil || p.Alive(), time.Now()
 		err := f()
-		if err == nil || !alive {
+		if err == nil || !alive || lookLater(ctx, begun) != nil {
 			return err
-		}
-		select {
-		case <-ctx.Done():
-			return err
-		case <-tick.C:
 		}
 	}
 }
+
+// lookLater waits before the fleet is looked at again; begun is when the last look
+// began. It keeps who waits from being what a station has most to do: a look at ten
+// thousand nodes takes it 50 ms. The error is that of ctx.
+func lookLater(ctx context.Context, begun time.Time) error {
+	return sleep(ctx, min(max(lookEvery, lookShare*time.Since(begun)), lookSeldom))
+}
+
+const (
+	lookEvery  = 100 * time.Millisecond
+	lookShare  = 20 // times what the look took
+	lookSeldom = 2 * time.Second
+)

@@ -199,11 +199,12 @@ func (m *scaling) until(ctx context.Context, what string, is func(station.Summar
 	ctx, cancel := context.WithTimeout(ctx, untilTime)
 	defer cancel()
 	for {
+		begun := time.Now()
 		sum, err := m.client.Summary(ctx, station.NodesQuestion{})
 		if err == nil && is(sum) {
 			return nil
 		}
-		if paused := sleep(ctx, lookEvery); paused != nil {
+		if paused := lookLater(ctx, begun); paused != nil {
 			return fleet.Errorf(fleet.Timeout, "%s, after %s: %d nodes, presence %v, %d commands without an end: %w",
 				what, untilTime, sum.Nodes, sum.Presence, sum.Waiting, errors.Join(err, paused))
 		}

@@ -94,17 +94,15 @@ func (m *scaling) waves(ctx context.Context) (f Figures, err error) {
 	return f, nil
 }
 
-// lookEvery is how often a change under way is looked at.
-const lookEvery = 100 * time.Millisecond
-
 // ended waits for the end of a rollout, and returns it as it ended.
 func (m *scaling) ended(ctx context.Context, id string) (r station.RolloutStatus, err error) {
 	for {
+		begun := time.Now()
 		all, err := m.client.Rollouts(ctx, station.RolloutsQuestion{ID: id})
 		if err == nil && len(all) == 1 && all[0].State.Phase.Ended() {
 			return all[0], nil
 		}
-		if paused := sleep(ctx, lookEvery); paused != nil {
+		if paused := lookLater(ctx, begun); paused != nil {
 			if err == nil && len(all) == 1 {
 				return all[0], fleet.Errorf(fleet.Timeout, "the rollout is %s %s: %w", all[0].Progress, all[0].State.Reason, paused)
 			}
@@ -116,11 +114,12 @@ func (m *scaling) ended(ctx context.Context, id string) (r station.RolloutStatus
 // serving waits until every node has proven what it should be.
 func (m *scaling) serving(ctx context.Context) error {
 	for {
+		begun := time.Now()
 		sum, err := m.client.Summary(ctx, station.NodesQuestion{})
 		if err == nil && sum.Sync[station.InSync] == m.o.Nodes {
 			return nil
 		}
-		if paused := sleep(ctx, lookEvery); paused != nil {
+		if paused := lookLater(ctx, begun); paused != nil {
 			return fleet.Errorf(fleet.Timeout, "%d of %d nodes are in sync: %w", sum.Sync[station.InSync], m.o.Nodes, paused)
 		}
 	}
