@@ -223,7 +223,7 @@ func TestNothingOutsideOfThePushDirectoryIsTouched(t *testing.T) {
 		"link":                        {fleet.Refused, "a symbolic link"},
 		"dangling":                    {fleet.Refused, "a symbolic link"},
 		"dir":                         {fleet.Refused, "a directory"},
-		"pipe":                        {fleet.Refused, "a pipe"},
+		"pipe":                        {fleet.Refused, "a named pipe"},
 		"file/below":                  {fleet.Failed, "not a directory"},
 		strings.Repeat("x", 300):      {fleet.Failed, "name too long"},
 		"deep/" + n.dir + "/../../xx": {fleet.Invalid, "without . and .."},

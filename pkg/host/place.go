@@ -37,7 +37,7 @@ func (p Placing) Open() (*os.File, error) {
 	case err != nil:
 		return nil, err
 	case !info.Mode().IsRegular():
-		return nil, NotAFileError{kindOf(info.Mode())}
+		return nil, NotAFileError{KindOf(info.Mode())}
 	}
 	// Somebody may put a pipe in its place this moment: that shall not hold anybody.
 	file, err := p.Root.OpenFile(p.Name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
@@ -45,26 +45,12 @@ func (p Placing) Open() (*os.File, error) {
 		return nil, err
 	}
 	if info, err = file.Stat(); err == nil && !info.Mode().IsRegular() {
-		err = NotAFileError{kindOf(info.Mode())}
+		err = NotAFileError{KindOf(info.Mode())}
 	}
 	if err != nil {
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
-}
-
-func kindOf(mode fs.FileMode) string {
-	switch {
-	case mode.IsDir():
-		return "a directory"
-	case mode&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	case mode&fs.ModeNamedPipe != 0:
-		return "a pipe"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device"
 }
 
 // Adjust gives a file that is there the mode and owner. It reports whether they

@@ -13,6 +13,8 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+
+	"fairlead/pkg/host"
 )
 
 // What became of a file.
@@ -92,7 +94,7 @@ func (s store) compare(m *image) ([]DriftFile, error) {
 // differs compares one file or directory with what it should be.
 func differs(path string, info fs.FileInfo, e entry) (change, detail string, err error) {
 	if info.Mode().Type() != e.mode.Type() {
-		return changeReplaced, "it is " + typeName(info.Mode()), nil
+		return changeReplaced, "it is " + host.KindOf(info.Mode()), nil
 	}
 	if info.Mode().IsRegular() {
 		sum, err := sumOf(path)
@@ -135,7 +137,7 @@ func extras(m *image) (found []DriftFile, err error) {
 		}
 		f := DriftFile{Path: path, Change: changeExtra}
 		if !d.Type().IsRegular() {
-			f.Detail = "it is " + typeName(d.Type())
+			f.Detail = "it is " + host.KindOf(d.Type())
 		}
 		found = append(found, f)
 		if d.IsDir() {
@@ -155,7 +157,7 @@ func openRegular(path string) (*os.File, error) {
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is %s", path, typeName(info.Mode()))
+		err = fmt.Errorf("%s is %s", path, host.KindOf(info.Mode()))
 	}
 	if err != nil {
 		f.Close()
@@ -173,22 +175,6 @@ func sumOf(path string) (string, error) {
 	h := sha256.New()
 	_, err = io.Copy(h, f)
 	return hex.EncodeToString(h.Sum(nil)), err
-}
-
-func typeName(mode fs.FileMode) string {
-	switch {
-	case mode.IsRegular():
-		return "a file"
-	case mode.IsDir():
-		return "a directory"
-	case mode&fs.ModeSymlink != 0:
-		return "a symbolic link"
-	case mode&fs.ModeNamedPipe != 0:
-		return "a named pipe"
-	case mode&fs.ModeSocket != 0:
-		return "a socket"
-	}
-	return "a device"
 }
 
 // listed is a few of the files for a line, and the number of the others.

@@ -16,6 +16,7 @@ import (
 	"github.com/rogpeppe/go-internal/diff"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 )
 
 // Bounds of a difference in words: it travels in an answer, and is for people.
@@ -139,7 +140,7 @@ func shown(path string) (content []byte, whole bool) {
 		target, _ := os.Readlink(path)
 		return []byte("-> " + target + "\n"), true
 	case !info.Mode().IsRegular():
-		return []byte("(" + typeName(info.Mode()) + ")\n"), true
+		return []byte("(" + host.KindOf(info.Mode()) + ")\n"), true
 	}
 	f, err := openRegular(path)
 	if err != nil {

@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"slices"
 	"time"
+
+	"fairlead/pkg/host"
 )
 
 // Bounds of what is kept of edited files: they are to be read by a person, and
@@ -100,7 +102,7 @@ func (c *copier) copy(from, name string) {
 	case info.IsDir():
 		err = c.dir(from, name)
 	default:
-		c.cut = append(c.cut, name+": it was "+typeName(info.Mode()))
+		c.cut = append(c.cut, name+": it was "+host.KindOf(info.Mode()))
 	}
 	if err != nil {
 		c.cut = append(c.cut, name+": "+err.Error())

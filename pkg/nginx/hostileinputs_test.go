@@ -68,7 +68,7 @@ func hostileInputs(t *testing.T, n *node, port, held int) []hostileInput {
 			b.put("server { listen ADDRESS:1 ssl; ssl_certificate DIR/fifo; ssl_certificate_key DIR/fifo; }")
 			b.wantStuckAt("fifo")
 		}, bad: []fleet.Resource{declared, server("ssl_certificate " + dir + "/fifo; ssl_certificate_key " + dir + "/fifo;")},
-			held: "ConfigFile/bad", says: "is a FIFO, not a regular file"},
+			held: "ConfigFile/bad", says: "is a named pipe, not a regular file"},
 
 		{row: 4, name: "include that leaves the version", naive: func(b *bare) {
 			b.write("secret", "hunter2 is the password;\n")

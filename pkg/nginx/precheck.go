@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/host"
 )
 
 // check is everything that is held against a staged version before nginx is
@@ -47,29 +48,13 @@ func (v version) regular() error {
 	for _, f := range v.Manifest.Files {
 		info, err := root.Lstat(f.Path)
 		if err == nil && !info.Mode().IsRegular() {
-			err = fmt.Errorf("%s is a %s, not a regular file", f.Path, kindOf(info.Mode()))
+			err = fmt.Errorf("%s is %s, not a regular file", f.Path, host.KindOf(info.Mode()))
 		}
 		if err != nil {
 			return &nodeFault{fleet.Errorf(fleet.Failed, "%s: somebody changed it while it was checked: %w", v, err)}
 		}
 	}
 	return nil
-}
-
-func kindOf(m fs.FileMode) string {
-	switch {
-	case m.IsDir():
-		return "directory"
-	case m&fs.ModeSymlink != 0:
-		return "symbolic link"
-	case m&fs.ModeNamedPipe != 0:
-		return "FIFO"
-	case m&fs.ModeSocket != 0:
-		return "socket"
-	case m&fs.ModeDevice != 0:
-		return "device"
-	}
-	return "special file"
 }
 
 // strays are files that raw configuration names and that are not what they
@@ -106,7 +91,7 @@ func strayIn(dir, path string) string {
 	case err != nil:
 		return fmt.Sprintf("%s leads out of %s, or cannot be read", path, dir)
 	case !info.Mode().IsRegular() && !info.IsDir():
-		return fmt.Sprintf("%s is a %s, not a regular file", path, kindOf(info.Mode()))
+		return fmt.Sprintf("%s is %s, not a regular file", path, host.KindOf(info.Mode()))
 	}
 	return ""
 }
