@@ -306,6 +306,8 @@ func (d *Dev) Run(ctx context.Context) error {
 	return err
 }
 
+// register enters nodes that are new. What somebody made of another, such as its labels,
+// stays.
 func (d *Dev) register(ctx context.Context, nodes []Node) error {
 	c, err := d.Client(ctx)
 	if err != nil {
@@ -319,6 +321,13 @@ func (d *Dev) register(ctx context.Context, nodes []Node) error {
 		}
 		record := station.NodeRecord{Name: n.Name, Key: id.PublicKey(), Address: n.Address, Since: time.Now().UTC(),
 			Labels: map[string]string{"env": "dev", "role": "edge", "index": strconv.Itoa(i + 1)}}
+		switch have, err := c.Registered(ctx, n.Name); {
+		case err == nil && have.Key == record.Key:
+			have.Address = record.Address
+			record = have
+		case err != nil && fleet.KindOf(err) != fleet.Unknown:
+			return fmt.Errorf("register %s: %w", n.Name, err)
+		}
 		if err := c.Register(ctx, record); err != nil {
 			return fmt.Errorf("register %s: %w", n.Name, err)
 		}

@@ -1,12 +1,15 @@
 package dev_test
 
 import (
+	"maps"
 	"strings"
 	"testing"
+	"time"
 
 	"fairlead/pkg/client"
 	"fairlead/pkg/dev"
 	"fairlead/pkg/manifest"
+	"fairlead/pkg/station"
 )
 
 // whole runs all of a fleet and returns a client of it; stop ends everything.
@@ -74,6 +77,28 @@ func TestTheHelloExampleServesAndASecondStartCarriesOn(t *testing.T) {
 	succeeds(t, c, set(t, site("other", "", 8090, "more")), false)
 	serves(t, nodes[0].Address, 8090, "more")
 	serves(t, nodes[0].Address, 8080, "Hello from Fairlead.\n")
+}
+
+func TestASecondStartLeavesANodeInTheRegisterAsItWas(t *testing.T) {
+	t.Parallel()
+	o := options(t, 1)
+	_, c, stop := whole(t, o)
+	ctx, cancel := patient(t)
+	defer cancel()
+	if _, err := c.Edit(ctx, []string{"node1"}, func(r *station.NodeRecord) error {
+		r.Labels["region"], r.Drained = "eu", &station.Drain{By: c.Me(), At: time.Now().UTC().Truncate(time.Second)}
+		delete(r.Labels, "role")
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	stop()
+
+	_, c, _ = whole(t, o)
+	r, err := c.Registered(ctx, "node1")
+	if err != nil || r.Drained == nil || !maps.Equal(r.Labels, map[string]string{"env": "dev", "index": "1", "region": "eu"}) {
+		t.Errorf("it has the labels %v, drained %+v: %v", r.Labels, r.Drained, err)
+	}
 }
 
 func TestTheProxyExampleBalancesOverBothServers(t *testing.T) {
