@@ -125,21 +125,30 @@ func changeOf(r client.NodeRevision) string {
 	switch {
 	case r.Rollout != "":
 		return "rollout " + r.Rollout + prefixed(": ", changedIn(r))
+	case len(r.Changes) > 1 && r.Cause > 0: // the number first, since a table cuts what is long
+		return fmt.Sprintf("%d: %s", r.Cause, changedIn(r))
 	case r.Change != "":
-		return fmt.Sprintf("%s %d", changedIn(r), r.Cause)
+		return fmt.Sprintf("%s %d", r.Change, r.Cause)
 	case r.Cause > 0:
 		return number(r.Cause)
+	case len(r.Changes) > 0:
+		return registered(r) + ": " + changedIn(r)
 	}
 	return "-"
+}
+
+// registered is what made a node's revision where no change of a resource did.
+func registered(r client.NodeRevision) string {
+	if r.Revision == 1 {
+		return "new node"
+	}
+	return "other labels, address or facts"
 }
 
 // changedIn names what was changed where that made a node's revision, "" where it is not
 // known. Of several, those that the node has no more are marked unless all are.
 func changedIn(r client.NodeRevision) string {
-	if len(r.Changes) < 2 {
-		for _, made := range r.Changes {
-			return made.Resource
-		}
+	if len(r.Changes) < 2 && r.Change != "" {
 		return r.Change
 	}
 	names := make([]string, len(r.Changes))

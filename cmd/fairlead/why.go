@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -27,6 +28,9 @@ made of it, the command that told the node, what the node did with it, and what 
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: a.completeNodes,
 		RunE: a.with(func(ctx context.Context, c *client.Client, args []string) error {
+			if strings.Contains(args[0], "/") {
+				return usagef("%s is no node: `fairlead history %[1]s` tells of a resource, and `fairlead status` which nodes are not what they should be", args[0])
+			}
 			n, err := c.Node(ctx, args[0])
 			if err != nil {
 				return err
@@ -148,7 +152,10 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 			at(t.Changed, "%s %s %s: revision %d of the fleet%s", cmp.Or(n.Desired.By, "somebody"), did, changedIn(t.NodeRevision), t.Cause, because(n.Desired.Message))
 		}
 		if r := n.Desired.Rollout; r != "" {
-			at(n.Desired.At, "rollout %s%s made it another%s%s", r, by(n.Desired.By), prefixed(": ", changedIn(t.NodeRevision)), because(n.Desired.Message))
+			at(n.Desired.At, "rollout %s%s changed %s%s", r, by(n.Desired.By), cmp.Or(changedIn(t.NodeRevision), "what it should be"), because(n.Desired.Message))
+		}
+		if t.Cause == 0 && t.Rollout == "" && len(t.Changes) > 0 {
+			at(n.Desired.At, "%s: %s", registered(t.NodeRevision), changedIn(t.NodeRevision))
 		}
 		at(n.Desired.At, "revision %d of %s (%s) was made from %s%s", n.DesiredRevision, n.Name, short(n.DesiredDigest), count(len(n.Desired.Resources), "resource"), by(n.Desired.By))
 	}
