@@ -340,14 +340,14 @@ const mostGroups = 20
 // nodes' own, the first is shown for all.
 func (a *app) showNodes(all []client.NodeChange, verb string) {
 	for _, alike := range client.Alike(all) {
-		first, others := alike[0], 0
+		first, others := alike[0], []string(nil)
 		for _, n := range alike[1:] {
-			others += len(n.Nodes)
+			others = append(others, n.Nodes...)
 		}
 		fmt.Fprintf(a.stdout, "\n%s %s %s:\n", client.NameNodes(first.Nodes), verb, short(first.Digest))
 		fmt.Fprint(a.stdout, a.paintDiff(first.Diff))
-		if others > 0 {
-			fmt.Fprintf(a.stdout, "and the same on %s by what is their own: address, labels, facts\n", count(others, "node"))
+		if len(others) > 0 {
+			fmt.Fprintf(a.stdout, "and on %s the same, but for what is a node's own: address, labels, facts\n", client.NameNodes(others))
 		}
 	}
 	if len(all) > 0 {

@@ -269,6 +269,9 @@ func (a *app) waitingByID(ctx context.Context, c *client.Client, ids []string) (
 			if _, err := c.FindOrder(ctx, id); err == nil {
 				return nil, nil, now, usagef("%s is an order: `fairlead cancel --order %s` calls off what has not begun of it", id, id)
 			}
+			if _, _, err := c.Rollout(ctx, id); err == nil {
+				return nil, nil, now, usagef("%s is a rollout: `fairlead rollout abort %s` ends it, and `fairlead rollout undo %s` takes it back", id, id, id)
+			}
 			return nil, nil, now, fleet.Errorf(fleet.Unknown, "no command %s waits or ended lately: `fairlead audit --id %s` looks further back", id, id)
 		case answer.State.Final():
 			e := answer.Ended

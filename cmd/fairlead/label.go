@@ -118,7 +118,7 @@ func (a *app) printChanged(names, changed []string, word string, err error) erro
 			fmt.Fprintf(a.stdout, "%s %s\n", word, name)
 		}
 		if same := len(names) - len(changed); same > 0 {
-			a.say("%s so already", count(same, "node"))
+			a.say("%s %s already", count(same, "node"), word)
 		}
 	}, func() []string { return changed })
 }

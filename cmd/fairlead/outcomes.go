@@ -157,7 +157,10 @@ func (a *app) lastSeen(ctx context.Context, c *client.Client, outcomes []client.
 	}
 	for _, n := range nodes {
 		seen[n.Name] = "last seen " + ago(n.LastSeen, now)
-		if n.LastSeen.IsZero() {
+		switch {
+		case n.Presence == station.Online:
+			seen[n.Name] = "online, not answered yet"
+		case n.LastSeen.IsZero():
 			seen[n.Name] = "never seen"
 		}
 	}

@@ -27,7 +27,7 @@ the newest revision is applied when it ends. nginx is still started when it dies
 		ValidArgsFunction: a.completeMany,
 		PreRunE: func(*cobra.Command, []string) error {
 			if d := time.Duration(length); d <= 0 || d > nginx.MaxPause {
-				return usagef("--for %s: give a time up to 7d", d)
+				return usagef("--for %s: give a time up to 7d", length.String())
 			}
 			return nil
 		},

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"io"
@@ -91,6 +92,7 @@ func (a *app) publishToMany(cmd *cobra.Command, subject, data string, t *targets
 		if err != nil {
 			return err
 		}
+		a.warnOfMethod(s.Method)
 		return a.sendTo(ctx, c, to, s.Method, s.Domain, body, w)
 	})(cmd, nil)
 }
@@ -115,9 +117,13 @@ func (a *app) toPublish(args []string, file, data string, expires time.Duration)
 	return []client.Command{{Subject: s, Body: body, Expires: expires}}, err
 }
 
-// warnOfStrangers says which nodes are in no register: a command may wait for
-// a node that is to come, but a slip of the pen is likelier.
+// warnOfStrangers says which nodes are in no register, and which methods are not known
+// here: a command may wait for a node that is to come, and a node may know more, but a slip of
+// the pen is likelier.
 func (a *app) warnOfStrangers(ctx context.Context, c *client.Client, commands []client.Command) {
+	for _, command := range commands {
+		a.warnOfMethod(command.Subject.Method)
+	}
 	var names []string
 	for _, command := range commands {
 		if !slices.Contains(names, command.Subject.Node) {
@@ -137,11 +143,23 @@ func (a *app) warnOfStrangers(ctx context.Context, c *client.Client, commands []
 	}
 }
 
+func (a *app) warnOfMethod(method string) {
+	known := handlers.All()
+	if _, err := known.Find(method); err == nil {
+		return
+	}
+	meant := ""
+	if near := fleet.Nearest(method, known.Methods()); near != "" {
+		meant = ": did you mean " + near + "?"
+	}
+	a.say("%s no method %q is known here%s A node that has none rejects it", a.paint(yellow, "warning:"), method, cmp.Or(meant, "."))
+}
+
 func (a *app) printSent(sent []client.Sent) error {
 	if sent == nil {
 		sent = []client.Sent{}
 	}
-	return a.print(sent, func(t *table) {
+	err := a.print(sent, func(t *table) {
 		for _, s := range sent {
 			t.row(s.ID, s.Subject, "stored")
 		}
@@ -152,6 +170,14 @@ func (a *app) printSent(sent []client.Sent) error {
 		}
 		return ids
 	})
+	switch {
+	case err != nil || a.streams() || a.output == "name":
+	case len(sent) > 0 && sent[0].Order != "":
+		a.say("`fairlead order status %s -w` waits for their ends", sent[0].Order)
+	case len(sent) == 1:
+		a.say("`fairlead audit --id %s` shows how it ends", sent[0].ID)
+	}
+	return err
 }
 
 func commandSubject(text string) (subjects.Subject, error) {

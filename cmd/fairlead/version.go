@@ -11,6 +11,10 @@ import (
 // version is set by the linker.
 var version = "dev"
 
+func versionLine() string {
+	return fmt.Sprintf("fairlead %s (%s, %s/%s)", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
+
 func newVersion(a *app) *cobra.Command {
 	return &cobra.Command{
 		Use: "version", Short: "print the version", Args: cobra.NoArgs, Example: "  fairlead version --json",
@@ -26,8 +30,8 @@ func newVersion(a *app) *cobra.Command {
 			if a.output == "json" || a.output == "yaml" {
 				return a.print(v, nil, nil)
 			}
-			fmt.Fprintf(a.stdout, "fairlead %s (%s, %s)\n", version, v["go"], v["platform"])
-			return nil
+			_, err := fmt.Fprintln(a.stdout, versionLine())
+			return err
 		},
 	}
 }

@@ -226,7 +226,11 @@ func (c *Client) Steer(ctx context.Context, id string, o rollout.Order) (r stati
 		case r.State.Order >= sequence:
 			return r, nil
 		case r.State.Phase.Ended():
-			return r, fleet.Errorf(fleet.Conflict, "rollout %s is over: %s", r.ID, r.Progress)
+			text := ""
+			if o.Do == rollout.OrderAbort && r.State.Phase == rollout.Complete {
+				text = "; `fairlead rollout undo` takes it back"
+			}
+			return r, fleet.Errorf(fleet.Conflict, "rollout %s is over: %s%s", r.ID, r.Progress, text)
 		}
 		select {
 		case <-tick.C:

@@ -65,7 +65,7 @@ func TestFieldsCompareAsTheirKindSays(t *testing.T) {
 
 func TestFieldErrorsSayWhereAndWhatThereIs(t *testing.T) {
 	for text, want := range map[string]string{
-		"presense=online":    `column 1: there is no field "presense": there are name, presence, nginx.version, cpus, seen, modules, os`,
+		"presense=online":    `column 1: there is no field "presense": did you mean presence? there are name, presence, nginx.version, cpus, seen, modules, os`,
 		"name=a,":            `column 8: found the end, expected a field such as name`,
 		"name":               `column 5: found the end, expected one of =, !=, <, <=, >, >=, in, notin after name`,
 		"name>a":             `column 6: name has no order: use =, !=, in or notin with it`,

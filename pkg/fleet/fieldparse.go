@@ -82,7 +82,11 @@ func (p *fieldParser) requirement() (r fieldRequirement, err error) {
 	case name == "":
 		return r, p.wrong("found %s, expected a field such as %s", p.rest(), p.known[0].Name)
 	case i < 0:
-		return r, p.wrong("there is no field %q: there are %s", clip(name), fieldNames(p.known))
+		meant := ""
+		if near := Nearest(name, fieldNames(p.known)); near != "" {
+			meant = "did you mean " + near + "? "
+		}
+		return r, p.wrong("there is no field %q: %sthere are %s", clip(name), meant, strings.Join(fieldNames(p.known), ", "))
 	}
 	r.field = p.known[i]
 	p.at += length
@@ -175,10 +179,9 @@ func (f Field) problem(value, op string) string {
 	return ""
 }
 
-func fieldNames(known []Field) string {
-	var names []string
+func fieldNames(known []Field) (names []string) {
 	for _, f := range known {
 		names = append(names, f.Name)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
