@@ -30,7 +30,7 @@ end all links are cut, the broker is killed and started again, every node misses
 second, as agents do by themselves.
 
 --broker measures one that runs already, best on another host. DIR/identity of --data is a copy of its identity directory, with the
-keys that make users; the only change there are users n00000 and on. Every node of the tenant serves what is measured, so
+keys that make users (rsync -a broker.example.org:/var/lib/fairlead/identity DIR/); the only change there are users n00000 and on. Every node of the tenant serves what is measured, so
 a tenant with nodes or resources is refused: --tenant names another, which ` + "`fairlead tenant create`" + ` makes. What the bench put
 there it takes out at its end; the audit stays. Processor time and memory of the broker are not seen, and it is not killed: the
 links of all nodes are cut, while it goes on. Several addresses, separated by commas, are a cluster, which keeps streams
@@ -42,9 +42,6 @@ answer it signed and say that they live, without journal and handlers. Of a node
   fairlead bench fleet --nodes 10000 --json
   fairlead bench fleet --nodes 200 --plain --steady 10s
   fairlead bench fleet --nodes 100000 --light
-
-  # on another host than the broker's
-  rsync -a broker.example.org:/var/lib/fairlead/identity bench/
   fairlead bench fleet --broker tls://broker.example.org:4222 --data bench`,
 		Args:    cobra.NoArgs,
 		PreRunE: positive,
