@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -22,13 +23,14 @@ func ClientName(user, instance string) string {
 // Link is a connection that began or ended, by the broker's word.
 type Link struct {
 	Up       bool
-	Key      string // public nkey of the user, which the broker has proven
-	User     string // by the client's own word
-	Instance string // likewise; "" where it says none
-	Server   string // id of the broker, new at each of its starts
-	ID       uint64 // of the connection there
-	Host     string // the client's address as the broker sees it
-	Reason   string // why it ended
+	Key      string        // public nkey of the user, which the broker has proven
+	User     string        // by the client's own word
+	Instance string        // likewise; "" where it says none
+	Server   string        // id of the broker, new at each of its starts
+	ID       uint64        // of the connection there; grows with each
+	Host     string        // the client's address as the broker sees it
+	Reason   string        // why it ended
+	Lasted   time.Duration // until it ended, by the broker's clock
 }
 
 // linkEvent is what nats-server tells.
@@ -41,12 +43,17 @@ type linkEvent struct {
 		Name string `json:"name"`
 		ID   uint64 `json:"id"`
 		Host string `json:"host"`
+
+		Start time.Time `json:"start"`
+		Stop  time.Time `json:"stop"`
 	} `json:"client"`
 	Reason string `json:"reason"`
 }
 
 // Beats subscribes to heartbeats and links; run hands them over until its context
-// ends, one at a time and in the order in which the broker sent them.
+// ends, one at a time and in the order in which the broker sent them. That is not always
+// the order in which they happened: where the broker itself ends a connection that is just being let
+// in, its end may be told before its beginning.
 func (c *Conn) Beats(beat func(node string, data []byte), link func(Link)) (run func(context.Context), err error) {
 	ordered := make(chan *nats.Msg, waitingMessages)
 	var subs []*nats.Subscription
@@ -93,5 +100,8 @@ func linkOf(msg *nats.Msg) (l Link, ok bool) {
 	}
 	l = Link{Up: msg.Subject == subjects.LinkUp, Key: e.Client.User, Server: e.Server.ID, ID: e.Client.ID, Host: e.Client.Host, Reason: e.Reason}
 	l.User, l.Instance, _ = strings.Cut(rest, " ")
+	if !l.Up {
+		l.Lasted = max(e.Client.Stop.Sub(e.Client.Start), 0)
+	}
 	return l, true
 }

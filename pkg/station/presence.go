@@ -284,6 +284,9 @@ func (p *presence) of(name string, n node, at time.Time) there {
 	}
 	newest, heard := own.newest()
 	living := own.living(now)
+	if left := own.left(); !heard && !left.IsZero() && !n.seen.IsZero() && left.Add(skew).After(n.seen) { // before its first heartbeat
+		return there{word: Offline, seen: n.seen, returns: now.Sub(left) < returning}
+	}
 	if n.facts != nil && n.facts.HeartbeatSeconds == 0 && len(living) == 0 || n.facts == nil && !heard {
 		return there{word: n.byEvents(at), seen: n.seen}
 	}
@@ -303,7 +306,7 @@ func (p *presence) of(name string, n node, at time.Time) there {
 		t.word = Duplicate
 	case len(living) > 0:
 		t.word = Online
-	case heard && (newest.stopped || !newest.gone.IsZero()), n.lifecycle.Event == message.LifecycleStopped:
+	case heard && (newest.stopped || !newest.gone.IsZero() || newest.mute(now)), n.lifecycle.Event == message.LifecycleStopped:
 		t.word = Offline
 		t.returns = heard && !newest.stopped && n.lifecycle.Event != message.LifecycleStopped && now.Sub(newest.gone) < returning
 	case !heard && !n.seen.IsZero() && at.Sub(n.seen) <= limit: // as where the account does not let it speak yet

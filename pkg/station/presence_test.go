@@ -3,6 +3,7 @@ package station_test
 import (
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -95,6 +96,92 @@ func TestANodeIsThereByItsHeartbeatsAndGoneWithItsConnection(t *testing.T) {
 	s.becomes("ship1", station.Offline)
 	a.connect()
 	s.becomes("ship1", station.Online) // what it said last holds still
+}
+
+// A broker that ends a connection which it is just letting in may tell of the end before
+// the beginning, or of the beginning alone. By its heartbeat the agent would live beyond the time of this test.
+func TestAConnectionThatTheBrokerEndsAtItsBeginningEndsItsAgent(t *testing.T) {
+	s := running(t)
+	s.nodes(nil, "ship1", "ship2")
+	a := s.beating("ship1")
+	a.beat()
+	s.becomes("ship1", station.Online)
+	links := make(chan bus.Link, 1000)
+	run, err := s.conn("station-b", subjects.Station).Beats(func(string, []byte) {}, func(l bus.Link) { links <- l })
+	if err != nil {
+		t.Fatal(err)
+	}
+	go run(t.Context())
+	if err := s.conn("station-b", subjects.Station).Flush(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	system, err := s.authority.SystemUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	kicks, err := bus.Connect(t.Context(), bus.Options{URL: s.url, Credentials: system})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer kicks.Close()
+	a.conn.Close()
+	<-links
+	a.connect() // younger than all that live on
+	a.conn.Close()
+	last := <-links
+	for range 25 {
+		s.becomes("ship1", station.Offline)
+		ended := make(chan struct{})
+		var kicking sync.WaitGroup
+		for ahead := range uint64(2) {
+			kicking.Go(func() {
+				for {
+					select {
+					case <-ended:
+						return
+					default:
+						_ = kicks.Ask(t.Context(), "$SYS.REQ.SERVER."+last.Server+".KICK", map[string]uint64{"cid": last.ID + 1 + ahead}, &struct{}{})
+					}
+				}
+			})
+		}
+		conn, err := bus.Connect(t.Context(), bus.Options{URL: s.url, Credentials: s.creds("ship1", subjects.Node), Instance: a.instance})
+		if err == nil {
+			conn.Close()
+		}
+		close(ended)
+		kicking.Wait()
+		for { // which are the newest
+			select {
+			case l := <-links:
+				last = l
+				continue
+			default:
+			}
+			break
+		}
+	}
+	a.connect()
+	a.beat()
+	s.becomes("ship1", station.Online)
+	after := s.beating("ship2") // whatever the broker still had to tell of the others it tells before
+	after.beat()
+	s.becomes("ship2", station.Online)
+	after.conn.Close()
+	s.becomes("ship2", station.Offline)
+	s.becomes("ship1", station.Online)
+}
+
+func TestANodeThatIsCutOffBeforeItsFirstHeartbeatIsGone(t *testing.T) {
+	s := running(t)
+	s.nodes(nil, "ship1")
+	a := s.beating("ship1")
+	s.lifecycle("ship1", message.Lifecycle{Event: message.LifecycleStarted})
+	s.becomes("ship1", station.Online)
+	a.conn.Close()
+	s.becomes("ship1", station.Offline)
+	a.connect()
+	s.becomes("ship1", station.Online) // what it said holds still
 }
 
 func TestForgedAndReplayedHeartbeatsMakeNoNodeLive(t *testing.T) {

@@ -26,9 +26,18 @@ type instance struct {
 	lag     time.Duration // the least by which its heartbeats came after their own time
 	gone    time.Time     // when the broker saw its connection end; zero while it stands
 	stopped bool          // it said farewell
-	server  string        // where its connection is
-	link    uint64        // which one there
+	back    time.Time     // when a connection began by which it has not spoken; zero for none
+	before  time.Time     // what was heard until then it said by another one
+	links   []connection  // of each broker that it was told of by
 	touched time.Time
+}
+
+// connection is the newest of an agent's with one broker that was told of.
+type connection struct {
+	server string    // the broker, another one after its start
+	id     uint64    // grows there with each connection
+	since  time.Time // about when it began
+	up     bool
 }
 
 const (
@@ -49,11 +58,16 @@ const (
 	// overlap is how long an agent has to live beside another before the two
 	// are taken for two: heartbeats of one that ended may be on their way.
 	overlap = time.Second
+	// speaks is what an agent takes at most that has connected until it is heard: it says
+	// at once that it lives. Some ends of connections are told by nobody: where the broker
+	// ends one before it knows whose it is, it tells of its beginning alone.
+	speaks = 10 * time.Second
 	// returning is what an agent takes at most that connects anew to a broker that
 	// is there: a second and its jitter, and the handshake.
 	returning = 5 * time.Second
-	// mostInstances bounds what is remembered of a node.
+	// mostInstances and mostLinks bound what is remembered of a node.
 	mostInstances = 4
+	mostLinks     = 4
 )
 
 func limitOf(every time.Duration) time.Duration {
@@ -65,6 +79,9 @@ func limitOf(every time.Duration) time.Duration {
 // Nothing but signed heartbeats makes it so; the broker's word can end it.
 func (i instance) alive(now time.Time) bool {
 	if i.seen.IsZero() || i.stopped || !i.gone.IsZero() && !i.seen.After(i.gone.Add(overlap)) {
+		return false
+	}
+	if i.mute(now) {
 		return false
 	}
 	return now.Sub(i.seen) <= limitOf(i.last.Every)
@@ -98,6 +115,7 @@ func (p *pulse) beat(h message.Heartbeat, now time.Time, skew time.Duration) err
 	if sent.After(i.seen) {
 		i.seen = sent
 	}
+	i.spoken()
 	h.Instance = i.id // h's texts are pieces of all that came
 	if h.BootID == i.last.BootID {
 		h.BootID = i.last.BootID
@@ -108,22 +126,82 @@ func (p *pulse) beat(h message.Heartbeat, now time.Time, skew time.Duration) err
 	return nil
 }
 
-// linked takes the broker's word of a connection. It makes nobody live, but ends
-// what it said before of the connection's end.
+// linked takes the broker's word of a connection. It makes nobody live, but what was
+// heard of an agent holds again, until it must have spoken by its new connection.
 func (p *pulse) linked(l bus.Link, now time.Time) {
 	i := p.find(l.Instance)
-	if l.Up {
-		if i == nil {
-			i = p.add(l.Instance, now)
-		}
-		i.host, i.server, i.link, i.gone, i.touched = l.Host, l.Server, l.ID, time.Time{}, now
-		return
+	if i == nil {
+		i = p.add(l.Instance, now)
 	}
-	// The end of an older connection may be noticed after the next has begun.
-	if i != nil && (i.server == "" || i.server == l.Server && i.link == l.ID) {
+	c, news := i.told(l, now)
+	switch {
+	case !news:
+	case l.Up:
+		i.before = i.gone
+		if i.gone.IsZero() {
+			i.before = now.Add(-overlap)
+		}
+		i.host, i.gone, i.back, i.touched = l.Host, time.Time{}, now, now
+		i.spoken()
+	case !i.elsewhere(c):
 		i.gone = now
 	}
 }
+
+// told remembers what a broker says of a connection. It is no news where a newer
+// one with that broker is known, whose number is larger, or where the end was told already:
+// the end of an older connection may be noticed after the next has begun, and a broker that ends
+// one while it lets it in may tell of the end first.
+func (i *instance) told(l bus.Link, now time.Time) (c connection, news bool) {
+	c = connection{l.Server, l.ID, now.Add(-l.Lasted), l.Up}
+	at := slices.IndexFunc(i.links, func(known connection) bool { return known.server == l.Server })
+	switch {
+	case at >= 0 && (l.ID < i.links[at].id || l.ID == i.links[at].id && (l.Up || !i.links[at].up)):
+		return c, false
+	case at >= 0:
+		i.links[at] = c
+		return c, true
+	}
+	if len(i.links) == mostLinks {
+		i.links = slices.Delete(i.links, 0, 1)
+	}
+	i.links = append(i.links, c)
+	return c, true
+}
+
+// elsewhere reports whether the agent has a connection to another broker than one
+// that ended. That of a broker which was killed is never told to have ended: what is clearly
+// older than the one that ended was left before it, since an agent has one at a time. Two brokers tell by different ways, so
+// what began at about the same time counts.
+func (i *instance) elsewhere(ended connection) bool {
+	return slices.ContainsFunc(i.links, func(c connection) bool {
+		return c.up && c.server != ended.server && !c.since.Add(lateBeat).Before(ended.since)
+	})
+}
+
+// left is when the last connection of the node ended; zero while one stands, and
+// where none was told of.
+func (p *pulse) left() (at time.Time) {
+	for _, i := range p.instances {
+		if i.gone.IsZero() && len(i.links) > 0 {
+			return time.Time{}
+		}
+		if i.gone.After(at) {
+			at = i.gone
+		}
+	}
+	return at
+}
+
+// spoken takes note where the agent was heard since its connection began.
+func (i *instance) spoken() {
+	if i.seen.After(i.before) {
+		i.back = time.Time{}
+	}
+}
+
+// mute reports whether the agent should have spoken by its new connection and has not.
+func (i instance) mute(now time.Time) bool { return !i.back.IsZero() && now.Sub(i.back) > speaks }
 
 // stop takes an agent's farewell.
 func (p *pulse) stop(id string, now time.Time) {

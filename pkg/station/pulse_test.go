@@ -1,6 +1,7 @@
 package station
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -127,6 +128,116 @@ func TestTheEndOfAConnectionEndsItsAgentUntilItSpeaksAgain(t *testing.T) {
 	p.linked(down, noon.Add(4*time.Second))
 	took(t, p, a.at(noon.Add(10*time.Second)), noon.Add(10*time.Second)) // whose connection was not told
 	lives(t, p, noon.Add(10*time.Second), 1)
+}
+
+// link is what a broker tells of an agent's connection.
+func (a *agent) link(up bool, server string, id uint64) bus.Link {
+	return bus.Link{Up: up, Instance: a.id, Server: server, ID: id}
+}
+
+func TestAnEndThatIsToldBeforeItsBeginningIsAnEnd(t *testing.T) {
+	a, p := newAgent(), &pulse{}
+	p.linked(a.link(true, "S1", 7), noon)
+	took(t, p, a.at(noon), noon)
+	p.linked(a.link(false, "S1", 7), noon.Add(2*time.Second))
+	p.linked(a.link(false, "S1", 8), noon.Add(3*time.Second))
+	p.linked(a.link(true, "S1", 8), noon.Add(3*time.Second))
+	lives(t, p, noon.Add(3*time.Second), 0)
+	p.linked(a.link(true, "S1", 9), noon.Add(4*time.Second))
+	lives(t, p, noon.Add(4*time.Second), 1)
+
+	fresh := &pulse{} // nothing was heard of the agent before
+	fresh.linked(a.link(false, "S1", 8), noon)
+	fresh.linked(a.link(true, "S1", 8), noon)
+	took(t, fresh, a.at(noon), noon)
+	lives(t, fresh, noon, 0)
+}
+
+func TestAnEndWhoseBeginningWasNotHeardIsAnEnd(t *testing.T) {
+	a, p := newAgent(), &pulse{}
+	p.linked(a.link(true, "S1", 7), noon)
+	took(t, p, a.at(noon), noon)
+	later := noon.Add(time.Minute) // of which this station heard nothing
+	took(t, p, a.at(later), later)
+	end := a.link(false, "S2", 3)
+	end.Lasted = 30 * time.Second
+	p.linked(end, later.Add(time.Second))
+	lives(t, p, later.Add(time.Second), 0)
+}
+
+func TestABeginningWhoseEndNobodyTellsProvesNothingForLong(t *testing.T) {
+	a, p := newAgent(), &pulse{}
+	p.linked(a.link(true, "S1", 7), noon)
+	took(t, p, a.at(noon), noon)
+	p.linked(a.link(false, "S1", 7), noon.Add(100*time.Millisecond))
+	back := noon.Add(200 * time.Millisecond)
+	p.linked(a.link(true, "S1", 8), back)
+	lives(t, p, back.Add(speaks), 1)
+	lives(t, p, back.Add(speaks+time.Millisecond), 0)
+	slow := back.Add(speaks + time.Second)
+	took(t, p, a.at(slow), slow)
+	lives(t, p, slow.Add(every), 1)
+	took(t, p, a.at(slow.Add(every)), slow.Add(every))
+	p.linked(a.link(true, "S2", 1), slow.Add(every+time.Millisecond)) // by which it has just spoken, and no end was told before
+	lives(t, p, slow.Add(2*every), 1)
+}
+
+func TestTheEndOfAConnectionThatWasLeftEndsNobody(t *testing.T) {
+	for name, told := range map[string]func(t *testing.T, p *pulse, a *agent){
+		"an older one of the same broker": func(t *testing.T, p *pulse, a *agent) {
+			p.linked(a.link(true, "S1", 7), noon)
+			p.linked(a.link(true, "S1", 8), noon.Add(time.Second))
+			took(t, p, a.at(noon.Add(time.Second)), noon.Add(time.Second))
+			p.linked(a.link(false, "S1", 7), noon.Add(2*time.Second))
+		},
+		"a silent one of another broker, found out later": func(t *testing.T, p *pulse, a *agent) {
+			p.linked(a.link(true, "S1", 7), noon.Add(-time.Hour))
+			p.linked(a.link(true, "S2", 3), noon)
+			took(t, p, a.at(noon), noon)
+			end := a.link(false, "S1", 7)
+			end.Lasted = time.Hour
+			p.linked(end, noon.Add(2*time.Second))
+		},
+		"one whose beginning was not heard": func(t *testing.T, p *pulse, a *agent) {
+			p.linked(a.link(true, "S2", 3), noon)
+			took(t, p, a.at(noon), noon)
+			end := a.link(false, "S1", 7)
+			end.Lasted = time.Hour
+			p.linked(end, noon.Add(2*time.Second))
+		},
+		"a short one of another broker, all of which is told late": func(t *testing.T, p *pulse, a *agent) {
+			p.linked(a.link(true, "S2", 3), noon)
+			took(t, p, a.at(noon), noon)
+			p.linked(a.link(true, "S1", 7), noon.Add(time.Second))
+			end := a.link(false, "S1", 7)
+			end.Lasted = 5 * time.Millisecond
+			p.linked(end, noon.Add(time.Second))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, p := newAgent(), &pulse{}
+			told(t, p, a)
+			lives(t, p, noon.Add(2*time.Second), 1)
+			p.linked(a.link(false, "S2", 3), noon.Add(3*time.Second))
+			p.linked(a.link(false, "S1", 8), noon.Add(3*time.Second))
+			lives(t, p, noon.Add(3*time.Second), 0)
+		})
+	}
+}
+
+func TestAConnectionToABrokerThatWasKilledKeepsNobodyAlive(t *testing.T) {
+	a, p := newAgent(), &pulse{}
+	p.linked(a.link(true, "S1", 7), noon.Add(-time.Minute)) // and no end is ever told
+	p.linked(a.link(true, "S2", 3), noon)
+	took(t, p, a.at(noon), noon)
+	p.linked(a.link(false, "S2", 3), noon.Add(time.Second))
+	lives(t, p, noon.Add(time.Second), 0)
+	for n := range 2 * mostLinks {
+		p.linked(a.link(true, fmt.Sprint("T", n), 1), noon.Add(time.Second))
+	}
+	if n := len(p.instances[0].links); n > mostLinks {
+		t.Errorf("%d connections are remembered", n)
+	}
 }
 
 func TestAHeartbeatOnItsWayWhenItsConnectionEndedProvesNothing(t *testing.T) {
