@@ -118,15 +118,9 @@ func (m *Message) pack() {
 // them goes with the garbage: one packer takes 0.3 MiB, one unpacker 20 KiB. Why
 // the fastest level: docs/adr/0018-compression.md.
 var (
-	packers = sync.Pool{New: func() any {
-		e, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
-			zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1<<20), zstd.WithEncoderCRC(false)) // the signature says more than a checksum
-		if err != nil { // only options that do not go together can cause it
-			panic(err)
-		}
-		return e
-	}}
-	unpackers = sync.Pool{New: func() any {
+	packers     = sync.Pool{New: func() any { return newPacker() }}
+	partPackers = sync.Pool{New: func() any { return newPacker(zstd.WithSingleSegment(true)) }} // says its size also where that is below 256
+	unpackers   = sync.Pool{New: func() any {
 		d, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxMemory(unpackedMost))
 		if err != nil {
 			panic(err)
@@ -134,6 +128,15 @@ var (
 		return d
 	}}
 )
+
+func newPacker(more ...zstd.EOption) *zstd.Encoder {
+	e, err := zstd.NewWriter(nil, append([]zstd.EOption{zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1),
+		zstd.WithLowerEncoderMem(true), zstd.WithWindowSize(1 << 20), zstd.WithEncoderCRC(false)}, more...)...) // a digest says more than a checksum
+	if err != nil { // only options that do not go together can cause it
+		panic(err)
+	}
+	return e
+}
 
 // unpack takes memory for what the frame says that it holds, once that is known to
 // be no more than most, and holds it to that.
