@@ -141,6 +141,10 @@ func StateKey(node, method, domain string) string { return node + "." + method +
 // StateKeysOf matches all keys of a node in the desired and reported buckets.
 func StateKeysOf(node string) string { return node + ".>" }
 
+// PartKey is the key of a part of a desired state, by the state's key and the part's
+// digest; "*" is each of them.
+func PartKey(state, digest string) string { return state + "." + digest }
+
 // ResourceKey is a resource's key in the fleet bucket.
 func ResourceKey(kind, name string) string { return kind + "." + name }
 

@@ -176,7 +176,7 @@ func Streams(s Settings) []Stream {
 // Buckets are all key-value buckets.
 func Buckets(s Settings) []Bucket {
 	s = s.Or(DefaultSettings())
-	desired := Transform{From: KeySubject(Desired, ">"), To: "live.desired.>", Bare: true}
+	desired := Transform{From: KeySubject(Desired, StateKey("*", "*", "*")), To: "live.desired.{{wildcard(1)}}.{{wildcard(2)}}.{{wildcard(3)}}", Bare: true} // and no parts
 	trust := Transform{From: KeySubject(Trust, ">"), To: "live.trust.>"}
 	return []Bucket{
 		{Name: Desired, History: 64, Shown: &desired, Replicas: s.Replicas},

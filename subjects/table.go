@@ -70,7 +70,7 @@ func Table() []Row {
 		{Checkpoint, roles(Station), nil, Checkpoints, "what a station signs about the audit so far"},
 		{"*.>", nil, roles(Admin), "", "everything of a node, such as ship1.>; the administrator of a tenant may hear all of it"},
 
-		{"$KV.desired.<node>.>", roles(Station), nil, "KV_desired", "what a node should be"},
+		{"$KV.desired.<node>.>", roles(Station), nil, "KV_desired", "what a node should be; one token longer, a part of it by the SHA-256 of what travels, unsigned, since that names it"},
 		{"live.desired.<node>.>", nil, roles(Node), "", "a stored desired key as the node hears it"},
 		{"$JS.API.DIRECT.GET.KV_desired.$KV.desired.<node>.>", roles(Node), nil, "", "the node reads its own desired keys"},
 		{"$KV.reported.<node>.>", roles(Node), nil, "KV_reported", "what a node says it is"},
@@ -136,6 +136,7 @@ func Table() []Row {
 		{"$JS.API.STREAM.UPDATE.*", roles(Station), nil, "", "changing their settings"},
 		{"$JS.API.STREAM.DELETE.BENCH", roles(Admin), nil, "", "the end of a measurement"},
 		{"$JS.API.STREAM.PURGE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
+		{"$JS.API.STREAM.PURGE.KV_desired", roles(Station), nil, "", "removing parts of desired states that no document names"},
 		{"$JS.API.STREAM.MSG.DELETE.COMMANDS", roles(Station), nil, "", "clearing the mailbox of what has its final answer"},
 		{"$JS.API.STREAM.MSG.DELETE.EVENTS", roles(Station), nil, "", "taking away what nobody proves and is in the place of a final answer"},
 

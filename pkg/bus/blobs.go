@@ -26,7 +26,12 @@ const headerKept = "Nats-TTL"
 // there, Failed where something else lies in its place, Unavailable where the link
 // broke: nobody answers then, however long one waits.
 func (c *Conn) Blob(ctx context.Context, digest string) ([]byte, error) {
-	e, err := c.GetSlowly(ctx, subjects.Blobs, digest)
+	return c.content(ctx, subjects.Blobs, digest, digest)
+}
+
+// content reads what a bucket keeps as a digest.
+func (c *Conn) content(ctx context.Context, bucket, key, digest string) ([]byte, error) {
+	e, err := c.GetSlowly(ctx, bucket, key)
 	if fleet.KindOf(err) == fleet.Unknown {
 		return nil, fleet.Errorf(fleet.Unknown, "the broker does not have %s, or has it no more", digest)
 	}

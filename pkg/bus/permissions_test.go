@@ -117,29 +117,33 @@ func TestANodeMayDoNothingForAnother(t *testing.T) {
 			return c.Ask(ctx, subjects.Sync("ship2"), nil, nil)
 		},
 	} {
-		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithCancel(within(t))
-			defer cancel()
-			warned := make(chan struct{})
-			var once sync.Once
-			c := s.connect(bus.Options{Credentials: s.credentials("ship1", subjects.Node), Logger: onWarning(func() {
-				once.Do(func() { close(warned) })
-				cancel()
-			})})
-			err := do(ctx, c)
-			if err == nil {
-				t.Fatal("not refused")
-			}
-			// Some calls hear of the refusal themselves, and end before it is warned of.
-			select {
-			case <-warned:
-			case <-within(t).Done():
-				t.Errorf("no word of a refusal: %v", err)
-			}
-		})
+		t.Run(name, func(t *testing.T) { s.refuses(t, "ship1", do) })
 	}
 	if after := stateOf(t, s.station(), subjects.Reported); after.Messages != before.Messages {
 		t.Error("a report was stored")
+	}
+}
+
+// refuses holds the broker to refusing a node something.
+func (s *site) refuses(t *testing.T, node string, do func(ctx context.Context, c *bus.Conn) error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(within(t))
+	defer cancel()
+	warned := make(chan struct{})
+	var once sync.Once
+	c := s.connect(bus.Options{Credentials: s.credentials(node, subjects.Node), Logger: onWarning(func() {
+		once.Do(func() { close(warned) })
+		cancel()
+	})})
+	err := do(ctx, c)
+	if err == nil {
+		t.Fatal("not refused")
+	}
+	// Some calls hear of the refusal themselves, and end before it is warned of.
+	select {
+	case <-warned:
+	case <-within(t).Done():
+		t.Errorf("no word of a refusal: %v", err)
 	}
 }
 
