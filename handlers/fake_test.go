@@ -110,12 +110,15 @@ func (f *fakeNginx) Status(context.Context) (nginx.Status, error) { return f.sta
 
 // fakeState has one desired document and keeps the reports.
 type fakeState struct {
+	coming  uint64
 	desired []byte
 	err     error
 	reports []handlers.Reported
 }
 
 func (f *fakeState) Desired(context.Context, string, string) ([]byte, error) { return f.desired, f.err }
+
+func (f *fakeState) Coming(string, string) uint64 { return f.coming }
 
 func (f *fakeState) Report(_ context.Context, _, _ string, document any) error {
 	f.reports = append(f.reports, document.(handlers.Reported))

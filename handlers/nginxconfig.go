@@ -84,7 +84,8 @@ var _ = define(Definition[NginxConfigBody]{
 	Example: NginxConfigBody{Revision: 7},
 	Handle: func(ctx context.Context, n *Node, c Command[NginxConfigBody]) (Result, error) {
 		desired, err := desiredNginx(ctx, n, c.Subject.Domain)
-		for limit := time.After(lagTime); err == nil && desired.Revision < c.Body.Revision && limit != nil; {
+		comes := func() bool { return n.State.Coming(MethodNginxConfig, c.Subject.Domain) > desired.Revision }
+		for limit := time.After(lagTime); err == nil && desired.Revision < c.Body.Revision && limit != nil && !comes(); {
 			select {
 			case <-time.After(lagLook):
 				desired, err = desiredNginx(ctx, n, c.Subject.Domain)
@@ -96,6 +97,9 @@ var _ = define(Definition[NginxConfigBody]{
 		}
 		if err != nil {
 			return Result{}, err
+		}
+		if comes() && !c.Own() {
+			return Result{}, Later{fmt.Sprintf("what is newer than revision %d and on its way", desired.Revision)}
 		}
 		if desired.Revision < c.Body.Revision {
 			return Result{}, fleet.Errorf(fleet.Unavailable, "revision %d is asked for and %d is the newest that can be read", c.Body.Revision, desired.Revision)

@@ -59,10 +59,19 @@ type State interface {
 	// from the broker or, without a link, from the node's own disk. The error
 	// is Unknown where there is none.
 	Desired(ctx context.Context, method, domain string) ([]byte, error)
+	// Coming is the revision of a newer desired state that is on its way to the node
+	// in parts, 0 for none: Desired is the one before it as long.
+	Coming(method, domain string) uint64
 	// Report stores what the node is. Without a link it is stored later; only
 	// the newest report of a method and domain counts.
 	Report(ctx context.Context, method, domain string, document any) error
 }
+
+// Later says that a command waits for something that is on its way to the node. It does
+// not end the command: the agent runs it again when that is there.
+type Later struct{ For string }
+
+func (l Later) Error() string { return "it waits for " + l.For }
 
 // Events carries a node's events.
 type Events interface {

@@ -47,6 +47,7 @@ func (poor) Changes(context.Context, bool) (nginx.Changes, error)    { return ng
 
 func (poor) Status(context.Context) (nginx.Status, error)               { return nginx.Status{}, errPoor }
 func (poor) Desired(context.Context, string, string) ([]byte, error)    { return nil, errPoor }
+func (poor) Coming(string, string) uint64                               { return 0 }
 func (poor) Report(context.Context, string, string, any) error          { return errPoor }
 func (poor) Emit(context.Context, string, string, string, []byte) error { return errPoor }
 func (poor) Connected() <-chan struct{}                                 { return nil }

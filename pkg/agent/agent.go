@@ -179,6 +179,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		rest = min(rest, lastWait) // the engine of nginx may wait for one of them
 	}
 	stopServing()
+	if !a.state.parts.stop(rest) {
+		a.log.Error("the fetch of a desired state does not end")
+	}
 	if !endsWithin(rest, services.Wait) {
 		a.log.Error("the service of a handler does not end")
 	}

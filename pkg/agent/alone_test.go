@@ -92,6 +92,12 @@ func TestADamagedJournalIsSetAsideAndCommandsAreStillAnsweredOnce(t *testing.T) 
 // signs it; only a station has the permission to write there.
 func (n *node) desire(t *testing.T, signer string, revision uint64, content string) {
 	t.Helper()
+	n.desireThis(t, signer, map[string]any{"revision": revision, "content": content}, nil)
+}
+
+// desireThis stores parts, and a document as somebody signs it.
+func (n *node) desireThis(t *testing.T, signer string, document map[string]any, parts [][]byte) {
+	t.Helper()
 	ctx, cancel := patient(t)
 	defer cancel()
 	conn, err := bus.Connect(ctx, bus.Options{URL: n.url, Credentials: n.creds(t, "station")})
@@ -99,7 +105,10 @@ func (n *node) desire(t *testing.T, signer string, revision uint64, content stri
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	body, err := json.Marshal(map[string]any{"revision": revision, "content": content})
+	if err := conn.PutParts(ctx, subjects.StateKey(n.name, work, "x"), parts); err != nil {
+		t.Fatal(err)
+	}
+	body, err := json.Marshal(document)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -204,6 +204,23 @@ func (b blobs) kept(ctx context.Context, file *os.File, blob message.Blob) (have
 	return have, nil
 }
 
+// fetch appends the parts behind the first so many.
+func (b blobs) fetch(ctx context.Context, file *os.File, blob message.Blob, have int, until time.Time) error {
+	return fetchEach(ctx, blob.Parts.Count()-have, func(ctx context.Context, i int) ([]byte, error) {
+		content, err := b.get(ctx, blob.Parts.At(have+i), until)
+		if err != nil {
+			err = fleet.Errorf(fleet.KindOf(err), "part %d of %d: %w", have+i+1, blob.Parts.Count(), err)
+		}
+		return content, err
+	}, func(i int, content []byte) error {
+		if _, err := file.Write(content); err != nil {
+			return fleet.Errorf(fleet.Failed, "keep part %d of %d: %w", have+i+1, blob.Parts.Count(), err)
+		}
+		b.agent.cfg.Checkpoint(PointPart)
+		return nil
+	})
+}
+
 // part is one that is asked for.
 type part struct {
 	content []byte
@@ -211,8 +228,9 @@ type part struct {
 	took    time.Duration
 }
 
-// fetch appends the parts behind the first so many.
-func (b blobs) fetch(ctx context.Context, file *os.File, blob message.Blob, have int, until time.Time) error {
+// fetchEach gets so many parts, several at once while they come fast, and takes them in
+// order. It ends with the first error of either.
+func fetchEach(ctx context.Context, count int, get func(ctx context.Context, i int) ([]byte, error), take func(i int, content []byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	var under []chan part
 	defer func() {
@@ -222,20 +240,20 @@ func (b blobs) fetch(ctx context.Context, file *os.File, blob message.Blob, have
 		}
 	}()
 	atOnce := 1
-	for next := have; have < blob.Parts.Count(); have++ {
-		for ; next < blob.Parts.Count() && len(under) < atOnce; next++ {
-			came, digest := make(chan part, 1), blob.Parts.At(next)
+	for have, next := 0, 0; have < count; have++ {
+		for ; next < count && len(under) < atOnce; next++ {
+			came, i := make(chan part, 1), next
 			under = append(under, came)
 			go func() {
 				asked := time.Now()
-				content, err := b.get(ctx, digest, until)
+				content, err := get(ctx, i)
 				came <- part{content, err, time.Since(asked)}
 			}()
 		}
 		p := <-under[0]
 		under = under[1:]
 		if p.err != nil {
-			return fleet.Errorf(fleet.KindOf(p.err), "part %d of %d: %w", have+1, blob.Parts.Count(), p.err)
+			return p.err
 		}
 		switch {
 		case p.took < partFast:
@@ -243,10 +261,9 @@ func (b blobs) fetch(ctx context.Context, file *os.File, blob message.Blob, have
 		case p.took > partSlow:
 			atOnce = 1
 		}
-		if _, err := file.Write(p.content); err != nil {
-			return fleet.Errorf(fleet.Failed, "keep part %d of %d: %w", have+1, blob.Parts.Count(), err)
+		if err := take(have, p.content); err != nil {
+			return err
 		}
-		b.agent.cfg.Checkpoint(PointPart)
 	}
 	return nil
 }

@@ -58,8 +58,8 @@ const (
 	PointReceived  = "received"  // verified, nothing kept
 	PointQueued    = "queued"    // waits in its lane
 	PointStarted   = "started"   // its start is in the journal, where it is kept
-	PointPart      = "part"      // a part of a file that it needs was fetched and kept
-	PointPlacing   = "placing"   // that file lies whole beside its place
+	PointPart      = "part"      // a part of a file or of its desired state was fetched and kept
+	PointPlacing   = "placing"   // a file lies whole beside its place
 	PointDone      = "done"      // the handler returned, nothing kept of it
 	PointFinished  = "finished"  // outcome and answer are in the journal
 	PointPublished = "published" // the broker has the answer, the outbox still too

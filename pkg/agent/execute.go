@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -60,9 +61,14 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 	took := time.Since(begun)
 	off := a.lanes.over(w, r, err)
 	a.cfg.Checkpoint(PointDone)
+	var later handlers.Later
 	switch {
 	case off != nil:
 		err = off
+	case errors.As(err, &later) && !w.own && ctx.Err() == nil:
+		a.log.Info("a command waits", "id", w.command.ID, "for", err)
+		a.lanes.park(w)
+		return
 	case err != nil && ctx.Err() != nil && !w.handler.Once:
 		// Cut off by the end of the agent; it comes again at the next start.
 		a.log.Warn("command cut off, it will run again", "id", w.command.ID, "error", err)

@@ -29,6 +29,7 @@ type lanes struct {
 
 type lane struct {
 	waiting []*work
+	parked  []*work // older than what waits, each for what is on its way to the node
 	running *work
 	busy    bool // has a goroutine
 }
@@ -85,18 +86,21 @@ func (l *lanes) add(batch []*work) {
 		}
 		in := l.lane(laneOf(w))
 		if w.handler.Latest {
-			in.waiting = slices.DeleteFunc(in.waiting, func(o *work) bool {
-				// What had begun before a crash may have taken effect: it runs to its
-				// own end rather than being told that it never ran.
+			// What had begun before a crash may have taken effect: it runs to its
+			// own end rather than being told that it never ran.
+			older := func(o *work) bool {
 				same := o.command.Subject == w.command.Subject && !l.interrupted(o)
 				if same && !o.own {
 					superseded = append(superseded, o)
 				}
-				if same {
-					l.waiting--
-				}
 				return same
-			})
+			}
+			if !w.own {
+				in.parked = slices.DeleteFunc(in.parked, older)
+			}
+			before := len(in.waiting)
+			in.waiting = slices.DeleteFunc(in.waiting, older)
+			l.waiting -= before - len(in.waiting)
 		}
 		newest[w.command.Subject] = w.command.ID
 		in.waiting = append(in.waiting, w)
@@ -122,6 +126,54 @@ func (l *lanes) add(batch []*work) {
 			defer l.all.Done()
 			l.serve(in)
 		}()
+	}
+}
+
+// park sets a command aside that waits for what is on its way to the node; others of its
+// lane go on. A newer one of a subject whose newest alone counts takes its place.
+func (l *lanes) park(w *work) {
+	l.mu.Lock()
+	in := l.lane(laneOf(w))
+	newer := -1
+	if w.handler.Latest {
+		newer = slices.IndexFunc(in.waiting, func(o *work) bool { return !o.own && o.command.Subject == w.command.Subject })
+	}
+	by := ""
+	if newer >= 0 {
+		by = in.waiting[newer].command.ID
+	} else {
+		in.parked = append(in.parked, w)
+	}
+	in.running = nil // it can be called off again
+	l.mu.Unlock()
+	if by != "" {
+		l.end(w, replacedBy{fleet.Errorf(fleet.Superseded, "the newer command %s takes its place", by), by})
+		return
+	}
+	if !l.agent.state.parts.any() { // it came this moment
+		l.resume()
+	}
+}
+
+// resume runs what was parked, before what waits.
+func (l *lanes) resume() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return
+	}
+	for _, in := range l.byName {
+		if len(in.parked) == 0 {
+			continue
+		}
+		in.waiting = append(in.parked, in.waiting...)
+		l.waiting += len(in.parked)
+		in.parked = nil
+		if in.busy {
+			continue
+		}
+		in.busy = true
+		l.all.Go(func() { l.serve(in) })
 	}
 }
 
@@ -192,14 +244,17 @@ func (l *lanes) Cancel(ctx context.Context, id, by string) error {
 			l.mu.Unlock()
 			return fleet.Errorf(fleet.Conflict, "%s has begun and cannot be called off", id)
 		}
-		in.waiting = slices.DeleteFunc(in.waiting, func(w *work) bool {
+		is := func(w *work) bool {
 			if w.own || w.command.ID != id {
 				return false
 			}
 			found = w
-			l.waiting--
 			return true
-		})
+		}
+		in.parked = slices.DeleteFunc(in.parked, is)
+		before := len(in.waiting)
+		in.waiting = slices.DeleteFunc(in.waiting, is)
+		l.waiting -= before - len(in.waiting)
 	}
 	l.mu.Unlock()
 	if found == nil {

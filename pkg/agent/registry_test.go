@@ -152,11 +152,14 @@ func registry(e effects, interrupt func()) handlers.Registry {
 		define(serial, func(d *handlers.Definition[workBody]) { d.Lane = "shared" }),
 		define(shell, func(d *handlers.Definition[workBody]) { d.Role = subjects.Admin }),
 		define(desired, func(d *handlers.Definition[workBody]) {
-			d.Lane = "shared"
+			d.Lane, d.Latest = "shared", true
 			d.Handle = func(ctx context.Context, n *handlers.Node, c handlers.Command[workBody]) (handlers.Result, error) {
 				document, err := n.State.Desired(ctx, work, c.Subject.Domain)
 				if err != nil {
 					return handlers.Result{}, err
+				}
+				if n.State.Coming(work, c.Subject.Domain) > 0 {
+					return handlers.Result{}, handlers.Later{For: "a desired state"}
 				}
 				_, err = e.happen(c)
 				return handlers.Result{Data: json.RawMessage(document)}, err

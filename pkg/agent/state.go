@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -19,6 +21,7 @@ import (
 // state is the node's desired and reported state. It implements handlers.State.
 type state struct {
 	agent *Agent
+	parts *parts
 	wakes chan struct{}
 
 	storing  sync.Mutex // held while a report is on its way
@@ -30,8 +33,9 @@ type state struct {
 
 // seen is when a desired state was read from the broker.
 type seen struct {
-	news uint64 // what was told of by then
-	at   time.Duration
+	news  uint64 // what was told of by then
+	at    time.Duration
+	fresh bool // it has come in parts, and nobody has asked for it since
 }
 
 // seenFor is for how long a node believes that it has the newest desired state where
@@ -53,7 +57,7 @@ const stateTime = 5 * time.Second
 const readTime = 2 * time.Minute
 
 func newState(a *Agent) *state {
-	return &state{agent: a, wakes: make(chan struct{}, 1), reported: make(map[string]report), seen: make(map[string]seen)}
+	return &state{agent: a, parts: newParts(a), wakes: make(chan struct{}, 1), reported: make(map[string]report), seen: make(map[string]seen)}
 }
 
 // told says that there is another desired state at the broker.
@@ -69,9 +73,16 @@ func (s *state) mayDiffer() {
 	s.news++
 }
 
+// newest reports whether nothing was told of since.
+func (s *state) newest(news uint64) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.news == news
+}
+
 // Known is Desired without a question to the broker where the copy is the newest as
 // far as the node was told: what looks every minute must not cost the link a
-// document each time.
+// document each time. Of what is kept in parts it has the document alone.
 func (s *state) Known(ctx context.Context, method, domain string) ([]byte, error) {
 	key := subjects.StateKey(s.agent.cfg.Name, method, domain)
 	s.mu.Lock()
@@ -81,7 +92,8 @@ func (s *state) Known(ctx context.Context, method, domain string) ([]byte, error
 	if !newest {
 		return s.Desired(ctx, method, domain)
 	}
-	return s.copied(key, domain)
+	_, copied, err := s.copy(key, domain)
+	return copied, err
 }
 
 // changed says that the desired state may be another.
@@ -93,39 +105,80 @@ func (s *state) changed() {
 }
 
 // Desired reads the newest desired document from the broker and keeps a copy;
-// without a link it returns the copy.
+// without a link, or while parts of the newest lack, it returns the copy.
 func (s *state) Desired(ctx context.Context, method, domain string) ([]byte, error) {
 	key := subjects.StateKey(s.agent.cfg.Name, method, domain)
-	if s.agent.link.stands() {
+	link := s.agent.link.stands()
+	if link && !s.comes(key) {
 		body, err := s.read(ctx, key, method, domain)
-		if err == nil {
-			return body, nil
+		if k := fleet.KindOf(err); body != nil || err != nil && k != fleet.Unavailable && k != fleet.Timeout {
+			return body, err
 		}
-		if k := fleet.KindOf(err); k != fleet.Unavailable && k != fleet.Timeout {
-			return nil, err
+		if err != nil {
+			s.agent.log.Info("desired state is read from disk", "error", err)
 		}
-		s.agent.log.Info("desired state is read from disk", "error", err)
 	}
-	return s.copied(key, domain)
+	coming, comes := s.parts.of(key)
+	_, document, err := s.copy(key, domain)
+	if err == nil {
+		document, err = s.parts.whole(key, document)
+	}
+	switch {
+	case err == nil:
+	case comes:
+		return nil, handlers.Later{For: fmt.Sprintf("revision %d, which is on its way", coming.revision)}
+	case link: // the disk lost a part, or all of it has just come
+		if document, err = s.read(ctx, key, method, domain); err == nil && document == nil {
+			return nil, handlers.Later{For: "parts that are on their way"}
+		}
+	}
+	return document, err
 }
 
-// copied is the copy on the node's own disk.
-func (s *state) copied(key, domain string) ([]byte, error) {
-	_, copied, found, err := s.agent.journal.Desired(key)
+// Coming is the revision of a newer desired state of which parts lack, 0 for none.
+func (s *state) Coming(method, domain string) uint64 {
+	a, _ := s.parts.of(subjects.StateKey(s.agent.cfg.Name, method, domain))
+	return a.revision
+}
+
+// comes reports whether the broker need not be asked: parts of what was read last are on
+// their way, or have come this moment, and nothing was told of since.
+func (s *state) comes(key string) bool {
+	a, coming := s.parts.of(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	last := s.seen[key]
+	if coming {
+		return a.news == s.news
+	}
+	fresh := last.fresh && last.news == s.news && host.BootClock()-last.at < freshFor
+	last.fresh = false
+	s.seen[key] = last
+	return fresh
+}
+
+// freshFor is how long after it came a desired state need not be asked for once more.
+const freshFor = 10 * time.Second
+
+// copy is the copy on the node's own disk, as it was stored.
+func (s *state) copy(key, domain string) (revision uint64, document []byte, err error) {
+	revision, document, found, err := s.agent.journal.Desired(key)
 	if err != nil {
-		return nil, fleet.Errorf(fleet.Internal, "read the journal: %w", err)
+		return 0, nil, fleet.Errorf(fleet.Internal, "read the journal: %w", err)
 	}
 	if !found {
-		return nil, fleet.Errorf(fleet.Unknown, "%s has no desired state for %s: apply a resource that selects it", s.agent.cfg.Name, domain)
+		return 0, nil, fleet.Errorf(fleet.Unknown, "%s has no desired state for %s: apply a resource that selects it", s.agent.cfg.Name, domain)
 	}
-	return copied, nil
+	return revision, document, nil
 }
 
+// read asks the broker. What it returns is nil where parts of the newest lack; they are
+// fetched then.
 func (s *state) read(ctx context.Context, key, method, domain string) ([]byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
 	s.mu.Lock()
-	now := seen{s.news, host.BootClock()} // before: what is told of meanwhile may be newer
+	now := seen{news: s.news, at: host.BootClock()} // before: what is told of meanwhile may be newer
 	s.mu.Unlock()
 	entry, err := s.agent.conn.GetSlowly(ctx, subjects.Desired, key)
 	if fleet.KindOf(err) == fleet.Unknown {
@@ -148,13 +201,37 @@ func (s *state) read(ctx context.Context, key, method, domain string) ([]byte, e
 	if err := json.Unmarshal(document.Body, &numbered); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "desired state of %s: %w", domain, err)
 	}
-	if err := s.agent.journal.PutDesired(key, numbered.Revision, document.Body); err != nil {
-		return nil, fleet.Errorf(fleet.Refused, "desired state of %s: the broker holds an older revision than this node has seen: %w", domain, err)
+	list, err := message.PartsOf(document.Body)
+	if err != nil {
+		return nil, fleet.Errorf(fleet.Invalid, "desired state of %s: %w", domain, err)
 	}
+	if list != nil && len(s.parts.lacking(key, *list)) > 0 {
+		if has, _, err := s.copy(key, domain); err == nil && has > numbered.Revision {
+			return nil, older(domain, fleet.Errorf(fleet.Conflict, "revision %d is older than %d", numbered.Revision, has))
+		}
+		s.parts.begin(key, arriving{method, domain, document.Body, numbered.Revision, *list, now.news})
+		return nil, nil
+	}
+	if err := s.take(key, domain, numbered.Revision, document.Body, now); err != nil {
+		return nil, err
+	}
+	return s.parts.whole(key, document.Body)
+}
+
+func older(domain string, err error) error {
+	return fleet.Errorf(fleet.Refused, "desired state of %s: the broker holds an older revision than this node has seen: %w", domain, err)
+}
+
+// take keeps a desired state all of which is there, and no parts of another.
+func (s *state) take(key, domain string, revision uint64, document []byte, now seen) error {
+	if err := s.agent.journal.PutDesired(key, revision, document); err != nil {
+		return older(domain, err)
+	}
+	s.parts.keep(key, document)
 	s.mu.Lock()
 	s.seen[key] = now
 	s.mu.Unlock()
-	return document.Body, nil
+	return nil
 }
 
 // Report stores what the node is; without a link it is stored at the next
@@ -308,7 +385,8 @@ func (a *Agent) convergence(ctx context.Context) error {
 func (a *Agent) converged(ctx context.Context) bool {
 	body, err := a.state.Known(ctx, handlers.MethodNginxConfig, desiredDomain)
 	if err != nil {
-		if fleet.KindOf(err) != fleet.Unknown {
+		var later handlers.Later
+		if fleet.KindOf(err) != fleet.Unknown && !errors.As(err, &later) {
 			a.log.Warn("desired state cannot be read", "error", err)
 		}
 		return true
