@@ -4,13 +4,11 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"fairlead/handlers"
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
-	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
@@ -145,27 +143,4 @@ func (c *Client) Resources(ctx context.Context, kind, name string) ([]Resource, 
 		}
 	}
 	return all, nil
-}
-
-// readDesired is what an entry says that a node should be, whoever wrote it.
-func readDesired(e bus.Entry) (d nginx.Desired, err error) {
-	node, _, _ := strings.Cut(e.Key, ".")
-	body, err := e.Plain(message.DesiredSubject(node, handlers.MethodNginxConfig, "nginx"))
-	if err == nil {
-		err = json.Unmarshal(body, &d)
-	}
-	if err != nil {
-		return nginx.Desired{}, fleet.Errorf(fleet.Invalid, "desired state of %s: %w", node, err)
-	}
-	return d, nil
-}
-
-// Desired is what a node should be; the error is Unknown where nothing ever
-// selected it.
-func (c *Client) Desired(ctx context.Context, node string) (nginx.Desired, error) {
-	e, err := c.conn.Get(ctx, subjects.Desired, subjects.StateKey(node, handlers.MethodNginxConfig, "nginx"))
-	if err != nil {
-		return nginx.Desired{}, err
-	}
-	return readDesired(e)
 }

@@ -79,14 +79,15 @@ func (c *Client) Between(ctx context.Context, from, to uint64, kind, name string
 	if err != nil {
 		return b, err
 	}
-	then := stored{desired: make(map[string]nginx.Desired)}
+	then := stored{desired: make(map[string]heldState)}
 	for _, p := range before {
 		if p.Err == nil {
-			then.desired[p.Node] = nginx.Desired{Revision: 1, Digest: p.Bundle.Digest, Address: p.Address, Resources: p.Resources}
+			then.desired[p.Node] = heldState{Desired: nginx.Desired{Revision: 1, Digest: p.Bundle.Digest, Address: p.Address, Resources: p.Resources}}
 		}
 	}
-	b.Nodes = append(b.Nodes, nodeChanges(then, after)...)
-	return b, nil
+	changes, err := c.nodeChanges(ctx, then, after)
+	b.Nodes = append(b.Nodes, changes...)
+	return b, err
 }
 
 // fleetAt are the resources that were in force at a revision, by ID, and those of

@@ -147,11 +147,16 @@ func (c *Client) curve(ctx context.Context) (station.CurveAnswer, error) {
 func (c *Client) NodesWith(ctx context.Context, kind string) (map[string][]string, error) {
 	nodes := make(map[string][]string)
 	err := c.conn.Entries(ctx, subjects.Desired, subjects.StateKey("*", handlers.MethodNginxConfig, "*"), func(e bus.Entry) error {
-		d, err := readDesired(e)
+		name, _, _ := strings.Cut(e.Key, ".")
+		s, err := readDesired(e)
 		if err != nil {
 			return nil // stations write it anew
 		}
-		name, _, _ := strings.Cut(e.Key, ".")
+		d, err := c.whole(ctx, name, s)
+		if err != nil {
+			c.log.Warn("ignored a desired state", "key", e.Key, "error", err)
+			return ctx.Err()
+		}
 		for _, r := range d.Resources {
 			if r.Kind == kind {
 				nodes[r.Metadata.Name] = append(nodes[r.Metadata.Name], name)

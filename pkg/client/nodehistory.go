@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
 	"fairlead/pkg/message"
-	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
 	"fairlead/subjects"
 )
@@ -51,25 +49,25 @@ type NodeRevision struct {
 
 // ResourceMade is what became of a resource of a node: Create where the node had none of
 // that name, Remove where it has none any more, which may be for its selector.
-type ResourceMade struct {
-	Resource string `json:"resource"` // "<Kind>/<name>"
-	Action   string `json:"action"`
-}
+type ResourceMade = station.ResourceMade
 
 // NodeHistory are the kept desired states of a node's nginx, the oldest first. The
 // error is Unknown where it never had one.
 func (c *Client) NodeHistory(ctx context.Context, node string) (all []NodeRevision, err error) {
 	key := subjects.StateKey(node, handlers.MethodNginxConfig, "nginx")
 	at := make(map[string]int) // by id of the command
-	var before nginx.Desired   // the one of which all is known
+	var before heldState       // the one of which all is known
 	err = c.conn.History(ctx, subjects.Desired, key, func(e bus.Entry) error {
 		d, problem := c.desiredIn(ctx, e, node)
-		r := NodeRevision{Revision: d.Revision, Digest: d.Digest, At: e.At, By: d.By, Message: d.Message, Fleet: d.Fleet, Cause: d.Cause, Rollout: d.Rollout, Resources: len(d.Resources),
+		r := NodeRevision{Revision: d.Revision, Digest: d.Digest, At: e.At, By: d.By, Message: d.Message, Fleet: d.Fleet, Cause: d.Cause, Rollout: d.Rollout, Resources: d.resources,
 			Proven: problem == "", Problem: problem}
 		if r.Proven {
-			r.Command = station.CommandFor(node, d).ID
+			r.Command = station.CommandFor(node, d.Desired).ID
 			at[r.Command] = len(all)
-			if before.Revision == d.Revision-1 {
+			switch {
+			case d.cut != nil: // of the one before it parts are gone
+				r.Changes = d.made
+			case before.cut == nil && before.Revision == d.Revision-1:
 				r.Changes = madeOf(before.Resources, d.Resources)
 			}
 			before = d
@@ -122,14 +120,14 @@ func madeOf(before, after []fleet.Resource) (made []ResourceMade) {
 	}
 	for _, r := range after {
 		if old, there := had[r.ID()]; !there {
-			made = append(made, ResourceMade{r.ID(), Create})
+			made = append(made, ResourceMade{Resource: r.ID(), Action: Create})
 		} else if !same(fleet.Shown(old), fleet.Shown(r)) {
-			made = append(made, ResourceMade{r.ID(), Update})
+			made = append(made, ResourceMade{Resource: r.ID(), Action: Update})
 		}
 		delete(had, r.ID())
 	}
 	for id := range had {
-		made = append(made, ResourceMade{id, Remove})
+		made = append(made, ResourceMade{Resource: id, Action: Remove})
 	}
 	slices.SortFunc(made, func(a, b ResourceMade) int { return strings.Compare(a.Resource, b.Resource) })
 	return made
@@ -154,7 +152,7 @@ func (c *Client) nameCauses(ctx context.Context, all []NodeRevision) error {
 }
 
 // desiredIn reads a desired state, and says what is wrong with it; "" for nothing.
-func (c *Client) desiredIn(ctx context.Context, e bus.Entry, node string) (d nginx.Desired, problem string) {
+func (c *Client) desiredIn(ctx context.Context, e bus.Entry, node string) (d heldState, problem string) {
 	m, err := e.Message(message.DesiredSubject(node, handlers.MethodNginxConfig, "nginx"))
 	if err == nil {
 		err = m.CheckSignature()
@@ -172,10 +170,10 @@ func (c *Client) desiredIn(ctx context.Context, e bus.Entry, node string) (d ngi
 		return d, "it was deleted"
 	}
 	if err = m.Unpack(); err == nil {
-		err = json.Unmarshal(m.Body, &d)
+		d, err = decodeDesired(m.Body)
 	}
 	if err != nil {
-		return nginx.Desired{}, err.Error()
+		return d, err.Error()
 	}
 	return d, ""
 }

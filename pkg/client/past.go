@@ -182,7 +182,7 @@ func (p *lookBack) should(ctx context.Context) error {
 			n.Sync, n.Message = station.Unsaid, "its desired state of then is not proven: "+problem
 			return
 		}
-		p.desired[n.Name] = d
+		p.desired[n.Name] = d.Desired
 		n.DesiredRevision, n.DesiredDigest, n.DesiredAt, n.By, n.Reason = d.Revision, d.Digest, e.At, d.By, d.Message
 	})
 	if err != nil {

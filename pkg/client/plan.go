@@ -112,7 +112,7 @@ func (p Plan) Changes() int {
 type stored struct {
 	resources map[string]storedResource // by ID
 	nodes     []station.NodeRecord
-	desired   map[string]nginx.Desired
+	desired   map[string]heldState
 	known     map[string]uint64 // sequences by key, deleted ones included
 }
 
@@ -198,7 +198,9 @@ func (c *Client) plan(ctx context.Context, now stored, set, gone manifest.Set) (
 	if err := gone.Locate(set.Locate(news)).Err(); err != nil {
 		return p, err
 	}
-	p.Nodes = nodeChanges(now, plans)
+	if p.Nodes, err = c.nodeChanges(ctx, now, plans); err != nil {
+		return p, err
+	}
 	p.LeftOut = leftOut(p.Resources, before, plans)
 	if p.Changes() > 0 {
 		p.Warnings = append(p.Warnings, c.underWay(ctx)...)
@@ -207,7 +209,7 @@ func (c *Client) plan(ctx context.Context, now stored, set, gone manifest.Set) (
 }
 
 func (c *Client) stored(ctx context.Context) (stored, error) {
-	s := stored{resources: make(map[string]storedResource), desired: make(map[string]nginx.Desired), known: make(map[string]uint64)}
+	s := stored{resources: make(map[string]storedResource), desired: make(map[string]heldState), known: make(map[string]uint64)}
 	var spoiled []string
 	err := c.conn.Keys(ctx, subjects.Fleet, func(e bus.Entry) error {
 		s.known[e.Key] = e.Sequence
@@ -319,8 +321,7 @@ func same(a, b fleet.Resource) bool {
 	return string(x) == string(y)
 }
 
-func nodeChanges(now stored, plans []station.Plan) []NodeChange {
-	var changes []NodeChange
+func (c *Client) nodeChanges(ctx context.Context, now stored, plans []station.Plan) (changes []NodeChange, err error) {
 	index := make(map[string]int)
 	for _, p := range plans {
 		have := now.desired[p.Node]
@@ -332,11 +333,15 @@ func nodeChanges(now stored, plans []station.Plan) []NodeChange {
 		if !ok {
 			i = len(changes)
 			index[key] = i
-			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: bundleDiff(have, p), address: p.Address, resources: p.Resources, shape: shapeOf(have, p)})
+			had, err := c.whole(ctx, p.Node, have)
+			if err != nil {
+				return nil, err
+			}
+			changes = append(changes, NodeChange{Before: have.Digest, Digest: p.Bundle.Digest, Diff: bundleDiff(had, p), address: p.Address, resources: p.Resources, shape: shapeOf(had, p)})
 		}
 		changes[i].Nodes = append(changes[i].Nodes, p.Node)
 	}
-	return changes
+	return changes, nil
 }
 
 // bundleDiff compares what a node should render now with what it would then.

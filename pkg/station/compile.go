@@ -59,6 +59,9 @@ func (c *chooser) plan(node NodeRecord, chosen choice) Plan {
 	if plan.Bundle, plan.Err = nginx.Render(plan.Address, plan.Resources); plan.Err == nil {
 		plan.Err = nginx.Inspect(plan.Bundle, plan.Bundle.Policy()).Err()
 	}
+	if plan.Err == nil {
+		plan.Err = tooLarge(plan.Resources, plan.Bundle)
+	}
 	return plan
 }
 

@@ -50,6 +50,9 @@ type compiler struct {
 
 	making making
 
+	partsRead   uint64    // of the bucket of parts; of followParts alone
+	partsTidied time.Time // when all parts were looked at last; of the sweep alone
+
 	told map[string]uint64 // by node: the revision whose command is published; of run alone
 }
 
@@ -71,13 +74,15 @@ type cause struct {
 // desiredState is what a station keeps of a node's desired state: all but its
 // resources, which made stands for.
 type desiredState struct {
-	nginx.Desired // without resources
-	made          *made
+	nginx.Desired        // without resources
+	made          *made  // nil where they are not known
+	parts         string // the digests of its parts, "" where it is whole
 }
 
 type desiredEntry struct {
 	sequence uint64 // of the desired bucket
 	own      bool   // this station wrote it
+	lacks    bool   // parts of it are not there
 	desiredState
 }
 
@@ -236,7 +241,9 @@ func (c *compiler) mayWrite(kind string, by signature) (owner message.Trusted, e
 }
 
 func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
-	return c.station.conn.Watch(ctx, subjects.Desired, caughtUp, func(e bus.Entry) error {
+	states := bus.ReadOptions{Filter: subjects.KeySubject(subjects.Desired, subjects.StateKey("*", "*", "*")), Latest: true, Follow: true, CaughtUp: caughtUp}
+	return c.station.conn.Read(ctx, subjects.BucketStream(subjects.Desired), states, func(i bus.Item) error {
+		e := bus.EntryOf(subjects.Desired, i.Stored)
 		c.station.clock.Observe(e.At)
 		name, method, domain, ok := splitStateKey(e.Key)
 		if !ok || method != handlers.MethodNginxConfig || domain != desiredDomain {
@@ -245,7 +252,10 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 		if c.wroteIt(name, e) {
 			return nil
 		}
-		d, err := c.readDesired(e, time.Time{}, name)
+		d, lacks, err := c.readDesired(ctx, e, name)
+		if k := fleet.KindOf(err); k == fleet.Unavailable || k == fleet.Timeout || ctx.Err() != nil {
+			return err
+		}
 		if known, _ := c.of(name); err == nil && e.Sequence > known.sequence && d.Revision < known.Revision {
 			err = fleet.Errorf(fleet.Refused, "revision %d was written behind revision %d: somebody wrote an old one again", d.Revision, known.Revision)
 		}
@@ -260,7 +270,7 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		if known := c.desired[name].sequence; e.Sequence > known || refused && e.Sequence == known {
-			c.desired[name] = desiredEntry{e.Sequence, false, d}
+			c.desired[name] = desiredEntry{e.Sequence, false, lacks, d}
 		}
 		return nil
 	})
@@ -276,40 +286,63 @@ func (c *compiler) wroteIt(name string, e bus.Entry) bool {
 	}
 	delete(c.sent, name) // the same again, later, is somebody else's doing
 	if e.Sequence > c.desired[name].sequence {
-		c.desired[name] = desiredEntry{e.Sequence, true, own.desiredState}
+		c.desired[name] = desiredEntry{e.Sequence, true, false, own.desiredState}
 	}
 	return true
 }
 
-// readDesired proves that a station wrote a node's desired state: one that is
+// provenDesired proves that a station wrote a node's desired state: one that is
 // believed now, or at a moment at which the state was stored.
-func (c *compiler) readDesired(e bus.Entry, at time.Time, name string) (d desiredState, err error) {
+func (c *compiler) provenDesired(e bus.Entry, at time.Time, name string) (d storedDesired, document []byte, err error) {
 	m, err := e.Message(message.DesiredSubject(name, handlers.MethodNginxConfig, desiredDomain))
 	if err != nil {
-		return d, err
+		return d, nil, err
 	}
 	if _, err := message.VerifyStored(&m, at, c.station.trust.Find, subjects.Station); err != nil {
-		return d, err
+		return d, nil, err
 	}
 	if e.Deleted {
-		return d, fleet.Errorf(fleet.Invalid, "it was deleted")
+		return d, nil, fleet.Errorf(fleet.Invalid, "it was deleted")
 	}
-	var stored storedDesired
-	if err := json.Unmarshal(m.Body, &stored); err != nil {
-		return d, err
+	if err := json.Unmarshal(m.Body, &d); err != nil {
+		return storedDesired{}, nil, err
+	}
+	return d, m.Body, nil
+}
+
+// readDesired reads a node's desired state with its parts; lacks says that some are not there.
+func (c *compiler) readDesired(ctx context.Context, e bus.Entry, name string) (d desiredState, lacks bool, err error) {
+	stored, document, err := c.provenDesired(e, time.Time{}, name)
+	if err != nil {
+		return d, false, err
+	}
+	parts, err := message.PartsOf(document)
+	if err != nil {
+		return d, false, err
+	}
+	digests := ""
+	if parts != nil {
+		digests = string(parts.Digests)
+		whole, lacks, err := c.wholeOf(ctx, e, name, document)
+		if err != nil || lacks {
+			return c.kept(stored.Desired, nil, digests), lacks, err
+		}
+		if err := json.Unmarshal(whole, &stored); err != nil {
+			return d, false, err
+		}
 	}
 	is, err := c.making.from(stored.Resources)
 	if err != nil {
-		return d, err
+		return d, false, err
 	}
-	return c.kept(stored.Desired, is), nil
+	return c.kept(stored.Desired, is, digests), false, nil
 }
 
 // kept is a desired state as a station keeps it.
-func (c *compiler) kept(d nginx.Desired, is *made) desiredState {
+func (c *compiler) kept(d nginx.Desired, is *made, parts string) desiredState {
 	s := &c.station.shared
 	d.Resources, d.Digest, d.Address, d.By, d.Message, d.Rollout = nil, s.text(d.Digest), s.text(d.Address), s.text(d.By), s.text(d.Message), s.text(d.Rollout)
-	return desiredState{d, is}
+	return desiredState{d, is, s.text(parts)}
 }
 
 // lastRevision is the newest revision that a station ever gave a node, as far
@@ -318,7 +351,7 @@ func (c *compiler) lastRevision(ctx context.Context, key, name string) (revision
 	known, _ := c.of(name)
 	revision = known.Revision
 	err = c.station.conn.History(ctx, subjects.Desired, key, func(e bus.Entry) error {
-		if d, err := c.readDesired(e, e.At, name); err == nil {
+		if d, _, err := c.provenDesired(e, e.At, name); err == nil {
 			revision = max(revision, d.Revision)
 		}
 		return nil
@@ -469,7 +502,10 @@ func (c *compiler) write(ctx context.Context, all []due, sequence uint64, secret
 			if err != nil {
 				return
 			}
-			change, d, failed := c.renewed(ctx, one, sequence, secrets)
+			change, d, parts, failed := c.renewed(ctx, one, sequence, secrets)
+			if failed == nil && len(parts) > 0 { // before what names them
+				failed = c.station.conn.PutParts(ctx, change.Key, parts)
+			}
 			var unfit fleet.Faults
 			switch {
 			case errors.As(failed, &unfit):
@@ -505,46 +541,52 @@ func (c *compiler) wrote(name string, sequence uint64, d desiredState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if sequence >= c.desired[name].sequence {
-		c.desired[name] = desiredEntry{sequence, true, d}
+		c.desired[name] = desiredEntry{sequence, true, false, d}
 	}
 	c.station.log.Info("desired state", "node", name, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", d.By)
 }
 
-// renewed is a node's next desired state; its revision is 0 where it is what it was.
+// renewed is a node's next desired state, and the parts of it that it did not have; its
+// revision is 0 where it is what it was.
 // The error is fleet.Faults where the node cannot have it.
-func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secrets *secrets) (change bus.Change, d desiredState, err error) {
+func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secrets *secrets) (change bus.Change, d desiredState, parts [][]byte, err error) {
 	if owner, _ := c.station.trust.Find(c.station.register.key(plan.Node)); owner.Why != "" {
-		return change, d, fleet.Faults{{Path: plan.Node, Message: owner.Why}}
+		return change, d, nil, fleet.Faults{{Path: plan.Node, Message: owner.Why}}
 	}
 	c.mu.Lock()
 	before, compiled := c.desired[plan.Node], c.compiled
 	c.mu.Unlock()
-	key := subjects.StateKey(plan.Node, handlers.MethodNginxConfig, desiredDomain)
+	key := stateKey(plan.Node)
 	if c.station.register.tried(plan.Node) > before.Revision {
 		// The node has seen a newer one and takes none that is older. Either
 		// another station has just written it, and the write is refused, or
 		// somebody has put an old one in its place.
 		revision, err := c.lastRevision(ctx, key, plan.Node)
 		if err != nil {
-			return change, d, err
+			return change, d, nil, err
 		}
 		before.desiredState = desiredState{Desired: nginx.Desired{Revision: max(revision, c.station.register.tried(plan.Node))}}
 	}
 	curve := ""
-	if hasSecrets(plan.Resources) {
+	sealed := hasSecrets(plan.Resources)
+	if sealed {
 		curve = c.station.register.curve(ctx, plan.Node)
 	}
-	same := before.Digest == plan.Bundle.Digest && slices.Equal(before.Unfit, plan.Unfit) && !before.made.outdated(curve)
+	same := before.Digest == plan.Bundle.Digest && slices.Equal(before.Unfit, plan.Unfit) && !before.made.outdated(curve) && !before.lacks
 	if same || before.Revision == 0 && len(plan.Resources) == 0 {
-		return change, d, nil
+		return change, d, nil, nil
 	}
-	resources, err := secrets.forNode(plan.Node, curve, plan.Resources)
-	if err != nil {
-		return change, d, err
+	var former map[string]fleet.Resource
+	if sealed {
+		former = c.former(ctx, plan.Node, before)
 	}
-	is, raw, err := c.making.of(resources)
+	resources, err := secrets.forNode(plan.Node, curve, plan.Resources, former)
 	if err != nil {
-		return change, d, err
+		return change, d, nil, err
+	}
+	is, pieces, raw, err := c.making.of(resources)
+	if err != nil {
+		return change, d, nil, err
 	}
 	// What was compiled already makes no difference now: the register does.
 	why := causeOf(before.made, is, plan.causes, max(before.Fleet, compiled))
@@ -556,20 +598,30 @@ func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secre
 	if why.sequence == newest { // it is no revision of the fleet's
 		next.Cause, next.Rollout = 0, why.id
 	}
-	body, err := json.Marshal(storedDesired{next, raw})
+	stored, digests := storedDesired{Desired: next}, ""
+	if parts, err = stored.cut(pieces, raw); err != nil {
+		return change, d, nil, err
+	}
+	if stored.Parts != nil {
+		digests, stored.Made = string(stored.Parts.Digests), changesOf(before.made, is)
+		if !before.lacks {
+			parts = before.unnamed(parts)
+		}
+	}
+	body, err := json.Marshal(stored)
 	if err != nil {
-		return change, d, err
+		return change, d, nil, err
 	}
 	m, err := c.station.sign(message.Message{
 		Subject: message.DesiredSubject(plan.Node, handlers.MethodNginxConfig, desiredDomain), ID: message.NewID(), Body: body})
 	if err != nil {
-		return change, d, err
+		return change, d, nil, err
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	d = c.kept(next, is)
+	d = c.kept(next, is, digests)
 	c.sent[plan.Node] = sentDesired{m, d}
-	return bus.Change{Key: key, Document: m, Expect: before.sequence}, d, nil
+	return bus.Change{Key: key, Document: m, Expect: before.sequence}, d, parts, nil
 }
 
 // causeOf is the newest change of a resource since a sequence that makes a node's

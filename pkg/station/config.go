@@ -49,6 +49,10 @@ type Config struct {
 	// believe is left alone before it is taken for rubbish; a minute. Within it a
 	// station has to hear of a new trust set.
 	StrangersAfter time.Duration
+	// PartsAfter is how old a part of a desired state is at least when it is removed
+	// because no document names it any more, and how often that is looked for; 10
+	// minutes. Within it a station has to write the document that it stored parts for.
+	PartsAfter time.Duration
 	// CheckpointEvery is the pause between checkpoints of the audit while it
 	// grows, and six times that where it grows by little; 10 seconds. It is the time
 	// that somebody who takes the broker has to change what was just written unseen.
@@ -75,6 +79,7 @@ func (c Config) withDefaults() Config {
 	set(&c.NudgeAfter, 5*time.Second)
 	set(&c.ExpireAfter, time.Minute)
 	set(&c.StrangersAfter, time.Minute)
+	set(&c.PartsAfter, 10*time.Minute)
 	set(&c.CheckpointEvery, 10*time.Second)
 	set(&c.RolloutEvery, 500*time.Millisecond)
 	set(&c.LeaseEvery, 2*time.Second)

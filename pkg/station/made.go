@@ -8,7 +8,7 @@ import (
 	"weak"
 
 	"fairlead/pkg/fleet"
-	"fairlead/pkg/nginx"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -86,16 +86,26 @@ func (m *making) from(raw []byte) (*made, error) {
 	return m.keep(key, madeOf(resources)), nil
 }
 
-// of is what resources are that are about to be written, and how they are written.
-func (m *making) of(resources []fleet.Resource) (is *made, raw []byte, err error) {
-	if raw, err = json.Marshal(resources); err != nil {
-		return nil, nil, err
+// of is what resources are that are about to be written, how each is written, and all.
+func (m *making) of(resources []fleet.Resource) (is *made, pieces []message.Piece, raw []byte, err error) {
+	raw = []byte("[")
+	for i, r := range resources {
+		text, err := json.Marshal(r)
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		if i > 0 {
+			raw = append(raw, ',')
+		}
+		raw = append(raw, text...)
+		pieces = append(pieces, message.Piece{ID: r.ID(), Text: text})
 	}
+	raw = append(raw, ']')
 	key := sha256.Sum256(raw)
 	if is = m.find(key); is == nil {
 		is = m.keep(key, madeOf(resources))
 	}
-	return is, raw, nil
+	return is, pieces, raw, nil
 }
 
 func (m *making) find(key [sha256.Size]byte) *made {
@@ -120,10 +130,4 @@ func (m *making) keep(key [sha256.Size]byte, is *made) *made {
 	}
 	m.known[key] = weak.Make(is)
 	return is
-}
-
-// storedDesired is a desired state whose resources are left as they lie there.
-type storedDesired struct {
-	nginx.Desired
-	Resources json.RawMessage `json:"resources"`
 }

@@ -17,7 +17,7 @@ func site(name, text string) fleet.Resource {
 func TestNodesWithTheSameResourcesHaveWhatIsRememberedOfThemInCommon(t *testing.T) {
 	var m making
 	resources := []fleet.Resource{site("a", "x"), site("b", "y")}
-	written, raw, err := m.of(resources)
+	written, _, raw, err := m.of(resources)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +25,7 @@ func TestNodesWithTheSameResourcesHaveWhatIsRememberedOfThemInCommon(t *testing.
 	if err != nil || read != written {
 		t.Errorf("what was written is %p, read back %p: %v", written, read, err)
 	}
-	other, _, err := m.of([]fleet.Resource{site("a", "x"), site("b", "z")})
+	other, _, _, err := m.of([]fleet.Resource{site("a", "x"), site("b", "z")})
 	if err != nil || other == written || other.prints[0] != written.prints[0] || other.prints[1] == written.prints[1] {
 		t.Errorf("another content of b: %v, %v", other, err)
 	}

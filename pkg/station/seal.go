@@ -3,6 +3,7 @@ package station
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -143,8 +144,9 @@ func (s *secrets) forget() {
 }
 
 // forNode are resources as one node may have them: with private keys and hashes
-// sealed to that node. The faults name those that it cannot have, and why.
-func (s *secrets) forNode(node, curve string, resources []fleet.Resource) ([]fleet.Resource, error) {
+// sealed to that node: those that it had and that are the same stay as they were sealed.
+// The faults name those that it cannot have, and why.
+func (s *secrets) forNode(node, curve string, resources []fleet.Resource, had map[string]fleet.Resource) ([]fleet.Resource, error) {
 	var faults fleet.Faults
 	own := make([]fleet.Resource, len(resources))
 	for i, r := range resources {
@@ -152,6 +154,10 @@ func (s *secrets) forNode(node, curve string, resources []fleet.Resource) ([]fle
 			if err != nil {
 				faults = append(faults, fleet.Fault{Subject: r.ID(), Path: path, Message: err.Error()})
 			}
+		}
+		if old, there := had[r.ID()]; there && len(fleet.SealedTo(r.Spec)) > 0 && sealedTo(old, curve) && alike(old, r) {
+			own[i] = old
+			continue
 		}
 		switch spec := r.Spec.(type) {
 		case *fleet.Certificate:
@@ -166,6 +172,18 @@ func (s *secrets) forNode(node, curve string, resources []fleet.Resource) ([]fle
 		own[i] = r
 	}
 	return own, faults.Err()
+}
+
+// sealedTo reports whether all that is sealed in a resource is sealed to a curve key.
+func sealedTo(r fleet.Resource, curve string) bool {
+	return !slices.ContainsFunc(fleet.SealedTo(r.Spec), func(to string) bool { return to != curve })
+}
+
+// alike reports whether two resources are the same, whoever their secrets are sealed to.
+func alike(a, b fleet.Resource) bool {
+	x, _ := json.Marshal(fleet.Shown(a)) // of plain fields: cannot fail
+	y, _ := json.Marshal(fleet.Shown(b))
+	return string(x) == string(y)
 }
 
 func (s *secrets) certificate(node, curve string, c fleet.Certificate) (*fleet.Certificate, error) {

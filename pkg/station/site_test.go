@@ -244,11 +244,11 @@ func (s *site) ask(what string, question, answer any) error {
 	return s.conn("alice", subjects.Admin).Ask(within(s.t), subjects.Query(what), question, answer)
 }
 
-// desired is a node's desired state, false where it has none.
+// desired is a node's desired state, false where it has none, or lacks parts of it.
 func (s *site) desired(name string) (nginx.Desired, bool) {
 	s.t.Helper()
 	d, err := s.client.Desired(within(s.t), name)
-	if kind := fleet.KindOf(err); err != nil && kind != fleet.Unknown && kind != fleet.Invalid {
+	if kind := fleet.KindOf(err); err != nil && kind != fleet.Unknown && kind != fleet.Invalid && kind != fleet.Unavailable {
 		s.t.Fatal(err)
 	}
 	return d, err == nil

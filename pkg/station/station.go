@@ -118,6 +118,7 @@ func (s *Station) Run(ctx context.Context) error {
 		{name: "register", run: s.register.follow, judges: true},
 		{name: "resources", run: s.compiler.followResources, judges: true},
 		{name: "rollouts", run: s.rollouts.follow, judges: true},
+		{name: "parts of desired states", run: s.compiler.followParts},
 		{name: "desired state", run: s.compiler.followDesired, judges: true},
 		{name: "reported state", run: s.register.followReported},
 		{name: "commands", run: s.ledger.followCommands},

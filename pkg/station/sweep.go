@@ -23,7 +23,7 @@ func (s *Station) sweep(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		for _, step := range []func(context.Context) error{s.expire, s.endRemoved, s.unblock, s.nudge, s.clear, s.tellRemoved, s.presence.tellTwins, s.restore} {
+		for _, step := range []func(context.Context) error{s.expire, s.endRemoved, s.unblock, s.nudge, s.clear, s.tellRemoved, s.presence.tellTwins, s.restore, s.compiler.tidyParts} {
 			sctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 			err := step(sctx)
 			cancel()
