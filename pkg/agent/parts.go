@@ -132,7 +132,7 @@ func (p *parts) over(key string) {
 	p.agent.state.changed()
 }
 
-// pause waits, but no longer than until there is news and a link.
+// pause waits, but not once there is news.
 func (p *parts) pause(d time.Duration, news uint64) {
 	for until := time.Now().Add(d); time.Now().Before(until) && p.ctx.Err() == nil && p.agent.state.newest(news); {
 		pause(p.ctx, min(partsPause, d))

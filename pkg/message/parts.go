@@ -26,8 +26,8 @@ const (
 	MaxWhole = 32 << 20
 	// maxParts is some times as many as MaxWhole falls into. Their digests take a quarter of a message.
 	maxParts = 8192
-	// WholeMost is the packed size, in bytes, up to which a desired state stays one message:
-	// its parts and their list would be more than half of it for a single change.
+	// WholeMost is the packed size, in bytes, up to which a desired state stays one message.
+	// That is some 650 hosts, and a change of one of them would cost 6 KiB in parts.
 	WholeMost = 16 << 10
 )
 

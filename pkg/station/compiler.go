@@ -50,7 +50,7 @@ type compiler struct {
 
 	making making
 
-	partsRead   uint64    // of the bucket of parts; of followParts alone
+	partsRead   uint64    // of the bucket Desired, by followParts; its alone
 	partsTidied time.Time // when all parts were looked at last; of the sweep alone
 
 	told map[string]uint64 // by node: the revision whose command is published; of run alone
@@ -342,7 +342,7 @@ func (c *compiler) readDesired(ctx context.Context, e bus.Entry, name string) (d
 func (c *compiler) kept(d nginx.Desired, is *made, parts string) desiredState {
 	s := &c.station.shared
 	d.Resources, d.Digest, d.Address, d.By, d.Message, d.Rollout = nil, s.text(d.Digest), s.text(d.Address), s.text(d.By), s.text(d.Message), s.text(d.Rollout)
-	return desiredState{d, is, s.text(parts)}
+	return desiredState{d, is, parts}
 }
 
 // lastRevision is the newest revision that a station ever gave a node, as far

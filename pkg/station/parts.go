@@ -238,7 +238,7 @@ func (c *compiler) look(ctx context.Context, name, digest string) error {
 	if k := fleet.KindOf(err); k != fleet.Unknown && k != fleet.Failed {
 		return err
 	}
-	c.station.log.Error("a part of a desired state was written over and will be written anew", "node", name, "error", err)
+	c.station.log.Error("a part of a desired state is gone, or something else, and will be written anew", "node", name, "error", err)
 	c.mu.Lock()
 	d := c.desired[name]
 	d.lacks = d.names(digest)
