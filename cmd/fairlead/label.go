@@ -105,7 +105,7 @@ func unlike(ctx context.Context, c *client.Client, names []string, give map[stri
 	return nil
 }
 
-// printChanged says which nodes were changed, and that the others were so already.
+// printChanged says which nodes were changed, and how many were so already.
 func (a *app) printChanged(names, changed []string, word string, err error) error {
 	if err != nil {
 		if len(changed) > 0 {
@@ -118,7 +118,7 @@ func (a *app) printChanged(names, changed []string, word string, err error) erro
 			fmt.Fprintf(a.stdout, "%s %s\n", word, name)
 		}
 		if same := len(names) - len(changed); same > 0 {
-			a.say("%s %s already", count(same, "node"), word)
+			a.say("nothing to change on %s", count(same, "node"))
 		}
 	}, func() []string { return changed })
 }

@@ -32,7 +32,9 @@ func rolloutList(a *app) *cobra.Command {
 			}
 			err = a.print(all, func(t *table) {
 				t.cut = true
-				t.row("ID", "BY", "BEGUN", "NODES", "STATE", "CHANGES", "MESSAGE")
+				if len(all) > 0 {
+					t.row("ID", "BY", "BEGUN", "NODES", "STATE", "CHANGES", "MESSAGE")
+				}
 				for _, r := range all {
 					t.row(r.ID, r.By, r.At.Local().Format(time.DateTime), fmt.Sprint(r.Size), r.Progress, changesOf(r), r.Message)
 				}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"fairlead/pkg/client"
@@ -19,6 +20,9 @@ func (a *app) statusAt(ctx context.Context, c *client.Client, at time.Time, t *t
 	names, err := t.named(a, args)
 	if err != nil {
 		return err
+	}
+	if i := slices.IndexFunc(names, func(name string) bool { return strings.Contains(name, ":") }); i >= 0 {
+		return usagef("%q is no node: write the whole TIME in quotes, --at '2026-11-26 14:00:00'", names[i])
 	}
 	if len(names) > 0 && t.selector != "" {
 		return usagef("give NODE or -l SELECTOR, not both")
