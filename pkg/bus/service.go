@@ -99,8 +99,11 @@ func (c *Conn) serve(ctx context.Context, e Endpoint, subject, reply string, bod
 	}
 }
 
+// ErrNobody says that nobody serves what was asked.
+var ErrNobody = fleet.Errorf(fleet.Unavailable, "no station answers: start one with `fairlead station`")
+
 // Ask sends a question to a service and decodes its answer into out. The error
-// is Unavailable where nobody serves the subject, else of the kind that the
+// is ErrNobody where nobody serves the subject, else of the kind that the
 // service chose.
 func (c *Conn) Ask(ctx context.Context, subject string, in, out any) error {
 	body, err := json.Marshal(in)
@@ -109,7 +112,7 @@ func (c *Conn) Ask(ctx context.Context, subject string, in, out any) error {
 	}
 	reply, err := c.nc.RequestWithContext(ctx, subject, body)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return fleet.Errorf(fleet.Unavailable, "no station answers: start one with `fairlead station`")
+		return ErrNobody
 	}
 	if err != nil {
 		return kinded(err, "ask "+subject)

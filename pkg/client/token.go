@@ -34,7 +34,7 @@ func (c *Client) MakeToken(ctx context.Context, r station.TokenRecord, life time
 		return r, "", err
 	}
 	answer, err := ask[station.TokenAnswer](ctx, c, station.QueryToken, station.TokenQuestion{ID: r.ID()})
-	if fleet.KindOf(err) == fleet.Unavailable {
+	if errors.Is(err, bus.ErrNobody) {
 		err = fleet.Errorf(fleet.Unavailable, "no station answers that can issue nodes: one needs station.keys (`fairlead station --keys`)")
 	}
 	if err != nil { // nobody has it: it need not stay

@@ -152,7 +152,7 @@ func (j *joining) once(ctx context.Context) (reply message.JoinReply, err error)
 	}
 	var answer message.Enclosed
 	err = j.conn.Ask(ctx, subjects.JoinWith(j.holder.Name), message.Enclose(m), &answer)
-	if fleet.KindOf(err) == fleet.Unavailable && j.conn.Connected() {
+	if errors.Is(err, bus.ErrNobody) {
 		return reply, fmt.Errorf("%w, and with station.keys: who lets nodes in has no other", err)
 	}
 	if err != nil {

@@ -260,7 +260,7 @@ func TestANodeTakesAnotherKeyAndGoesOn(t *testing.T) {
 		}
 		return w.Wait(within(t), sent, nil)[0]
 	}
-	if o := send("healthreport", "operatingsystem", `{}`); o.State != message.Succeeded {
+	if o := send("healthreport", "nginx", `{}`); o.State != message.Succeeded {
 		t.Fatalf("%+v", o)
 	}
 	if o := send(handlers.MethodRenewIdentity, "agent", `{"newKey":true}`); o.State != message.Succeeded {
@@ -270,7 +270,7 @@ func TestANodeTakesAnotherKeyAndGoesOn(t *testing.T) {
 	if key == j.Key {
 		t.Error("the key is the same")
 	}
-	if o := send("healthreport", "operatingsystem", `{}`); o.State != message.Succeeded {
+	if o := send("healthreport", "nginx", `{}`); o.State != message.Succeeded {
 		t.Fatalf("%+v", o)
 	}
 	status, err := s.client.Node(within(t), "ship1")
