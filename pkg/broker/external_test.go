@@ -32,7 +32,9 @@ var foreign = sync.OnceValues(func() (string, error) {
 	}
 	builtDirs = append(builtDirs, dir)
 	path := filepath.Join(dir, "nats-server")
-	out, err := exec.Command("go", "build", "-o", path, "github.com/nats-io/nats-server/v2").CombinedOutput()
+	build := exec.Command("go", "build", "-o", path, "github.com/nats-io/nats-server/v2")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0") // as it is released, and as the packages are that are compiled already
+	out, err := build.CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build nats-server: %w: %s", err, out)
 	}
