@@ -19,12 +19,19 @@ type shared struct {
 	labels map[string]map[string]string
 }
 
-// sharedMost bounds how many of each kind are remembered: nodes choose them. Beyond
-// it all of them are forgotten, and who has one keeps it.
-const sharedMost = 4096
+// Bounds of what is remembered of each kind, since nodes choose it. Beyond sharedMost
+// all of them are forgotten, and who has one keeps it. What is longer than sharedLong
+// bytes nobody else will have, and it is not remembered.
+const (
+	sharedMost = 4096
+	sharedLong = 4 << 10
+)
 
 // of gives what is remembered under a key, or remembers what is made. The lock is held.
 func of[T any](memory *map[string]T, key string, make func() T) T {
+	if len(key) > sharedLong {
+		return make()
+	}
 	have, known := (*memory)[key]
 	if known {
 		return have

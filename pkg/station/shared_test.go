@@ -3,6 +3,7 @@ package station
 import (
 	"fmt"
 	"maps"
+	"strings"
 	"testing"
 	"unsafe"
 )
@@ -39,5 +40,13 @@ func TestNoNodeFillsTheMemoryOfAStationWithTextsOfItsOwn(t *testing.T) {
 	}
 	if len(s.texts) > sharedMost {
 		t.Errorf("%d texts are remembered, more than %d", len(s.texts), sharedMost)
+	}
+	s = shared{}
+	long := strings.Repeat("x", 500<<10)
+	if s.text(long) != long || s.list([]string{"stream", long})[1] != long || s.labelsOf(map[string]string{"kind": long})["kind"] != long {
+		t.Error("what is long is another")
+	}
+	if len(s.texts)+len(s.lists)+len(s.labels) > 0 {
+		t.Error("what is long is remembered when no node has it any more")
 	}
 }
