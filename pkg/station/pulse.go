@@ -28,7 +28,7 @@ type instance struct {
 	stopped bool          // it said farewell
 	back    time.Time     // when a connection began by which it has not spoken; zero for none
 	before  time.Time     // what was heard until then it said by another one
-	links   []connection  // of each broker that it was told of by
+	links   []connection  // of each broker that it was told of by, the last that was told last
 	touched time.Time
 }
 
@@ -155,15 +155,14 @@ func (p *pulse) linked(l bus.Link, now time.Time) {
 func (i *instance) told(l bus.Link, now time.Time) (c connection, news bool) {
 	c = connection{l.Server, l.ID, now.Add(-l.Lasted), l.Up}
 	at := slices.IndexFunc(i.links, func(known connection) bool { return known.server == l.Server })
-	switch {
-	case at >= 0 && (l.ID < i.links[at].id || l.ID == i.links[at].id && (l.Up || !i.links[at].up)):
+	if at >= 0 && (l.ID < i.links[at].id || l.ID == i.links[at].id && (l.Up || !i.links[at].up)) {
 		return c, false
-	case at >= 0:
-		i.links[at] = c
-		return c, true
 	}
-	if len(i.links) == mostLinks {
-		i.links = slices.Delete(i.links, 0, 1)
+	if at < 0 && len(i.links) == mostLinks {
+		at = 0
+	}
+	if at >= 0 {
+		i.links = slices.Delete(i.links, at, at+1)
 	}
 	i.links = append(i.links, c)
 	return c, true

@@ -205,6 +205,17 @@ func TestTheEndOfAConnectionThatWasLeftEndsNobody(t *testing.T) {
 			end.Lasted = time.Hour
 			p.linked(end, noon.Add(2*time.Second))
 		},
+		"one of a fifth broker, by which it was long ago": func(t *testing.T, p *pulse, a *agent) {
+			for n, server := range []string{"S2", "S3", "S4", "S1"} {
+				p.linked(a.link(true, server, 1), noon.Add(time.Duration(n-5)*time.Minute))
+				p.linked(a.link(false, server, 1), noon.Add(time.Duration(n-5)*time.Minute+time.Second))
+			}
+			p.linked(a.link(true, "S2", 3), noon)
+			took(t, p, a.at(noon), noon)
+			end := a.link(false, "S5", 7)
+			end.Lasted = time.Hour
+			p.linked(end, noon.Add(2*time.Second))
+		},
 		"a short one of another broker, all of which is told late": func(t *testing.T, p *pulse, a *agent) {
 			p.linked(a.link(true, "S2", 3), noon)
 			took(t, p, a.at(noon), noon)
