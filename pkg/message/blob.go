@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -54,6 +55,20 @@ func (d Digests) Count() int { return len(d) / sha256.Size }
 // At is one of them as it is written, from 0.
 func (d Digests) At(i int) string {
 	return hex.EncodeToString(d[i*sha256.Size : (i+1)*sha256.Size])
+}
+
+// Has reports whether a digest, as it is written, is one of them.
+func (d Digests) Has(digest string) bool {
+	sum, err := hex.DecodeString(digest)
+	if err != nil || len(sum) != sha256.Size || hex.EncodeToString(sum) != digest {
+		return false
+	}
+	for i := range d.Count() {
+		if bytes.Equal(d[i*sha256.Size:(i+1)*sha256.Size], sum) {
+			return true
+		}
+	}
+	return false
 }
 
 // pieces is how many parts so many bytes have.

@@ -254,3 +254,18 @@ func FuzzWhatIsReadAsPartsIsWholeOrRefused(f *testing.F) {
 		}
 	})
 }
+
+func TestADigestIsFoundAsItIsWritten(t *testing.T) {
+	var all message.Digests
+	for _, text := range []string{"a", "b", "c"} {
+		sum := sha256.Sum256([]byte(text))
+		all = append(all, sum[:]...)
+	}
+	b := message.Digest([]byte("b"))
+	for digest, want := range map[string]bool{b: true, message.Digest([]byte("d")): false, strings.ToUpper(b): false, b[:62]: false, "*": false, "": false,
+		b[2:] + message.Digest([]byte("c"))[:2]: false} {
+		if all.Has(digest) != want {
+			t.Errorf("%q is found: %t", digest, !want)
+		}
+	}
+}

@@ -50,8 +50,9 @@ type compiler struct {
 
 	making making
 
-	partsRead   uint64    // of the bucket Desired, by followParts; its alone
-	partsTidied time.Time // when all parts were looked at last; of the sweep alone
+	strange     map[string]bool // parts that somebody wrote over, by key
+	partsRead   uint64          // of the bucket Desired, by followParts; its alone
+	partsTidied time.Time       // when all parts were looked at last; of the sweep alone
 
 	told map[string]uint64 // by node: the revision whose command is published; of run alone
 }
@@ -108,7 +109,7 @@ func (s sentDesired) is(e bus.Entry) bool {
 func newCompiler(s *Station) *compiler {
 	return &compiler{station: s, wakes: make(chan struct{}, 1), nodes: make(chan struct{}, 1), resources: make(map[string]resource), causes: make(map[string]cause), last: make(map[string]uint64), spoils: make(map[string]spoil),
 		desired: make(map[string]desiredEntry), faults: make(map[string]string), moved: make(chan struct{}),
-		sent: make(map[string]sentDesired), told: make(map[string]uint64)}
+		sent: make(map[string]sentDesired), strange: make(map[string]bool), told: make(map[string]uint64)}
 }
 
 // wake has everything compiled soon, since somebody wants a change.
@@ -250,7 +251,7 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 			return nil
 		}
 		if c.wroteIt(name, e) {
-			return nil
+			return c.lookAgain(ctx, name)
 		}
 		d, lacks, err := c.readDesired(ctx, e, name)
 		if k := fleet.KindOf(err); k == fleet.Unavailable || k == fleet.Timeout || ctx.Err() != nil {
@@ -268,11 +269,11 @@ func (c *compiler) followDesired(ctx context.Context, caughtUp func()) error {
 			defer c.wake()
 		}
 		c.mu.Lock()
-		defer c.mu.Unlock()
 		if known := c.desired[name].sequence; e.Sequence > known || refused && e.Sequence == known {
 			c.desired[name] = desiredEntry{e.Sequence, false, lacks, d}
 		}
-		return nil
+		c.mu.Unlock()
+		return c.lookAgain(ctx, name)
 	})
 }
 
@@ -540,7 +541,7 @@ func (c *compiler) write(ctx context.Context, all []due, sequence uint64, secret
 func (c *compiler) wrote(name string, sequence uint64, d desiredState) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if sequence >= c.desired[name].sequence {
+	if sequence > c.desired[name].sequence { // else it was read back, and looked at, by now
 		c.desired[name] = desiredEntry{sequence, true, false, d}
 	}
 	c.station.log.Info("desired state", "node", name, "revision", d.Revision, "digest", nginx.Short(d.Digest), "by", d.By)

@@ -107,7 +107,7 @@ func changesOf(before, after *made) (all []ResourceMade) {
 }
 
 // names reports whether a desired state has a part of this digest.
-func (d desiredState) names(digest string) bool { return slices.Contains(d.digests(), digest) }
+func (d desiredState) names(digest string) bool { return message.Digests(d.parts).Has(digest) }
 
 // digests are the names of the parts, in order.
 func (d desiredState) digests() []string {
@@ -208,8 +208,8 @@ func cutLast(s, sep string) (before, after string, found bool) {
 	return s, "", false
 }
 
-// followParts looks at what is written over parts that are named: whoever may store
-// anything can have rubbish stored there, and then they are written anew.
+// followParts looks at what is written as parts: whoever may store anything can have
+// rubbish stored there, and then they are written anew.
 func (c *compiler) followParts(ctx context.Context, caughtUp func()) error {
 	if c.partsRead == 0 {
 		state, err := c.station.conn.State(ctx, subjects.BucketStream(subjects.Desired))
@@ -218,14 +218,57 @@ func (c *compiler) followParts(ctx context.Context, caughtUp func()) error {
 		}
 		c.partsRead = state.Last
 	}
-	return c.station.conn.Read(ctx, subjects.BucketStream(subjects.Desired), bus.ReadOptions{Filter: allParts, After: c.partsRead, Bare: true, Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
-		name, digest := splitPartKey(subjects.KeyOfSubject(subjects.Desired, i.Subject))
-		if err := c.look(ctx, name, digest); err != nil {
-			return err
+	return c.station.conn.Read(ctx, subjects.BucketStream(subjects.Desired), bus.ReadOptions{Filter: allParts, After: c.partsRead, Follow: true, CaughtUp: caughtUp}, func(i bus.Item) error {
+		key := subjects.KeyOfSubject(subjects.Desired, i.Subject)
+		name, digest := splitPartKey(key)
+		if c.note(key, message.Digest(i.Body) != digest) {
+			if err := c.look(ctx, name, digest); err != nil {
+				return err
+			}
 		}
 		c.partsRead = i.Sequence
 		return nil
 	})
+}
+
+// mostStrange bounds how many parts are remembered that are rubbish.
+const mostStrange = 4096
+
+// note remembers whether a part is something else than its name says: the document that
+// names it may be about to be written. It returns that.
+func (c *compiler) note(key string, strange bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !strange {
+		delete(c.strange, key)
+		return false
+	}
+	if len(c.strange) >= mostStrange {
+		clear(c.strange)
+	}
+	c.strange[key] = true
+	return true
+}
+
+// lookAgain looks at parts of a node's newest document over which somebody wrote before it
+// was known here that it names them.
+func (c *compiler) lookAgain(ctx context.Context, name string) error {
+	c.mu.Lock()
+	var due []string
+	if len(c.strange) > 0 {
+		for _, digest := range c.desired[name].digests() {
+			if c.strange[subjects.PartKey(stateKey(name), digest)] {
+				due = append(due, digest)
+			}
+		}
+	}
+	c.mu.Unlock()
+	for _, digest := range due {
+		if err := c.look(ctx, name, digest); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // look has a desired state written anew that names a part which is not there, or is

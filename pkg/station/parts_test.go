@@ -1,6 +1,7 @@
 package station_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -229,6 +230,39 @@ func TestAPartThatSomebodyWroteOverIsWrittenAnew(t *testing.T) {
 		}
 	}
 	eventually(t, "all stays as it is", func() bool { s.apply(host("other", "kind=none", "x")); return s.revision("ship1") == revision })
+}
+
+func TestAPartThatSomebodyWroteOverBeforeItWasNamedIsWrittenAnew(t *testing.T) {
+	s := running(t)
+	names := []string{"ship1", "ship2", "ship3", "ship4", "ship5", "ship6"}
+	s.nodes(nil, names...)
+	conn, first := s.conn("station-a", subjects.Station), make(map[string]bool)
+	ctx, cancel := context.WithCancel(within(t))
+	ready, ended := make(chan struct{}), make(chan struct{})
+	go func() { // over the first part of each node as soon as it is stored
+		defer close(ended)
+		options := bus.ReadOptions{Filter: partsOfAll, Follow: true, Bare: true, CaughtUp: func() { close(ready) }}
+		_ = conn.Read(ctx, subjects.BucketStream(subjects.Desired), options, func(i bus.Item) error {
+			key := subjects.KeyOfSubject(subjects.Desired, i.Subject)
+			if name, _, _ := strings.Cut(key, "."); !first[name] {
+				first[name] = true
+				if _, err := conn.Put(ctx, subjects.Desired, bus.Change{Key: key, Document: message.Message{Body: []byte("rubbish")}, Expect: bus.Any}); err != nil {
+					t.Error(err)
+				}
+			}
+			if len(first) == len(names) {
+				cancel()
+			}
+			return nil
+		})
+	}()
+	<-ready
+	hosts := many(300)
+	s.step(hosts...)
+	<-ended
+	for _, name := range names {
+		eventually(t, name+" has all of them", func() bool { d, ok := s.desired(name); return ok && len(d.Resources) == len(hosts) })
+	}
 }
 
 func TestAStationThatStartsKnowsWhatPartsSay(t *testing.T) {
