@@ -83,7 +83,8 @@ func (c *Conn) send(msg *nats.Msg) (sent, error) {
 	return sent{future, after}, err
 }
 
-// wait returns the broker's answer.
+// wait returns the broker's answer, also one that came while nobody waited, however late
+// that is.
 func (s *sent) wait(ctx context.Context) (*jetstream.PubAck, error) {
 	for {
 		select {
@@ -97,7 +98,14 @@ func (s *sent) wait(ctx context.Context) (*jetstream.PubAck, error) {
 			}
 			s.after = s.after.next
 		case <-ctx.Done():
-			return nil, ctx.Err()
+			select {
+			case ack := <-s.future.Ok():
+				return ack, nil
+			case err := <-s.future.Err():
+				return nil, err
+			default:
+				return nil, ctx.Err()
+			}
 		}
 	}
 }

@@ -44,6 +44,29 @@ func TestAMessageIsStoredOnceHoweverOftenItIsPublished(t *testing.T) {
 	}
 }
 
+func TestAnAnswerThatCameInTimeIsOneHoweverLateItIsRead(t *testing.T) {
+	s := open(t)
+	c := s.admin()
+	var all []*bus.Pending
+	for range 33 {
+		pending, err := c.PublishAsync(s.command("ship1", "reload"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, pending)
+	}
+	if _, err := all[32].Wait(within(t)); err != nil { // the others came before it
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i, pending := range all[:32] {
+		if sequence, err := pending.Wait(over); err != nil || sequence != uint64(i+1) {
+			t.Fatalf("number %d: %d, %v", i+1, sequence, err)
+		}
+	}
+}
+
 // The broker's own check for duplicates looks at the id alone, in the whole
 // stream. A node that guesses the id of another's answer must not silence it.
 func TestTheSameIDOnAnotherSubjectIsAnotherMessage(t *testing.T) {
