@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"fairlead/handlers"
@@ -81,6 +82,9 @@ func (c *Client) assemble(ctx context.Context, node string, s heldState) (d ngin
 	return d, err
 }
 
+// errSpoiled says that parts of a desired state are gone, or something else.
+var errSpoiled = errors.New("stations write it anew")
+
 // desiredTries is how often a desired state is read whose parts go while it is.
 const desiredTries = 3
 
@@ -96,9 +100,12 @@ func (c *Client) Desired(ctx context.Context, node string) (d nginx.Desired, err
 		if err == nil {
 			d, err = c.assemble(ctx, node, s)
 		}
-		if fleet.KindOf(err) != fleet.Unknown {
+		switch k := fleet.KindOf(err); {
+		case k == fleet.Invalid && s.cut != nil:
+			return d, fleet.Errorf(fleet.Invalid, "desired state of %s: %w; %w", node, err, errSpoiled)
+		case k != fleet.Unknown:
 			return d, err
 		}
 	}
-	return d, fleet.Errorf(fleet.Unavailable, "desired state of %s: a part of it is not at the broker; stations write it anew", node)
+	return d, fleet.Errorf(fleet.Unavailable, "desired state of %s: a part of it is not at the broker; %w", node, errSpoiled)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -334,6 +335,10 @@ func (c *Client) nodeChanges(ctx context.Context, now stored, plans []station.Pl
 			i = len(changes)
 			index[key] = i
 			had, err := c.whole(ctx, p.Node, have)
+			if errors.Is(err, errSpoiled) { // as in stored, of no other node is it a matter
+				c.log.Warn("a desired state is not whole, all of what comes is shown as new", "node", p.Node, "error", err)
+				had, err = nginx.Desired{}, nil
+			}
 			if err != nil {
 				return nil, err
 			}

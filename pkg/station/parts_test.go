@@ -12,6 +12,7 @@ import (
 
 	"fairlead/pkg/bus"
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/manifest"
 	"fairlead/pkg/message"
 	"fairlead/pkg/nginx"
 	"fairlead/pkg/station"
@@ -262,6 +263,37 @@ func TestAPartThatSomebodyWroteOverBeforeItWasNamedIsWrittenAnew(t *testing.T) {
 	<-ended
 	for _, name := range names {
 		eventually(t, name+" has all of them", func() bool { d, ok := s.desired(name); return ok && len(d.Resources) == len(hosts) })
+	}
+}
+
+func TestAPlanIsMadeAlthoughTheStateOfANodeIsSpoiled(t *testing.T) {
+	s := open(t)
+	stop := s.station(nil)
+	s.nodes(nil, "ship1", "ship2")
+	s.step(many(100)...)
+	stop()
+	list, _ := s.document("ship1")
+	key, conn := subjects.PartKey(desiredKey("ship1"), list.Digests.At(0)), s.conn("station-a", subjects.Station)
+	for what, spoil := range map[string]func() error{
+		"rubbish": func() error {
+			_, err := conn.Put(within(t), subjects.Desired, bus.Change{Key: key, Document: message.Message{Body: []byte("rubbish")}, Expect: bus.Any})
+			return err
+		},
+		"nothing": func() error {
+			e, err := conn.Get(within(t), subjects.Desired, key)
+			if err == nil {
+				err = conn.DropParts(within(t), []bus.StoredPart{{Key: key, Sequence: e.Sequence}})
+			}
+			return err
+		},
+	} {
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		plan, err := s.client.Plan(within(t), manifest.Of(host("shop-0007", "", "another")), false)
+		if err != nil || len(plan.Nodes) != 1 || len(plan.Nodes[0].Nodes) != 2 {
+			t.Errorf("%s in the place of a part: %+v, %v", what, plan.Nodes, err)
+		}
 	}
 }
 
