@@ -72,7 +72,7 @@ var layouts = []string{"2006-01-02 15:04:05Z07:00", "2006-01-02 15:04Z07:00", ti
 // parsePast reads a moment that is over at now.
 func parsePast(text string, now time.Time) (time.Time, error) {
 	text = strings.TrimSpace(text)
-	if ago, err := parseAgo(text); err == nil {
+	if ago, err := parseAgo(text); err == nil && ago >= 0 { // less than that are more centuries than it can hold
 		return now.Add(-ago), nil
 	}
 	at, found := parseTime(text, now)

@@ -63,6 +63,7 @@ func TestWhatIsNoMomentThatIsOverIsRefused(t *testing.T) {
 		"":                        "is no time: write 14:00, ",
 		"tomorrow":                "is no time",
 		"-2h":                     "is no time",
+		"65535d10000w":            "is no time",
 		"12.03.2026":              "is no time",
 		"2026-02-30":              "is no time",
 		"2026-02-27 14:00:00 CET": "is no time", // which is another time for everybody
