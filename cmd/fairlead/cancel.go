@@ -124,7 +124,7 @@ func (a *app) cancel(ctx context.Context, c *client.Client, args []string, o can
 		return a.endCancelled(gone)
 	}
 	if len(found) == 0 {
-		return a.nothingToCancel(ctx, c, o)
+		return a.nothingToCancel(ctx, c, args, o)
 	}
 	var all []cancelled
 	for _, w := range found {
@@ -172,10 +172,10 @@ func (a *app) endCancelled(all []cancelled) error {
 	return nil
 }
 
-// nothingToCancel says that no command that was meant waits. Of an order all of whose
-// commands were called off that is what was wanted.
-func (a *app) nothingToCancel(ctx context.Context, c *client.Client, o cancelling) error {
-	if o.order == "" {
+// nothingToCancel says that no command that was meant waits. Of a whole order all of
+// whose commands were called off that is what was wanted.
+func (a *app) nothingToCancel(ctx context.Context, c *client.Client, args []string, o cancelling) error {
+	if o.order == "" || len(args) > 0 || o.choosing() || o.from != "" || o.method != "" || o.older > 0 {
 		a.say("no such command waits")
 		return exitError(message.ExitNothing)
 	}
