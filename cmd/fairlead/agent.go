@@ -161,3 +161,9 @@ func trimAfter(ctx context.Context, ready <-chan struct{}) {
 	case <-ctx.Done():
 	}
 }
+
+// sbinOnPath finds nginx where distributions put it, which is not on every
+// user's PATH.
+func sbinOnPath() {
+	_ = os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin") // a name and a value that may be set
+}

@@ -1,3 +1,5 @@
+//go:build !node
+
 package main
 
 import (
@@ -117,12 +119,16 @@ func newBenchFootprint(a *app) *cobra.Command {
 	var o bench.Options
 	after := days(time.Minute)
 	c := &cobra.Command{
-		Use:     "footprint",
-		Short:   "memory of an idle agent, station and broker",
-		Example: "  fairlead bench footprint",
-		Args:    cobra.NoArgs,
+		Use:   "footprint",
+		Short: "memory of an idle agent, station and broker",
+		Example: `  fairlead bench footprint
+  fairlead bench footprint --agent bin/fairlead-node`,
+		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := a.benchOptions(&o); err != nil {
+				return err
+			}
+			if err := absolute(&o.Agent); err != nil {
 				return err
 			}
 			f, err := bench.Idle(cmd.Context(), o, time.Duration(after))
@@ -139,5 +145,6 @@ func newBenchFootprint(a *app) *cobra.Command {
 		},
 	}
 	c.Flags().Var(&after, "after", "how long they are idle before")
+	c.Flags().StringVar(&o.Agent, "agent", "", "`PROGRAM` whose agent it is, such as the one for nodes (default this one)")
 	return c
 }

@@ -1,3 +1,5 @@
+//go:build !node
+
 package main
 
 import (
@@ -7,7 +9,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -29,9 +30,6 @@ type brokerFlags struct {
 }
 
 func (f brokerFlags) identity() string { return filepath.Join(f.data, "identity") }
-
-// trimEvery is how often broker and station give back what they do not use.
-const trimEvery = 30 * time.Second
 
 func newBroker(a *app) *cobra.Command {
 	var f brokerFlags

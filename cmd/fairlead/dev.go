@@ -1,3 +1,5 @@
+//go:build !node
+
 package main
 
 import (
@@ -6,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/url"
 	"os"
 	"slices"
@@ -230,19 +231,6 @@ func calledAs() string {
 	return os.Args[0]
 }
 
-// sbinOnPath finds nginx where distributions put it, which is not on every
-// user's PATH.
-func sbinOnPath() {
-	_ = os.Setenv("PATH", os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin") // a name and a value that may be set
-}
-
-func note(is bool, yes, no string) string {
-	if is {
-		return yes
-	}
-	return no
-}
-
 // devSites are the addresses at which node1 serves what is applied.
 func (a *app) devSites(ctx context.Context, d *dev.Dev, nodes []dev.Node) []string {
 	c, err := d.Client(ctx)
@@ -303,24 +291,3 @@ func devAbsent(ctx context.Context, d *dev.Dev, nodes []dev.Node) []string {
 	}
 	return absent
 }
-
-// serveHTTP serves health and metrics on a loopback address; it has no
-// authentication, so no other address is taken.
-func serveHTTP(address string, handler func() http.Handler) (closer, error) {
-	if address == "" {
-		return nothing{}, nil
-	}
-	listener, err := loopback(address)
-	if err != nil {
-		return nil, err
-	}
-	server := &http.Server{Handler: handler(), ReadHeaderTimeout: 5 * time.Second}
-	go func() { _ = server.Serve(listener) }() // ends with Close
-	return server, nil
-}
-
-type closer interface{ Close() error }
-
-type nothing struct{}
-
-func (nothing) Close() error { return nil }

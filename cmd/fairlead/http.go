@@ -2,6 +2,8 @@ package main
 
 import (
 	"net"
+	"net/http"
+	"time"
 
 	"fairlead/pkg/fleet"
 )
@@ -21,3 +23,24 @@ func loopback(address string) (net.Listener, error) {
 	}
 	return l, nil
 }
+
+// serveHTTP serves health and metrics on a loopback address; it has no
+// authentication, so no other address is taken.
+func serveHTTP(address string, handler func() http.Handler) (closer, error) {
+	if address == "" {
+		return nothing{}, nil
+	}
+	listener, err := loopback(address)
+	if err != nil {
+		return nil, err
+	}
+	server := &http.Server{Handler: handler(), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = server.Serve(listener) }() // ends with Close
+	return server, nil
+}
+
+type closer interface{ Close() error }
+
+type nothing struct{}
+
+func (nothing) Close() error { return nil }

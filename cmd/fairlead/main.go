@@ -77,16 +77,11 @@ func newRoot(a *app) *cobra.Command {
 		Short: "manage a fleet of nginx edge nodes over NATS",
 		Long: `Fairlead says what every nginx edge node should be, makes it so, and tells the truth about it.
 
-Begin with everything on this host:
-  fairlead dev
-and in a second terminal:
-  fairlead status
+` + begin + `
 
 Exit codes: 0 done, or all is as it should be; 1 failed; 2 refused, or a mistake; 3 pending or not known, as where no
 broker or no station answers; 4 nothing of that name; 130 interrupted.`,
-		Example: `  fairlead dev --apply examples/hello
-  fairlead apply -f examples/proxy --wait
-  fairlead audit --replay`,
+		Example:       example,
 		Args:          cobra.NoArgs,
 		RunE:          func(c *cobra.Command, _ []string) error { return c.Help() },
 		Version:       versionLine(),
@@ -104,24 +99,15 @@ broker or no station answers; 4 nothing of that name; 130 interrupted.`,
 	root.SetHelpFunc(a.helpOf(root.HelpFunc()))
 	a.globalFlags(root.PersistentFlags())
 	_ = root.RegisterFlagCompletionFunc("context", completeContexts) // the flag was made above
-	root.AddGroup(
-		&cobra.Group{ID: "look", Title: "Look:"},
-		&cobra.Group{ID: "change", Title: "Change:"},
-		&cobra.Group{ID: "command", Title: "Command:"},
-		&cobra.Group{ID: "run", Title: "Run:"},
-		&cobra.Group{ID: "identity", Title: "Identity:"},
-		&cobra.Group{ID: "more", Title: "More:"},
-	)
-	for group, commands := range map[string][]*cobra.Command{
-		"look":     {newNodes(a), newStatus(a), newTop(a), newWhy(a), newHistory(a), newLogs(a), newAudit(a), newGet(a), newExplain(a)},
-		"change":   {newApply(a), newDiff(a), newDelete(a), newLabel(a), newRollback(a), newRollout(a)},
-		"command":  {newPublish(a), newOrder(a), newCancel(a), newReload(a), newPause(a), newResume(a), newAdopt(a), newHealth(a), newPing(a), newShell(a), newPush(a)},
-		"run":      {newDev(a), newBroker(a), newStation(a), newAgent(a), newBench(a)},
-		"identity": {newInit(a), newUser(a), newToken(a), newJoin(a), newTenant(a), newRotate(a), newExpiring(a)},
-		"more":     {newContext(a), newVersion(a)},
-	} {
-		for _, c := range commands {
-			c.GroupID = group
+	all := verbs(a)
+	for _, group := range []cobra.Group{{ID: "look", Title: "Look:"}, {ID: "change", Title: "Change:"}, {ID: "command", Title: "Command:"},
+		{ID: "run", Title: "Run:"}, {ID: "identity", Title: "Identity:"}, {ID: "more", Title: "More:"}} {
+		if len(all[group.ID]) == 0 {
+			continue
+		}
+		root.AddGroup(&group)
+		for _, c := range all[group.ID] {
+			c.GroupID = group.ID
 			root.AddCommand(c)
 		}
 	}

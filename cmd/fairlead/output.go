@@ -233,3 +233,10 @@ func count(n int, thing string) string {
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
 }
+
+func note(is bool, yes, no string) string {
+	if is {
+		return yes
+	}
+	return no
+}

@@ -98,6 +98,9 @@ on a line; anything else is no answer, and the rollout waits.`,
 	return c
 }
 
+// trimEvery is how often broker and station give back what they do not use.
+const trimEvery = 30 * time.Second
+
 // stationKeys are those of a file, or of the first place where one is usual. A
 // station without one serves no certificates.
 func stationKeys(file, creds string) (identity.StationKeys, error) {

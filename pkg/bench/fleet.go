@@ -29,6 +29,7 @@ import (
 // Options say what to measure with.
 type Options struct {
 	Binary   string // this program, for broker and station
+	Agent    string // the program whose agent Idle runs; Binary when empty
 	Data     string // directory of the broker; a temporary one when empty
 	Journals string // directory of the agents' journals; below /dev/shm when empty, where there is one
 	Sync     string // of the broker, see package broker
@@ -285,7 +286,11 @@ func (s *system) runStation() (err error) {
 }
 
 func (s *system) daemon(name string, args ...string) (*host.Process, error) {
-	p, err := host.Start(host.Daemon{Path: s.options.Binary, Args: args, Stderr: s.logFile(name)})
+	return s.daemonOf(s.options.Binary, name, args...)
+}
+
+func (s *system) daemonOf(path, name string, args ...string) (*host.Process, error) {
+	p, err := host.Start(host.Daemon{Path: path, Args: args, Stderr: s.logFile(name)})
 	return p, s.explain(name, err) // it may have ended before it could be watched
 }
 

@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"path/filepath"
 	"time"
@@ -39,7 +40,7 @@ func Idle(ctx context.Context, o Options, after time.Duration) (Footprint, error
 	}
 	dir := filepath.Join(s.options.Journals, "idle")
 	o.Progress("starting an agent")
-	agent, err := s.daemon("agent", "agent", "--url", s.url, "--creds", user.CredsFile,
+	agent, err := s.daemonOf(cmp.Or(o.Agent, o.Binary), "agent", "agent", "--url", s.url, "--creds", user.CredsFile,
 		"--trust", s.authority.TrustFile(), "--state", filepath.Join(dir, "state"),
 		"--run", filepath.Join(dir, "run"), "--logs", filepath.Join(dir, "logs"), "--nginx-conf", filepath.Join(dir, "conf"))
 	if err != nil {
