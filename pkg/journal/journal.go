@@ -125,7 +125,7 @@ func errClosed() error { return fleet.Errorf(fleet.Unavailable, "journal is clos
 
 // The buckets. Keys of outbox, spool and forget sort by age.
 var (
-	bucketMeta     = []byte("meta")     // "format", "dropped", "sum"
+	bucketMeta     = []byte("meta")     // "format", "dropped", "sum", "owner"
 	bucketStarted  = []byte("started")  // id → entry
 	bucketFinished = []byte("finished") // id → entry
 	bucketForget   = []byte("forget")   // time, id → nothing

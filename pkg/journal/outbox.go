@@ -82,6 +82,9 @@ func (j *Journal) Sent(positions ...uint64) error {
 	return nil
 }
 
+// Settle writes down at once what Sent left to the next write.
+func (j *Journal) Settle() error { return j.write(false, nothing) }
+
 // OutboxLen is how many events wait.
 func (j *Journal) OutboxLen() int { return max(0, j.tally.Load().outbox-j.sent.len()) }
 
