@@ -6,7 +6,6 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,9 +20,10 @@ import (
 
 // Files of a node's identity, in a directory of their own.
 const (
-	nodeCreds  = "node.creds"  // to be the node with
-	renewCreds = "renew.creds" // the same key, and a JWT that may only ask for a new one
-	nextSeed   = "next.seed"   // a key that is to become the node's
+	nodeCreds  = "node.creds"     // to be the node with
+	renewCreds = "renew.creds"    // the same key, and a JWT that may only ask for a new one
+	nextSeed   = "next.seed"      // a key that is to become the node's
+	nextNode   = "successor.json" // a name that is to become the node's, its key and its credentials
 	// NodeTrust is the trust set that the host was given when it joined.
 	NodeTrust = "trust.json"
 	// NodeCA is the broker's certificate that the token named, if it named one.
@@ -34,6 +34,7 @@ const (
 // with the newest credentials and is safe for use by several goroutines.
 type Node struct {
 	creds, renew, next string // paths
+	successor          string // likewise
 	mu                 sync.RWMutex
 	current            *Credentials // without a key before it joined
 	renewal            *Credentials // nil where there are none
@@ -62,14 +63,15 @@ func NewNode(dir, account, name string) (*Node, error) {
 }
 
 func newNode(dir string) *Node {
-	return &Node{creds: filepath.Join(dir, nodeCreds), renew: filepath.Join(dir, renewCreds), next: filepath.Join(dir, nextSeed)}
+	return &Node{creds: filepath.Join(dir, nodeCreds), renew: filepath.Join(dir, renewCreds), next: filepath.Join(dir, nextSeed),
+		successor: filepath.Join(dir, nextNode)}
 }
 
 // NodeOf is the identity of a creds file by itself, which is written anew when
 // it is renewed; what else there is lies beside it.
 func NodeOf(creds string) (*Node, error) {
 	base := strings.TrimSuffix(creds, ".creds")
-	n := &Node{creds: creds, renew: base + ".renew.creds", next: base + ".next.seed"}
+	n := &Node{creds: creds, renew: base + ".renew.creds", next: base + ".next.seed", successor: base + ".successor.json"}
 	return n, n.load()
 }
 
@@ -215,19 +217,10 @@ func (n *Node) Adopt(node, renew string, issuers []string) error {
 // takes checks that a JWT makes a key this node.
 func (n *Node) takes(token string, role subjects.Role, key string, issuers []string) error {
 	c := n.current
-	i, err := ReadIssued(token)
-	switch {
-	case err != nil:
+	if err := c.fits(token, role, key, issuers); err != nil {
 		return err
-	case !slices.Contains(issuers, i.Issuer):
-		return fleet.Errorf(fleet.Refused, "the JWT is signed by %s, which the trust set does not name as an issuer", i.Issuer)
-	case i.Account != c.Account:
-		return fleet.Errorf(fleet.Refused, "the JWT is of account %s and not of %s", i.Account, c.Account)
-	case i.Name != c.Name || i.Role != role:
-		return fleet.Errorf(fleet.Refused, "the JWT is for %s %q and not for %s %q", i.Role, i.Name, role, c.Name)
-	case i.Key != key:
-		return fleet.Errorf(fleet.Refused, "the JWT is for key %s and not for %s", i.Key, key)
-	case role == subjects.Node && key == c.Key && i.Until.Before(c.Expires):
+	}
+	if i, err := ReadIssued(token); err == nil && role == subjects.Node && key == c.Key && i.Until.Before(c.Expires) {
 		return fleet.Errorf(fleet.Refused, "the JWT ends before the one there is: somebody sent an older answer again")
 	}
 	return nil
