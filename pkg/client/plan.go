@@ -263,6 +263,7 @@ func (c *Client) stored(ctx context.Context) (stored, error) {
 	if err != nil {
 		return s, err
 	}
+	slices.SortFunc(s.nodes, func(a, b station.NodeRecord) int { return strings.Compare(a.Name, b.Name) })
 	facts, err := c.facts(ctx, s.nodes)
 	if err != nil {
 		return s, err
