@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -75,6 +76,9 @@ type Command[Body any] struct {
 	// this boot of the host; it began at Started.
 	Resumed bool
 	Started time.Duration
+	// Signed is the command as its sender signed it, to be shown to others; nil for
+	// the agent's own work.
+	Signed func() message.Enclosed
 }
 
 // Own says that the agent began the work by itself: nobody asked for it, and
@@ -120,7 +124,7 @@ func (d Definition[Body]) handler() Handler {
 		Body: reflect.TypeFor[Body](), Returns: reflect.TypeOf(d.Returns),
 		Handle: func(ctx context.Context, n *Node, raw Command[json.RawMessage]) (Result, error) {
 			c := Command[Body]{ID: raw.ID, Subject: raw.Subject, From: raw.From, Role: raw.Role,
-				Expires: raw.Expires, Received: raw.Received, Resumed: raw.Resumed, Started: raw.Started}
+				Expires: raw.Expires, Received: raw.Received, Resumed: raw.Resumed, Started: raw.Started, Signed: raw.Signed}
 			if err := decode(raw.Body, &c.Body); err != nil {
 				return Result{}, fleet.Errorf(fleet.Invalid, "body of %s: %w", d.Method, err)
 			}

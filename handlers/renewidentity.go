@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fairlead/pkg/fleet"
+	"fairlead/pkg/message"
 	"fairlead/subjects"
 )
 
@@ -15,6 +16,10 @@ type Identity interface {
 	// the key and when the JWT ends. The node's next words are signed by it. The
 	// error is Unavailable where no station answers.
 	Renew(ctx context.Context, newKey bool) (key string, until time.Time, err error)
+	// Rename has a station make the node one of another name, by the signed command
+	// that says so. Once that has its final answer the agent goes on as that node.
+	// The error is what the station refuses it for, or Unavailable.
+	Rename(ctx context.Context, to string, command message.Enclosed) (key string, until time.Time, err error)
 }
 
 // RenewIdentityBody says whether the key is to be another.

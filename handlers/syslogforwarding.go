@@ -167,6 +167,10 @@ func (f *forwarder) drain(ctx context.Context) {
 	}
 }
 
+// DrainSpool sends the log batches that wait in a node's spool, beside the service
+// that does so or after its end.
+func DrainSpool(ctx context.Context, n *Node) error { return (&forwarder{node: n}).drainOnce(ctx) }
+
 const spoolPage = 32
 
 func (f *forwarder) drainOnce(ctx context.Context) error {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -64,7 +65,7 @@ go before that, and are renewed in their place.`,
 			cfg := agent.Config{Version: version, State: journalOf(state), Programs: allow, Syslog: syslogs,
 				PushDirs:    directories(pushDirs),
 				HealthEvery: time.Duration(health), Link: link, Heartbeat: time.Duration(heartbeat), Budget: budget.bytes, Logger: a.daemonLogger()}
-			if err := a.nodeSettings(d, state, &cfg); err != nil {
+			if err := a.nodeSettings(d, state, &cfg); err != nil { // before anything is made
 				return err
 			}
 			// Workers of nginx, which are not root, pass through it; the journal
@@ -80,12 +81,23 @@ go before that, and are renewed in their place.`,
 					syslogs["nginx"] = "unixgram:" + filepath.Join(run, "syslog.sock")
 				}
 			}
-			ag, err := agent.New(cfg)
-			if err != nil {
-				return err
+			for {
+				ag, err := agent.New(cfg)
+				if err != nil {
+					return err
+				}
+				go trimAfter(cmd.Context(), ag.Ready())
+				var anew *agent.Anew
+				if err = ag.Run(cmd.Context()); !errors.As(err, &anew) {
+					return err
+				}
+				if cmd.Context().Err() != nil {
+					return nil
+				}
+				if err := a.nodeSettings(d, state, &cfg); err != nil { // it may have another name now
+					return err
+				}
 			}
-			go trimAfter(cmd.Context(), ag.Ready())
-			return ag.Run(cmd.Context())
 		},
 	}
 	d.flags(c.Flags())

@@ -43,7 +43,7 @@ func (a *app) givenSettings(d daemonFlags, c *agent.Config) error {
 	if token, _ := n.RenewJWT(); err != nil && token == "" {
 		return err
 	}
-	c.Name, c.URL, c.TLS, c.Credentials, c.Renewal = n.UserName(), url, secure, n, n
+	c.Name, c.URL, c.TLS, c.Credentials, c.Renewal, c.Succession = n.UserName(), url, secure, n, n, n
 	c.Trust, err = d.begin(creds)
 	return err
 }
@@ -54,7 +54,7 @@ func (a *app) joinedSettings(n *identity.Node, d daemonFlags, dir string, c *age
 		return err
 	}
 	or(&where.URL, a.url)
-	c.Name, c.URL, c.Credentials, c.Renewal = n.UserName(), where.URL, n, n
+	c.Name, c.URL, c.Credentials, c.Renewal, c.Succession = n.UserName(), where.URL, n, n, n
 	c.TLS = bus.TLS{Cert: a.tlsCert, Key: a.tlsKey, GreetsFirst: where.GreetsFirst}
 	if ca := filepath.Join(dir, identity.NodeCA); there(ca) {
 		c.TLS.CA = ca

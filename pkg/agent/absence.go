@@ -41,6 +41,7 @@ const (
 // lastWord is what an agent knew when it was there last, for the next one. It is
 // not synced: where it is lost, how long the node was away is not known.
 type lastWord struct {
+	Node     string    `json:"node,omitempty"`
 	At       time.Time `json:"at"` // the broker's clock
 	BootID   string    `json:"bootId"`
 	Observed uint64    `json:"observedRevision"`
@@ -95,8 +96,10 @@ func (a *Agent) remember() {
 	}
 	var w lastWord
 	if json.Unmarshal(text, &w) == nil && !w.At.IsZero() {
-		a.absence.before = &w
 		a.meter.began(w.Link)
+		if w.Node == "" || w.Node == a.cfg.Name {
+			a.absence.before = &w
+		}
 	}
 }
 
@@ -115,7 +118,7 @@ func (a *Agent) keep(always bool) {
 	}
 	a.absence.writing.Lock()
 	defer a.absence.writing.Unlock()
-	text, err := json.Marshal(lastWord{At: at, BootID: a.bootID, Observed: a.observed(), Link: a.meter.upTo(at)})
+	text, err := json.Marshal(lastWord{Node: a.cfg.Name, At: at, BootID: a.bootID, Observed: a.observed(), Link: a.meter.upTo(at)})
 	if err == nil {
 		err = os.WriteFile(a.lastFile()+".new", text, 0o600)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fairlead/handlers"
@@ -45,6 +46,9 @@ type Agent struct {
 	// instance names this start of the agent.
 	instance string
 	ready    chan struct{}
+	succeeds chan struct{} // what the node is to become is kept, and has its answer
+	leaves   chan string   // the name that the node goes on under: the agent is to end
+	leaving  atomic.Bool
 }
 
 // New checks the configuration; it does no I/O.
@@ -53,7 +57,8 @@ func New(cfg Config) (*Agent, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, err
 	}
-	a := &Agent{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), ready: make(chan struct{})}
+	a := &Agent{cfg: cfg, log: cfg.Logger.With("node", cfg.Name), ready: make(chan struct{}),
+		succeeds: make(chan struct{}, 1), leaves: make(chan string)}
 	a.meter.budget = newBudget(cfg.Budget)
 	if cfg.Nginx != nil {
 		nginxConfig := *cfg.Nginx
@@ -79,7 +84,8 @@ func (a *Agent) Engine() *nginx.Engine { return a.engine }
 
 // Run runs the agent until ctx ends: it then takes no more commands, lets the
 // running ones end within the grace, and leaves nginx as it is. What does not end
-// although it is told to is left behind, and the error, a Timeout, names it.
+// although it is told to is left behind, and the error, a Timeout, names it. It ends by
+// itself, with an Anew, where the node gets another name.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	a.bootID, a.instance = host.BootID(), message.NewID()
 	a.journal, err = journal.Open(filepath.Join(a.cfg.State, "journal.db"), journal.Options{
@@ -108,6 +114,9 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		a.renewer = &renewer{agent: a, keys: a.cfg.Renewal}
 	}
 	a.node = a.handlersNode()
+	if err := a.belong(); err != nil {
+		return fmt.Errorf("journal: %w", err)
+	}
 
 	work, stopWork := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopWork()
@@ -163,13 +172,19 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	start("facts", a.tellFacts)
 	if a.renewer != nil {
 		start("renewal", a.renewer.run)
+		if a.cfg.Succession != nil {
+			start("succession", a.succession)
+		}
 	}
 	close(a.ready)
 	a.log.Info("agent runs", "version", a.cfg.Version, "broker", a.cfg.URL)
 
+	to := "" // what the node becomes
 	select {
 	case <-ctx.Done():
 	case err = <-failures:
+	case to = <-a.leaves:
+		a.leaving.Store(true)
 	}
 	a.log.Info("agent stops")
 	a.inbox.stop()
@@ -185,12 +200,18 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if !endsWithin(rest, services.Wait) {
 		a.log.Error("the service of a handler does not end")
 	}
-	a.farewell()
+	if to != "" {
+		a.sendLogs(work, lastWords)
+	}
+	a.farewell(to)
 	stopWork()
 	if !endsWithin(rest, background.Wait) {
 		a.log.Error("a part of the agent does not end")
 	}
 	a.conn.Close()
+	if to != "" && err == nil {
+		err = a.succeed(to)
+	}
 	return err
 }
 

@@ -25,6 +25,7 @@ type Config struct {
 	Dial        func(network, address string) (net.Conn, error)
 	Credentials bus.Credentials // the node's
 	Renewal     Renewal         // keeps them when they are renewed; nil for those that are not
+	Succession  Succession      // keeps what it becomes when it gets another name; nil for a node that keeps its own
 	Trust       message.Message // the signed trust set to begin with: whose commands it takes
 	State       string          // directory for journal and nginx versions
 

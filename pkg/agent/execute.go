@@ -30,6 +30,7 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 	}
 	command := handlers.Command[json.RawMessage]{
 		ID: w.command.ID, Subject: w.command.Subject, From: w.command.From, Body: w.command.Body, Expires: w.command.Expires, Received: w.received,
+		Signed: func() message.Enclosed { return message.Enclose(w.command) },
 	}
 	if !w.own {
 		if now := a.clock.Now(); !now.Before(w.command.Expires) {
@@ -69,8 +70,9 @@ func (a *Agent) execute(ctx context.Context, w *work) {
 		a.log.Info("a command waits", "id", w.command.ID, "for", err)
 		a.lanes.park(w)
 		return
-	case err != nil && ctx.Err() != nil && !w.handler.Once:
-		// Cut off by the end of the agent; it comes again at the next start.
+	case err != nil && ctx.Err() != nil && !w.handler.Once && !a.leaving.Load():
+		// Cut off by the end of the agent; it comes again at the next start, unless
+		// the node has another name then.
 		a.log.Warn("command cut off, it will run again", "id", w.command.ID, "error", err)
 		a.lanes.forget(w)
 		return

@@ -79,16 +79,21 @@ func (a *Agent) welcome() {
 	}
 }
 
-// farewell says that the agent stops and gives the outbox a moment to leave.
-func (a *Agent) farewell() {
+// farewell says that the agent stops and gives the outbox a moment to leave, and
+// more of it where nothing can be said under this name later.
+func (a *Agent) farewell(to string) {
 	if !a.link.stands() {
 		return
 	}
 	defer a.keep(true) // with what the farewell costs
-	if err := a.announce(message.LifecycleStopped, ""); err != nil {
+	text, limit := "", 2*time.Second
+	if to != "" {
+		text, limit = "is "+to+" from now on", lastWords
+	}
+	if err := a.announce(message.LifecycleStopped, text); err != nil {
 		a.log.Warn("could not say farewell", "error", err)
 	}
-	a.outbox.flush(2 * time.Second)
+	a.outbox.flush(limit)
 }
 
 // tellDropped reports what the full spool lost since the last such report.

@@ -141,10 +141,11 @@ func registry(e effects, interrupt func()) handlers.Registry {
 	}
 	cancel, err := handlers.All().Find(subjects.MethodCancel)
 	push, perr := handlers.All().Find(handlers.MethodFilePush)
-	if err = errors.Join(err, perr); err != nil {
+	rename, rerr := handlers.All().Find(handlers.MethodRename)
+	if err = errors.Join(err, perr, rerr); err != nil {
 		panic(err)
 	}
-	return handlers.New(cancel, push,
+	return handlers.New(cancel, push, rename,
 		define(work, nil),
 		define(durable, func(d *handlers.Definition[workBody]) { d.Durable = true }),
 		define(once, func(d *handlers.Definition[workBody]) { d.Once = true }),

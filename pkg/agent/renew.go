@@ -134,28 +134,15 @@ func (r *renewer) renew(ctx context.Context, conn *bus.Conn, newKey bool) error 
 	if err != nil {
 		return err
 	}
-	signer := r.keys.Signer()
 	q := message.RenewRequest{Key: key.PublicKey()}
-	if q.Key != signer.PublicKey() {
+	if q.Key != r.keys.Signer().PublicKey() {
 		if q.Proof, err = message.ProveHeld(message.ToRenew, name, name, key); err != nil {
 			return err
 		}
 	}
-	m, err := message.SignBody(message.RenewSubject(name), name, "", q, signer)
+	reply, err := r.ask(ctx, conn, q)
 	if err != nil {
 		return err
-	}
-	ctx, cancel := context.WithTimeout(ctx, syncTime)
-	defer cancel()
-	var reply message.RenewReply
-	if err := conn.Ask(ctx, subjects.RenewOf(name), message.Enclose(m), &reply); err != nil {
-		return err
-	}
-	// Who was away may not know who issues JWTs now.
-	if set, err := reply.Trust.Message(message.TrustSubject()); err == nil && !reply.Trust.IsZero() {
-		if err := r.agent.trust.Offer(set); err != nil && fleet.KindOf(err) != fleet.Conflict {
-			r.agent.log.Warn("the station's trust set is not taken", "error", err)
-		}
 	}
 	if err := r.keys.Adopt(reply.Node, reply.Renew, r.agent.trust.Current().Issuers); err != nil {
 		if fleet.KindOf(err) != fleet.Internal || r.keys.UserJWT() != reply.Node {
@@ -167,6 +154,28 @@ func (r *renewer) renew(ctx context.Context, conn *bus.Conn, newKey bool) error 
 	r.agent.log.Info("the node has new credentials", "key", r.keys.PublicKey(), "until", until.UTC())
 	r.agent.conn.Reconnect()
 	return nil
+}
+
+// ask puts a request to a station, which the node's key signs, and takes the trust set
+// that comes with the answer.
+func (r *renewer) ask(ctx context.Context, conn *bus.Conn, q message.RenewRequest) (reply message.RenewReply, err error) {
+	name := r.agent.cfg.Name
+	m, err := message.SignBody(message.RenewSubject(name), name, "", q, r.keys.Signer())
+	if err != nil {
+		return reply, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, syncTime)
+	defer cancel()
+	if err := conn.Ask(ctx, subjects.RenewOf(name), message.Enclose(m), &reply); err != nil {
+		return reply, err
+	}
+	// Who was away may not know who issues JWTs now.
+	if set, err := reply.Trust.Message(message.TrustSubject()); err == nil && !reply.Trust.IsZero() {
+		if err := r.agent.trust.Offer(set); err != nil && fleet.KindOf(err) != fleet.Conflict {
+			r.agent.log.Warn("the station's trust set is not taken", "error", err)
+		}
+	}
+	return reply, nil
 }
 
 // comeBack renews over a connection that may do nothing else, when the broker

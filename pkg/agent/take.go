@@ -181,6 +181,7 @@ func (a *Agent) finish(w *work, result handlers.Result, failure error, took time
 			return
 		}
 		a.cfg.Checkpoint(PointFinished)
+		a.toldEnd(w, answer)
 		a.log.Info("command ended", "id", w.command.ID, "subject", w.command.Subject.String(), "from", w.command.From,
 			"state", answer.State, "took", took)
 	}, journal.Event{ID: answer.ID, Subject: out.Subject, Data: data})

@@ -173,19 +173,30 @@ type Node struct {
 	Dir     string
 }
 
-// Nodes are the nodes that Run runs.
+// Nodes are the nodes that Run runs, each under the name that it has now. The error
+// is Conflict where one was given the name of another.
 func (d *Dev) Nodes() ([]Node, error) {
 	var all []Node
+	taken := make(map[string]int)
 	for i := 1; i <= d.options.Nodes; i++ {
 		address, err := nodeAddress(d.options.FirstAddress, i)
 		if err != nil {
 			return nil, err
 		}
-		name := NodeName(i)
-		all = append(all, Node{Name: name, Address: address, Dir: filepath.Join(d.options.Data, "nodes", name)})
+		n := Node{Name: NodeName(i), Address: address, Dir: filepath.Join(d.options.Data, "nodes", NodeName(i))}
+		if id, err := identity.OpenNode(n.identity()); err == nil {
+			n.Name = id.UserName() // it may have been renamed
+		}
+		if first, is := taken[n.Name]; is {
+			return nil, fleet.Errorf(fleet.Conflict, "node %d would be %s, which is the name of node %d since it was renamed: give that another with `fairlead nodes rename`, or run %d nodes", i, n.Name, first, i-1)
+		}
+		taken[n.Name] = i
+		all = append(all, n)
 	}
 	return all, nil
 }
+
+func (n Node) identity() string { return filepath.Join(n.Dir, "identity") }
 
 // identityOf is a node's identity: the same files, for as long, as those of a
 // host that joined, and the node renews them itself.
@@ -194,7 +205,7 @@ func (d *Dev) identityOf(n Node) (*identity.Node, error) {
 	if err := os.MkdirAll(n.Dir, 0o755); err != nil {
 		return nil, fleet.Errorf(fleet.Invalid, "directory of %s: %w", n.Name, err)
 	}
-	return d.authority.Node(filepath.Join(n.Dir, "identity"), n.Name)
+	return d.authority.Node(n.identity(), n.Name)
 }
 
 // AgentConfig is the configuration of a node's agent.
@@ -212,7 +223,7 @@ func (d *Dev) AgentConfig(n Node) (agent.Config, error) {
 		return agent.Config{}, fleet.Errorf(fleet.Invalid, "directory of %s: %w", n.Name, err)
 	}
 	return agent.Config{
-		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), TLS: d.TLS(), Credentials: id, Renewal: id,
+		Name: n.Name, Version: d.options.Version, URL: d.broker.URL(), TLS: d.TLS(), Credentials: id, Renewal: id, Succession: id,
 		Trust: trust, State: filepath.Join(n.Dir, "state"),
 		Nginx: &nginx.Config{
 			State: filepath.Join(n.Dir, "nginx"), Conf: filepath.Join(n.Dir, "conf"), Run: run,
@@ -290,7 +301,7 @@ func (d *Dev) Run(ctx context.Context) error {
 		}
 		waiting = append(waiting, a.Ready())
 		agents.run(failed, n.Name, func() error {
-			err := a.Run(agentCtx)
+			a, err := d.runAgent(agentCtx, n, a)
 			sctx, cancel := context.WithTimeout(context.Background(), stopTime)
 			defer cancel()
 			return errors.Join(err, a.Engine().Stop(sctx))
@@ -304,6 +315,28 @@ func (d *Dev) Run(ctx context.Context) error {
 	close(d.ready)
 	_, err = await(ctx, nil, failed)
 	return err
+}
+
+// runAgent runs a node's agent until ctx ends, anew where it wants that, and returns
+// the last one.
+func (d *Dev) runAgent(ctx context.Context, n Node, a *agent.Agent) (*agent.Agent, error) {
+	for {
+		err := a.Run(ctx)
+		var anew *agent.Anew
+		if !errors.As(err, &anew) {
+			return a, err
+		}
+		n.Name = anew.Name
+		cfg, err := d.AgentConfig(n)
+		if err != nil || ctx.Err() != nil {
+			return a, err
+		}
+		next, err := agent.New(cfg)
+		if err != nil {
+			return a, err
+		}
+		a = next
+	}
 }
 
 // register enters nodes that are new. What somebody made of another, such as its labels,

@@ -43,6 +43,15 @@ type JoinReply struct {
 type RenewRequest struct {
 	Key   string `json:"key"`
 	Proof string `json:"proof,omitempty"`
+	// Rename has the node become another, which is known by Key.
+	Rename *Rename `json:"rename,omitempty"`
+}
+
+// Rename is what lets a node become another: an administrator's command, which
+// no other node can use, since the request is signed by the node that it is for.
+type Rename struct {
+	To      string   `json:"to"`
+	Command Enclosed `json:"command"` // as its sender signed it
 }
 
 // RenewReply is a station's answer. It bears no signature of its own: those of
@@ -96,8 +105,8 @@ func held(purpose, of, name, key string) []byte {
 	return []byte("\xfffairlead key 1\n" + purpose + "\n" + of + "\n" + name + "\n" + key + "\n")
 }
 
-// ProveHeld signs that s holds its key, for joining with a token under a name
-// or for renewing as a node.
+// ProveHeld signs that s holds its key, for joining with a token under a name,
+// for renewing as a node, or for becoming one of another name.
 func ProveHeld(purpose, of, name string, s Signer) (string, error) {
 	signature, err := s.Sign(held(purpose, of, name, s.PublicKey()))
 	return base64.RawURLEncoding.EncodeToString(signature), err
@@ -105,8 +114,9 @@ func ProveHeld(purpose, of, name string, s Signer) (string, error) {
 
 // Purposes of ProveHeld.
 const (
-	ToJoin  = "join"
-	ToRenew = "renew"
+	ToJoin   = "join"
+	ToRenew  = "renew"
+	ToRename = "rename"
 )
 
 // CheckHeld is the inverse of ProveHeld. The error is Refused.

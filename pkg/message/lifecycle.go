@@ -54,6 +54,7 @@ const (
 	LifecycleRenewed     = "renewed"     // has new JWTs
 	LifecycleRotated     = "rotated"     // has a new key
 	LifecycleRemoved     = "removed"     // was taken out of the register
+	LifecycleRenamed     = "renamed"     // has another name from now on, or had another until now
 	LifecycleDuplicate   = "duplicate"   // two agents live under its name
 )
 

@@ -45,6 +45,8 @@ type compiler struct {
 	covers    map[string]string        // by node: the rollout by which it was compiled, none where that is ""
 	compiled  uint64                   // sequence up to which desired states are written
 	moved     chan struct{}            // closed when compiled moves
+	begun     uint64                   // compilations so far
+	ended     uint64                   // the last of them by which all is written
 
 	sent map[string]sentDesired // by node: what this station has written and not read back
 
@@ -437,6 +439,10 @@ func (c *compiler) calm(ctx context.Context, d time.Duration) {
 // compile writes what changed. It reports true when another station wrote
 // first: then its work is to be read before looking again.
 func (c *compiler) compile(ctx context.Context) (again bool, err error) {
+	c.mu.Lock()
+	c.begun++
+	mine := c.begun
+	c.mu.Unlock()
 	nodes := c.station.register.records()
 	c.mu.Lock()
 	if time.Since(c.halfway) < stepTime { // the last of it wakes this
@@ -481,7 +487,7 @@ func (c *compiler) compile(ctx context.Context) (again bool, err error) {
 	defer c.mu.Unlock()
 	c.faults, c.unfit, c.covers = faults, unfit, covers
 	c.station.rollouts.wake()
-	c.compiled = sequence
+	c.compiled, c.ended = sequence, mine
 	close(c.moved)
 	c.moved = make(chan struct{})
 	return false, nil
@@ -736,6 +742,38 @@ func (c *compiler) until(ctx context.Context, sequence uint64) error {
 			return fleet.Errorf(fleet.Timeout, "the station has not compiled the change yet: %w", ctx.Err())
 		}
 	}
+}
+
+// anew has everything compiled, and waits until that is written.
+func (c *compiler) anew(ctx context.Context) error {
+	c.mu.Lock()
+	before := c.begun
+	c.mu.Unlock()
+	c.wake()
+	for {
+		c.mu.Lock()
+		ended, moved := c.ended, c.moved
+		c.mu.Unlock()
+		if ended > before {
+			return nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			return fleet.Errorf(fleet.Timeout, "the station has not compiled the change yet: %w", ctx.Err())
+		}
+	}
+}
+
+// stale says why a node's desired state is not what it was compiled to last, "" where
+// it is.
+func (c *compiler) stale(name string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.desired[name].Revision == 0 {
+		return ""
+	}
+	return c.faults[name]
 }
 
 // tried is the newest revision that a node reported about.

@@ -288,15 +288,24 @@ func (a *attempt) keepToQuota(ctx context.Context, use int) error {
 	if fleet.KindOf(full) != fleet.Busy {
 		return full
 	}
-	m, err := s.sign(message.Message{Subject: message.RegisterSubject(a.node.Name), ID: message.NewID(), Operation: bus.Delete})
-	if err != nil {
-		return err
-	}
-	if _, err := s.conn.Put(ctx, subjects.Nodes, bus.Change{Key: a.node.Name, Document: m, Expect: a.at}); err != nil && fleet.KindOf(err) != fleet.Conflict {
+	if err := a.leave(ctx); err != nil {
 		return err
 	}
 	a.release(ctx, use)
 	return full
+}
+
+// leave takes a node out of the register again that has no JWT yet.
+func (a *attempt) leave(ctx context.Context) error {
+	m, err := a.station.sign(message.Message{Subject: message.RegisterSubject(a.node.Name), ID: message.NewID(), Operation: bus.Delete})
+	if err != nil {
+		return err
+	}
+	_, err = a.station.conn.Put(ctx, subjects.Nodes, bus.Change{Key: a.node.Name, Document: m, Expect: a.at})
+	if fleet.KindOf(err) == fleet.Conflict {
+		return nil // somebody has written it since
+	}
+	return err
 }
 
 // release gives back a use of the token that led to no node, 0 for none.

@@ -128,6 +128,7 @@ type NodeDetail struct {
 	Facts     *fleet.Facts      `json:"facts,omitempty"` // what the node says of itself
 	Health    json.RawMessage   `json:"health,omitempty"`
 	Rollout   *NodeRollout      `json:"rollout,omitempty"`  // that is under way on it
+	Renamed   *Renamed          `json:"renamed,omitempty"`  // how it got its name, if it had another before
 	Commands  []Waiting         `json:"commands,omitempty"` // the first of those that wait
 	Recent    []Ended           `json:"recent,omitempty"`
 	Now       time.Time         `json:"now"`
@@ -238,6 +239,9 @@ func endpoint[Question, Answer any](name string, handle func(context.Context, Qu
 
 func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, error) {
 	if s.register.key(q.Name) == "" {
+		if now := s.register.renamedTo(q.Name); now != "" {
+			return NodeDetail{}, fleet.Errorf(fleet.Unknown, "no node %q: it is %s now", q.Name, now)
+		}
 		hint := ""
 		if near := fleet.Nearest(q.Name, s.register.names()); near != "" {
 			hint = fmt.Sprintf("did you mean %q? ", near)
@@ -252,6 +256,7 @@ func (s *Station) answerNode(_ context.Context, q NodeQuestion) (NodeDetail, err
 	d.Desired.Resources = desired.made.ids()
 	n := s.register.get(q.Name)
 	d.Agents = s.presence.of(q.Name, n, now).alive
+	d.Renamed = n.record.Renamed
 	d.Reported, d.Lifecycle, d.Facts = n.reported, n.lifecycle, n.facts
 	d.Desired.Unfit = s.compiler.unfitOf(q.Name)
 	d.Rollout = s.rollouts.rolloutOf(q.Name)

@@ -34,6 +34,8 @@ type NodeRecord struct {
 	Drained *Drain `json:"drained,omitempty"`
 	// Former are keys that the node had, the newest first.
 	Former []FormerKey `json:"former,omitempty"`
+	// Renamed says under which name the host was a node before; nil for none.
+	Renamed *Renamed `json:"renamed,omitempty"`
 
 	facts *fleet.Facts // by WithFacts
 	able  string       // what of the facts decides which resources the node can take
@@ -44,6 +46,14 @@ type Drain struct {
 	By     string    `json:"by,omitempty"`
 	At     time.Time `json:"at"`
 	Reason string    `json:"reason,omitempty"`
+}
+
+// Renamed says what a node was called until it got its name.
+type Renamed struct {
+	From    string    `json:"from"`
+	By      string    `json:"by"`      // who wanted it
+	At      time.Time `json:"at"`      // the broker's clock
+	Command string    `json:"command"` // id of the command to the node under its former name
 }
 
 // WithFacts is the record with what the node said of itself, for Compile. It
@@ -547,11 +557,36 @@ func (r *register) records() []NodeRecord {
 	var all []NodeRecord
 	for _, n := range r.nodes {
 		if n.record.Key != "" {
-			all = append(all, n.record.WithFacts(n.facts))
+			all = append(all, n.record.WithFacts(r.factsOf(n)))
 		}
 	}
 	slices.SortFunc(all, func(a, b NodeRecord) int { return compare(a.Name, b.Name) })
 	return all
+}
+
+// factsOf is what a node said of itself. One that got another name this moment is
+// the host that it was: what was compiled without knowing it would be something
+// else, which its nginx would be made and a moment later not be any more. The
+// lock is held.
+func (r *register) factsOf(n *node) *fleet.Facts {
+	if before := n.record.Renamed; n.facts == nil && before != nil {
+		if old, known := r.nodes[before.From]; known && old.record.Key != "" {
+			return old.facts
+		}
+	}
+	return n.facts
+}
+
+// renamedTo is the node that had a name before, "" for none.
+func (r *register) renamedTo(name string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, n := range r.nodes {
+		if b := n.record.Renamed; b != nil && b.From == name && n.record.Key != "" {
+			return n.record.Name
+		}
+	}
+	return ""
 }
 
 // there reports whether the node speaks, at a moment of the broker's clock.

@@ -55,6 +55,9 @@ func (s *Station) renew(ctx context.Context, subject string, body []byte) (any, 
 	if err != nil {
 		return nil, err
 	}
+	if q.Rename != nil {
+		return s.rename(ctx, name, m.Key, q)
+	}
 	event := message.LifecycleRenewed
 	if err := s.mayRenew(ctx, name, m.Key, q); err != nil {
 		s.log.Warn("a node's identity was not renewed", "node", name, "key", m.Key, "error", err)
@@ -63,26 +66,26 @@ func (s *Station) renew(ctx context.Context, subject string, body []byte) (any, 
 	if q.Key != m.Key {
 		event = message.LifecycleRotated
 	}
-	now := s.clock.Now()
-	reply := message.RenewReply{Now: now, Trust: message.Enclose(s.trust.Message())}
-	if reply.Node, reply.Renew, err = s.issue(name, q.Key, now); err != nil {
-		return nil, err
+	reply, err := s.renewal(name, q.Key)
+	if err == nil {
+		s.tell(ctx, name, event, "key "+q.Key+", good until "+reply.Now.Add(s.cfg.NodeLife).UTC().Format(time.RFC3339))
 	}
-	s.tell(ctx, name, event, "key "+q.Key+", good until "+now.Add(s.cfg.NodeLife).UTC().Format(time.RFC3339))
-	return reply, nil
+	return reply, err
+}
+
+// renewal is the answer that gives a node its JWTs.
+func (s *Station) renewal(name, key string) (r message.RenewReply, err error) {
+	r.Now, r.Trust = s.clock.Now(), message.Enclose(s.trust.Message())
+	r.Node, r.Renew, err = s.issue(name, key, r.Now)
+	return r, err
 }
 
 // mayRenew checks who asks, by the register as the broker has it now, and puts
 // a new key there. Who asks again, because the answer was lost, finds its new
 // key there already.
 func (s *Station) mayRenew(ctx context.Context, name, asks string, q message.RenewRequest) error {
-	for _, key := range []string{asks, q.Key} {
-		if owner, known := s.trust.Find(key); known || owner.Why != "" {
-			if owner.Why != "" {
-				return fleet.Errorf(fleet.Refused, "%s: join again with a new token", owner.Why)
-			}
-			return fleet.Errorf(fleet.Refused, "key %s is %s's", key, owner.Name)
-		}
+	if err := s.mayBeNodes(asks, q.Key); err != nil {
+		return err
 	}
 	have, err := s.register.lookUp(ctx, name)
 	if err != nil {
@@ -106,6 +109,19 @@ func (s *Station) mayRenew(ctx context.Context, name, asks string, q message.Ren
 		return fleet.Errorf(fleet.Conflict, "the new key is or was that of node %s", other)
 	}
 	return s.rekey(ctx, record, q.Key, have.sequence)
+}
+
+// mayBeNodes holds that keys are nobody's whom the trust set names, and not taken back.
+func (s *Station) mayBeNodes(keys ...string) error {
+	for _, key := range keys {
+		if owner, known := s.trust.Find(key); known || owner.Why != "" {
+			if owner.Why != "" {
+				return fleet.Errorf(fleet.Refused, "%s: join again with a new token", owner.Why)
+			}
+			return fleet.Errorf(fleet.Refused, "key %s is %s's", key, owner.Name)
+		}
+	}
+	return nil
 }
 
 func (s *Station) rekey(ctx context.Context, record NodeRecord, key string, at uint64) error {

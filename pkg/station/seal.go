@@ -97,10 +97,13 @@ func (r *register) curve(ctx context.Context, name string) string {
 		}
 		n = r.get(name)
 	}
-	if n.facts == nil {
+	r.mu.RLock()
+	facts := r.factsOf(&n)
+	r.mu.RUnlock()
+	if facts == nil {
 		return ""
 	}
-	return n.facts.Curve
+	return facts.Curve
 }
 
 func (r *register) lookUpFacts(ctx context.Context, node NodeRecord) error {

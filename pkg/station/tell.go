@@ -53,6 +53,9 @@ func (s *Station) tellRemoved(ctx context.Context) error {
 		if m, err := e.Message(message.RegisterSubject(e.Key)); err == nil {
 			if owner, err := message.VerifyStored(&m, e.At, s.trust.Find, recordWriters...); err == nil {
 				by = owner.Name
+				if m.Note != "" {
+					by += ": " + m.Note
+				}
 			}
 		}
 		seed := sha256.Sum256(fmt.Appendf(nil, "removed %s %d", e.Key, e.Sequence))
