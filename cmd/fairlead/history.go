@@ -105,6 +105,9 @@ func (a *app) printNodeHistory(ctx context.Context, c *client.Client, node, kind
 	if err != nil {
 		return err
 	}
+	if r, err := c.Registered(ctx, node); err == nil && r.Renamed != nil {
+		a.say("%s was %s until %s: `fairlead history %[2]s` has what it was before", node, r.Renamed.From, moment(r.Renamed.At))
+	}
 	return a.print(all, func(t *table) {
 		t.cut = true
 		t.row("REVISION", "WHEN", "DIGEST", "BY", "CHANGE", "MESSAGE", "END").more("COMMAND")

@@ -280,3 +280,44 @@ func TestKilledAgentLeavesNginxAndAdoptsItAgain(t *testing.T) {
 		t.Errorf("the agent started another nginx (%d) instead of adopting %d", now, master)
 	}
 }
+
+// The agent of a host goes on as another node in the process that it is, and its
+// nginx is the same.
+func TestAnAgentGoesOnUnderAnotherNameInItsProcess(t *testing.T) {
+	p := startParts(t, loopbackBlock(15))
+	file := filepath.Join(p.dir, "site.yaml")
+	write(t, file, site("site", "role=edge", 8080, "one"))
+	fairlead(t, p.env, 0, "apply", "-f", file, "--wait")
+	t.Cleanup(p.stopNginx)
+	master := p.master()
+	out, _ := fairlead(t, p.env, 0, "nodes", "rename", "ship1", "yard1", "--yes")
+	if out != "renamed ship1 to yard1\n" {
+		t.Errorf("it says:\n%s", out)
+	}
+	p.serves(8080, "one")
+	if p.master() != master {
+		t.Error("nginx was started anew")
+	}
+	p.agent.ends(t, syscall.SIGTERM, 0) // so it had not ended
+
+	// Its files are where they were, and say who it is.
+	n := filepath.Join(p.dir, "ship1")
+	again := start(t, p.env, "agent", "--url", p.url, "--creds", p.creds("ship1"), "--trust", p.trust(),
+		"--state", filepath.Join(n, "state"), "--run", filepath.Join(n, "run"), "--logs", filepath.Join(n, "logs"),
+		"--nginx-conf", filepath.Join(n, "conf"), "--nginx-workers", "1", "--health-every", "1s")
+	p.eventually(0, `^yard1 +online .*in sync +1 +role=edge$`, "nodes")
+	write(t, file, site("site", "node=yard1", 8080, "two"))
+	fairlead(t, p.env, 0, "apply", "-f", file, "--wait")
+	p.serves(8080, "two")
+	if p.master() != master {
+		t.Error("nginx was started anew")
+	}
+
+	// Nobody is renamed who is away.
+	again.ends(t, syscall.SIGTERM, 0)
+	p.eventually(0, `^yard1 +offline`, "nodes")
+	_, stderr := fairlead(t, p.env, 2, "nodes", "rename", "yard1", "ship1", "--yes")
+	if !strings.Contains(stderr, "yard1 is offline, and only it can take another name") {
+		t.Errorf("it says:\n%s", stderr)
+	}
+}

@@ -207,6 +207,9 @@ func causes(n station.NodeDetail, t told) (chain []cause) {
 	case d != nil && len(d.Files) > 0:
 		at(d.Since, "something was changed by hand and was healed: %s; `fairlead diff %s --healed` shows it", d.Summary(), n.Name)
 	}
+	if b := n.Renamed; b != nil {
+		at(b.At, "%s was called %s until then: renamed%s, command %s; `fairlead history %[2]s` has what it was", n.Name, b.From, by(b.By), b.Command)
+	}
 	if d := n.Drained; d != nil {
 		at(d.At, "%s was drained%s%s: no selection and no rollout chooses it", n.Name, by(d.By), because(d.Reason))
 	}

@@ -37,6 +37,8 @@ type child struct {
 	KillAt string
 	// KillAfter is how often it passes that point before.
 	KillAfter int
+	// Identity is where the identity of an agent lies that may get another name.
+	Identity string
 }
 
 func TestMain(m *testing.M) {
@@ -90,6 +92,10 @@ func beChild(text string) error {
 		return s.Run(ctx)
 	}
 	k := &killer{at: c.KillAt, pass: c.KillAfter, ready: make(chan struct{})}
+	if c.Identity != "" {
+		go say(k.ready)
+		return beRenamable(ctx, c, k.reached)
+	}
 	cfg, err := agentConfig(c.Dir, c.URL, c.Node, c.State)
 	if err != nil {
 		return err

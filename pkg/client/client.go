@@ -167,6 +167,7 @@ func (c *Client) Register(ctx context.Context, records ...station.NodeRecord) er
 			known := json.Unmarshal(e.Body, &have) == nil
 			if known && have.Key == r.Key {
 				r.Former = have.Former // what those keys signed counts still
+				r.Renamed = have.Renamed
 			}
 			if known && sameRecord(have, r) && whole(e) {
 				continue

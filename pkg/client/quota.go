@@ -79,7 +79,7 @@ func (c *Client) keepToQuota(ctx context.Context, before *room, added []bus.Entr
 	}
 	over := min(int(now.have-now.most), len(added))
 	for _, e := range added[len(added)-over:] {
-		if err := c.remove(ctx, subjects.Nodes, e.Key, message.RegisterSubject(e.Key), e.Sequence); err != nil {
+		if err := c.remove(ctx, subjects.Nodes, e.Key, message.RegisterSubject(e.Key), e.Sequence, ""); err != nil {
 			return err
 		}
 	}

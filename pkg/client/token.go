@@ -38,7 +38,7 @@ func (c *Client) MakeToken(ctx context.Context, r station.TokenRecord, life time
 		err = fleet.Errorf(fleet.Unavailable, "no station answers that can issue nodes: one needs station.keys (`fairlead station --keys`)")
 	}
 	if err != nil { // nobody has it: it need not stay
-		return r, "", errors.Join(err, c.remove(ctx, subjects.Tokens, r.ID(), message.TokenSubject(r.ID()), bus.Any))
+		return r, "", errors.Join(err, c.remove(ctx, subjects.Tokens, r.ID(), message.TokenSubject(r.ID()), bus.Any, ""))
 	}
 	return r, answer.JWT, nil
 }
@@ -123,12 +123,12 @@ func (c *Client) RemoveToken(ctx context.Context, begins string) (id string, err
 	if id == "" {
 		return "", fleet.Errorf(fleet.Unknown, "there is no token %s: `fairlead token ls` lists those there are", begins)
 	}
-	return id, c.remove(ctx, subjects.Tokens, id, message.TokenSubject(id), bus.Any)
+	return id, c.remove(ctx, subjects.Tokens, id, message.TokenSubject(id), bus.Any, "")
 }
 
-// remove takes a key out of a bucket by a signed document.
-func (c *Client) remove(ctx context.Context, bucket, key string, as subjects.Subject, expect uint64) error {
-	m := message.Message{Subject: as, ID: message.NewID(), Operation: bus.Delete}
+// remove takes a key out of a bucket by a signed document, which says why where note does.
+func (c *Client) remove(ctx context.Context, bucket, key string, as subjects.Subject, expect uint64, note string) error {
+	m := message.Message{Subject: as, ID: message.NewID(), Operation: bus.Delete, Note: note}
 	if err := c.sign(&m); err != nil {
 		return err
 	}
@@ -191,5 +191,5 @@ func (c *Client) RemoveNode(ctx context.Context, name string) (record station.No
 		return record, err
 	}
 	_ = json.Unmarshal(e.Body, &record) // an entry that cannot be read goes as well
-	return record, c.remove(ctx, subjects.Nodes, name, message.RegisterSubject(name), e.Sequence)
+	return record, c.remove(ctx, subjects.Nodes, name, message.RegisterSubject(name), e.Sequence, "")
 }
