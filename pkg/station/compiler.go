@@ -635,26 +635,11 @@ func (c *compiler) renewed(ctx context.Context, plan due, sequence uint64, secre
 // resources others than before, zero where none does: then its labels, facts or
 // address did.
 func causeOf(before, after *made, causes map[string]cause, since uint64) (why cause) {
-	had := make(map[string]print)
-	if before != nil {
-		for _, p := range before.prints {
-			had[p.key()] = p
-		}
-	}
-	look := func(key string) {
-		if made := causes[key]; made.sequence > max(since, why.sequence) {
+	differences(before, after, func(p print, _ string) {
+		if made := causes[p.key()]; made.sequence > max(since, why.sequence) {
 			why = made
 		}
-	}
-	for _, p := range after.prints {
-		if old, there := had[p.key()]; !there || old.digest != p.digest {
-			look(p.key())
-		}
-		delete(had, p.key())
-	}
-	for key := range had {
-		look(key)
-	}
+	})
 	return why
 }
 

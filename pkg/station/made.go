@@ -46,6 +46,28 @@ func (m *made) outdated(curve string) bool {
 	return m != nil && curve != "" && slices.ContainsFunc(m.sealedTo, func(to string) bool { return to != curve })
 }
 
+// differences hands over each resource that is another in after than in before, and what
+// became of it, as ResourceMade says it. A nil before had none.
+func differences(before, after *made, hand func(p print, action string)) {
+	had := make(map[string]print)
+	if before != nil {
+		for _, p := range before.prints {
+			had[p.key()] = p
+		}
+	}
+	for _, p := range after.prints {
+		if old, there := had[p.key()]; !there {
+			hand(p, "create")
+		} else if old.digest != p.digest {
+			hand(p, "update")
+		}
+		delete(had, p.key())
+	}
+	for _, p := range had {
+		hand(p, "delete")
+	}
+}
+
 func madeOf(resources []fleet.Resource) *made {
 	m := &made{prints: make([]print, 0, len(resources))}
 	for _, r := range resources {

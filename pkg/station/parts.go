@@ -84,21 +84,7 @@ func changesOf(before, after *made) (all []ResourceMade) {
 	if before == nil {
 		return nil
 	}
-	had := make(map[string]print, len(before.prints))
-	for _, p := range before.prints {
-		had[p.key()] = p
-	}
-	for _, p := range after.prints {
-		if old, there := had[p.key()]; !there {
-			all = append(all, ResourceMade{p.id(), "create"})
-		} else if old.digest != p.digest {
-			all = append(all, ResourceMade{p.id(), "update"})
-		}
-		delete(had, p.key())
-	}
-	for _, p := range had {
-		all = append(all, ResourceMade{p.id(), "delete"})
-	}
+	differences(before, after, func(p print, action string) { all = append(all, ResourceMade{p.id(), action}) })
 	if len(all) > mostMade {
 		return nil
 	}
